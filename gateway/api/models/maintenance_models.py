@@ -22,7 +22,7 @@ class MaintenanceRequest(ApiModel):
         default=None, description="Only these channels of the device; all by default", examples=[["ph"]]
     )
     minutes: float = Field(
-        default=240, gt=0, le=43_200, description="After so long it ends by itself [min]; for `begin`"
+        default=240, ge=1, le=43_200, description="After so long it ends by itself [min]; for `begin`"
     )
     note: str = Field(default="", max_length=2000, examples=["membrane exchanged"])
 
