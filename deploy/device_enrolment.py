@@ -208,7 +208,7 @@ def _collect(state: _State, files: _Files, context: ssl.SSLContext | None) -> di
         log.warning("%s", error)
         return {"state": "proposed", "access": "none", "note": ""}
     except SettingsError:
-        files.state.unlink(missing_ok=True)  # the proposal is not there any more: the next run begins anew
+        files.state.unlink(missing_ok=True)  # the proposal was deleted: the next run proposes again
         raise
     return collected
 

@@ -41,7 +41,7 @@ class _Line(NamedTuple):
 
 
 class _FirstLine(NamedTuple):
-    """What the first line of a site or an area said."""
+    """Columns of a site or an area in the first line that names it; later lines must agree."""
 
     where: str
     cells: dict[str, str]

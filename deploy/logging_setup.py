@@ -140,7 +140,8 @@ def _configure_structlog(common: CommonSettings, level: int) -> logging.Formatte
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # one write a line: `print` writes the line break apart, and another thread's line may come between
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     return structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)

@@ -211,7 +211,7 @@ class Parameters:
     day_offset_s : local time minus UTC, for the daily profile [s]
     table : ``(len(DEFAULTS), n_series)``, whose rows the other attributes are
     by_series : its transpose, (n_series, len(DEFAULTS)), contiguous
-    seasonal : (n_tables, months, hours), limits by month and hour of the local day (QARTOD test 5)
+    seasonal : (n_tables, 4, 12, 24), limits by month and hour of the local day (QARTOD test 5)
     seasonal_of : (n_series,), index of the table of each series; −1 without one
 
     """

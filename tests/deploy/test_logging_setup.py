@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -33,6 +34,28 @@ except ValueError:
     log.exception("failed")
     library.exception("failed")
 """
+
+CONCURRENT_PROGRAM = """
+import logging, sys, threading, structlog
+from deploy.logging_setup import configure
+from deploy.settings import CommonSettings
+sys.setswitchinterval(1e-6)
+configure(CommonSettings(log_format="json"))
+log, library = structlog.get_logger(), logging.getLogger("library")
+def write(number):
+    for at in range(1500):
+        library.error(f"{number} {at}") if number % 2 else log.error("refused", number=number, at=at)
+threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+library.filters.clear(); logging.getLogger().handlers[0].filters.clear()
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+"""
+
+
+def test_lines_of_several_threads_and_of_both_loggers_are_never_mixed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CONCURRENT_PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert [json.loads(line)["level"] for line in done.stderr.splitlines()] == ["error"] * 6000
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

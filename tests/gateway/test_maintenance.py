@@ -137,3 +137,11 @@ def test_a_steady_probe_is_due_after_the_longest_interval() -> None:
     assert (steady.per_week, steady.due_s) == (0.0, WEEK_S + LONGEST_INTERVAL_S)
     off = probe_drift(weeks, np.array([0.0, 0.2]), np.array([0.0, 0.3]), tolerance=0.1)
     assert off.due_s == WEEK_S  # what the calibration has left is beyond the tolerance
+
+
+@pytest.mark.parametrize("value", [1.7976931348623157e308, -1e10])
+def test_a_calibration_whose_drift_would_overflow_is_refused(store: PostgresStore, value: float) -> None:
+    series_id = store.directory().series[0].series_id
+    answer = ask(store, "POST", f"series/{series_id}/calibrations", reference=7.0, before=7.1, after=value)
+    assert answer.status_code == 422
+    assert "after" in answer.text

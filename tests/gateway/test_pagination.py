@@ -18,7 +18,14 @@ from ingest_service.storage.postgres.api_keys import ApiKey, ApiKeyStore, AuditE
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.asgi import send_request
-from tests.support.four_areas import ABROAD, AREA_NAMES, dead_letter_of, enrol, series_of_area
+from tests.support.four_areas import (
+    ABROAD,
+    AREA_NAMES,
+    dead_letter_of,
+    enrol,
+    propose_devices,
+    series_of_area,
+)
 from tests.support.gateway_access import gateway_app
 from tests.support.throwaway_servers import fresh_database
 
@@ -38,6 +45,7 @@ PAGED_PATHS: dict[str, dict[str, str]] = {
     "/v1/dead-letters": {},
     "/v1/assessments": {},
     "/v1/audit": {},
+    "/v1/enrolments": {},
 }
 OTHER_QUERIES: dict[str, dict[str, Any]] = {
     "/v1/anomalies": {"state": "open"},
@@ -46,6 +54,7 @@ OTHER_QUERIES: dict[str, dict[str, Any]] = {
     "/v1/dead-letters": {"reason": "unit"},
     "/v1/assessments": {"to": "2029-01"},
     "/v1/audit": {"who": "key:a"},
+    "/v1/enrolments": {"state": "proposed"},
 }
 CURSOR_CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -80,6 +89,7 @@ def create_installation(server: PostgresServer | NamedServer) -> Iterator[PagedI
         store = PostgresStore.open(dsn)
         enrol(store)
         store.commit(Batch(dead_letters=[dead_letter_of(place) for place in AREA_NAMES]))
+        propose_devices(store)
         accounts = ApiKeyStore(store)
         key, text = api_keys.create_key(accounts, name="all", role=Role.ADMINISTRATOR, created_by="tests")
         line: dict[str, Any] = {"name": "n", "areas": None, "action": "POST /x", "target": "/x"}

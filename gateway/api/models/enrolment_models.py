@@ -31,7 +31,7 @@ class NewCodeRequest(ApiModel):
 
     area: str = Field(description="The area that the devices get", examples=["330483-d1"])
     devices: int = Field(default=1, ge=1, le=MAX_CODE_DEVICES, description="Devices that it enrols at most")
-    hours: float = Field(default=24.0, gt=0, le=24 * 90, description="How long it is valid [h]")
+    hours: float = Field(default=24.0, ge=0.1, le=24 * 90, description="How long it is valid [h]")
 
 
 class CodeResponse(ApiModel):

@@ -9,7 +9,9 @@ from pydantic import Field
 from gateway.api.models.resource_models import ApiModel, UtcTime
 from gateway.api.query_params import AwareTime
 
-FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
+# No probe reads more; without a bound a drift, the difference of two over a short time, may overflow.
+MAX_VALUE = 1e9
+CalibrationValue = Annotated[float, Field(ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
 
 
 class MaintenanceRequest(ApiModel):
@@ -20,7 +22,7 @@ class MaintenanceRequest(ApiModel):
         default=None, description="Only these channels of the device; all by default", examples=[["ph"]]
     )
     minutes: float = Field(
-        default=240, gt=0, le=43_200, description="After so long it ends by itself [min]; for `begin`"
+        default=240, ge=1, le=43_200, description="After so long it ends by itself [min]; for `begin`"
     )
     note: str = Field(default="", max_length=2000, examples=["membrane exchanged"])
 
@@ -40,12 +42,12 @@ class MaintenanceResponse(ApiModel):
 class CalibrationRequest(ApiModel):
     """A calibration: what the probe read in a standard before and after, in the quantity's unit."""
 
-    reference: FiniteNumber = Field(description="Value of the standard", examples=[7.0])
-    before: FiniteNumber = Field(description="Reading in it before the calibration", examples=[7.12])
-    after: FiniteNumber = Field(description="Reading in it after the calibration", examples=[7.01])
+    reference: CalibrationValue = Field(description="Value of the standard", examples=[7.0])
+    before: CalibrationValue = Field(description="Reading in it before the calibration", examples=[7.12])
+    after: CalibrationValue = Field(description="Reading in it after the calibration", examples=[7.01])
     calibrated: AwareTime | None = Field(default=None, description="When; now by default")
     tolerance: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="Error at which it is due again"
+        default=None, gt=1e-9, le=MAX_VALUE, allow_inf_nan=False, description="Error at which it is due again"
     )
     note: str = Field(default="", max_length=2000)
 

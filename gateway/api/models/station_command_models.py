@@ -15,7 +15,7 @@ class _CommandRequest(ApiModel):
 
     note: str = Field(default="", max_length=2000, examples=["the station's clock is 4 min late"])
     expires_s: float = Field(
-        default=86_400, gt=0, le=30 * 86_400, description="Within this time it has to be sent [s]"
+        default=86_400, ge=1, le=30 * 86_400, description="Within this time it has to be sent [s]"
     )
     over_time_s: float = Field(default=10, ge=1, le=600, description="Time for an answer to one attempt [s]")
     re_count: int = Field(default=3, ge=0, le=10, description="Attempts after the first")

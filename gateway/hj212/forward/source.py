@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Reader
 
 # A reading may be committed a while after it was received, behind others: what was received so long before
-# the cursor is read again, and told from what has been put by `ForwardSpool.unreported`.
+# the cursor is read again; `ForwardSpool.unreported` leaves out what is in the spool already.
 OVERLAP_S = 900.0
 PAGE = 20_000
 PERIODS_S = {"2051": 600, "2061": 3600, "2031": 86_400}

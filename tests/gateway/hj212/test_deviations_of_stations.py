@@ -155,7 +155,7 @@ def test_a_length_that_is_wrong_is_taken_only_where_the_settings_allow_it() -> N
         (f"{TIME};w01001-Cou=7.1", "has no value"),
         (TIME, "has no value"),
         ("", "no DataTime"),
-        (f"{TIME};w01001-Rtd=7,1", None),  # a decimal comma: 7 can't be told from a group
+        (f"{TIME};w01001-Rtd=7,1", None),  # a decimal comma looks like the end of a group
     ],
 )
 def test_an_upload_without_a_value_is_not_dropped_without_a_word(content: str, sentence: str | None) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATEMENTS = 6  # BEGIN, staging made, COPY in, insert, COPY of conflicts out, COMMIT
+REPEATS = (
+    5  # vacuuming and checkpoints write to the same log: the least of several measurements is the batch's
+)
 
 
 def statements(trace: Path) -> int:
@@ -45,7 +48,11 @@ def test_a_batch_of_repeats_costs_little(timescale_dsn: str, tmp_path: Path) -> 
             connection.pgconn.trace(file.fileno())
             done = write_batch.commit_batch(connection, Batch(doubtful=rows))
             connection.pgconn.untrace()
-        second = log_bytes(connection)
+        costs = []
+        for _ in range(REPEATS):
+            before = log_bytes(connection)
+            write_batch.commit_batch(connection, Batch(doubtful=rows))
+            costs.append(log_bytes(connection) - before)
     assert done.repeated == len(rows)
     assert statements(trace) == STATEMENTS
-    assert second - first < (first - begin) / 20
+    assert min(costs) < (first - begin) / 20
