@@ -79,15 +79,20 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
     text = _NAMED.sub(lambda match: _case(match["kind"], match["column"], language), text)
     text = re.sub(r"\bBINS\b", lambda _match: QUERIES["bins"], text)
     text = _BIN.sub(lambda match: QUERIES["bin_of"].replace("COLUMN", match["column"]), text)
-    text = _WORD.sub(lambda match: f"'{translate(match['key'], language)}'", text)
+    text = _WORD.sub(lambda match: _literal(translate(match["key"], language)), text)
     return text.replace("LANG", language)
 
 
 def _case(kind: str, column: str, language: Language) -> str:
     """Return an SQL CASE from identifiers to names; an identifier without a name is returned as it is."""
     at = LANGUAGES.index(language)
-    cases = " ".join(f"WHEN '{key}' THEN '{names[at]}'" for key, names in NAMES[kind].items())
+    cases = " ".join(f"WHEN '{key}' THEN {_literal(names[at])}" for key, names in NAMES[kind].items())
     return f"CASE {column} {cases} ELSE {column} END"
+
+
+def _literal(text: str) -> str:
+    """Return an SQL literal; a name may contain an apostrophe."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 class PostgresTarget(variants.Dataquery):

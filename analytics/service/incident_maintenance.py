@@ -41,7 +41,9 @@ WINDOW_S: Final = 600.0
 MAX_ANNUNCIATIONS: Final = 10_000
 TIME: Final = "time"  # item of the backoff for what depends on time alone
 
-GROUPED = Counter("towntwin_incident_anomalies_total", "Changed anomalies that were grouped into incidents")
+GROUPED = Counter(
+    "towntwin_service_incident_anomalies_total", "Changed anomalies that were grouped into incidents"
+)
 
 
 def maintain_incidents(

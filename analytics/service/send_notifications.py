@@ -58,9 +58,11 @@ ATTEMPTS_BEFORE_CONSOLE = 3  # failures after which the notification appears in 
 PRIORITIES = (1, 2, 3, 4)
 
 SENT_NOTIFICATIONS = Counter(
-    "towntwin_notifications_total", "Notifications by channel kind and result", ["kind", "result"]
+    "towntwin_service_notifications_total", "Notifications by channel kind and result", ["kind", "result"]
 )
-WAITING_NOTIFICATIONS = Gauge("towntwin_notifications_waiting", "Notifications that are due and not sent")
+WAITING_NOTIFICATIONS = Gauge(
+    "towntwin_service_notifications_waiting", "Notifications that are due and not sent"
+)
 
 
 def send_notifications(

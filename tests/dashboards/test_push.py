@@ -53,7 +53,7 @@ def pushed(
 
 def test_everything_is_there_after_the_first(grafana: FakeGrafana) -> None:
     made, shown = pushed(grafana)
-    assert len(made) == 1 + 1 + len(dashboard_files()) + 3 + 1 + 6
+    assert len(made) == 1 + 1 + len(dashboard_files()) + 3 + 1 + len(ALERTS)
     assert {one.verdict for one in made} == {"new"}
     assert set(grafana.boards) == {
         f"towntwin-{one.name.replace('_', '-')}-{language}" for one in DASHBOARDS for language in ("en", "zh")
