@@ -74,7 +74,9 @@ def start(store: PostgresStore) -> dict[int, int]:
     flags = "reading, flag_revision, flag_revision_history, latest, rollup_due, rejudge_due"
     rolled = "rollup_1min, rollup_15min, rollup_1h, rollup_1day"
     with store.transaction() as connection:
-        connection.execute(f"TRUNCATE {flags}, {rolled}, anomaly, anomaly_history, feedback, incident_anomaly")
+        connection.execute(
+            f"TRUNCATE {flags}, {rolled}, anomaly, anomaly_history, feedback, incident_anomaly"
+        )
     for series in (1, 2):
         store.commit(Batch(fresh=readings(series, range(201))))
     store.record_anomalies([anomaly_at(1, tick) for tick in range(0, 40, 8)])
