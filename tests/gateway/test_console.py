@@ -49,6 +49,12 @@ PAGES = (
     "/console/dead-letters",
     "/console/settings",
 )
+NODE_POSITION = """() => {
+  const {map, features} = document.getElementById("map");
+  const node = features.features.find(one => one.properties.kind === "node");
+  const box = map.getContainer().getBoundingClientRect(), at = map.project(node.geometry.coordinates);
+  return [box.x + at.x, box.y + at.y];
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -283,17 +289,14 @@ def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
     one.goto(served[0])
     wait_for_map(one)
     assert SCRIPT in json.dumps(one.evaluate("document.getElementById('map').features")).replace('\\"', '"')
-    at = one.evaluate(
-        """() => {
-          const {map, features} = document.getElementById("map");
-          const node = features.features.find(one => one.properties.kind === "node");
-          const box = map.getContainer().getBoundingClientRect(), at = map.project(node.geometry.coordinates);
-          return [box.x + at.x, box.y + at.y];
-        }"""
-    )
-    one.mouse.move(at[0] - 5, at[1])
-    one.mouse.move(at[0], at[1])
-    expect(one.locator(".maplibregl-popup-content")).to_contain_text("<img")
+    popup = one.locator(".maplibregl-popup-content").filter(has_text="<img")
+    deadline = time.monotonic() + 30
+    while popup.count() == 0:  # a map that is still being drawn has nothing under the pointer
+        assert time.monotonic() < deadline
+        at = one.evaluate(NODE_POSITION)
+        one.mouse.move(at[0] - 5, at[1])
+        one.mouse.move(at[0], at[1])
+        one.wait_for_timeout(100)
     assert one.evaluate("window.ran") is None
     assert one.locator("img[src=x]").count() == 0
 
