@@ -140,7 +140,7 @@ COLUMNS: dict[str, Column] = {
     "priority": Column(width=(80, 75), unit=units.NoUnit, decimals=0),
     "incident": _sentence(170),
     "work": Column(width=(120, 95)),
-    "alarm_state": Column(width=(170, 120)),
+    "alarm_state": Column(width=(184, 120)),
     "rule": Column(width=(165, 125)),
     "reason": _sentence(240),
     "letter_reason": Column(width=(90, 125)),

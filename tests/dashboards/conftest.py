@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.monthly_assessment import assess
 from analytics.service.settings import Settings
 from dashboards.generate import FOLDER
@@ -104,7 +105,7 @@ class DemoDatabase:
 
 @pytest.fixture(scope="package", params=["timescale_server", "plain_server"])
 def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
-    """Provide three days of the demo until now, assessed, with dead letters, statuses and a shard."""
+    """Provide three days of the demo, assessed, with incidents, dead letters, statuses and a shard."""
     with fresh_database(request.getfixturevalue(request.param)) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
@@ -112,6 +113,7 @@ def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
         with psycopg.connect(dsn) as connection:
             connection.execute(ADDITIONAL_DATA)
         assess(store, Settings())
+        maintain_incidents(store, Settings())
         with alive(store):
             yield DemoDatabase(dsn, PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60)))
         store.close()

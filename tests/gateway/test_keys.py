@@ -68,6 +68,7 @@ def test_an_administrator_makes_keys_within_their_area(store: PostgresStore, app
         "role": "operator",
         "areas": [TOWN],
         "scopes": ["anomalies", "feedback"],
+        "team_id": None,
     }
     assert (
         send_request(app, "POST", FEEDBACK, headers=theirs, json={"verdict": "confirmed"}).status_code == 200

@@ -118,6 +118,7 @@ def test_a_token_brings_its_role_and_its_area(app: FastAPI, provider: OidcProvid
         "role": "operator",
         "areas": ["330483"],
         "scopes": [],
+        "team_id": None,
     }
     assert get_with_token(app, provider.token(), "/v1/sites").json()
     assert get_with_token(app, provider.token(towntwin_area="330421"), "/v1/sites").json() == []

@@ -17,6 +17,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.postgres.api_keys import ApiKey, ApiKeyStore, AuditEntry
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.area_incidents import add_incident
 from tests.support.asgi import send_request
 from tests.support.four_areas import (
     ABROAD,
@@ -46,6 +47,9 @@ PAGED_PATHS: dict[str, dict[str, str]] = {
     "/v1/assessments": {},
     "/v1/audit": {},
     "/v1/enrolments": {},
+    "/v1/incidents": {},
+    "/v1/notifications": {},
+    "/v1/handover-notes": {},
 }
 OTHER_QUERIES: dict[str, dict[str, Any]] = {
     "/v1/anomalies": {"state": "open"},
@@ -55,6 +59,9 @@ OTHER_QUERIES: dict[str, dict[str, Any]] = {
     "/v1/assessments": {"to": "2029-01"},
     "/v1/audit": {"who": "key:a"},
     "/v1/enrolments": {"state": "proposed"},
+    "/v1/incidents": {"status": "open"},
+    "/v1/notifications": {"member": "wang"},
+    "/v1/handover-notes": {"team": "water"},
 }
 CURSOR_CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -90,6 +97,8 @@ def create_installation(server: PostgresServer | NamedServer) -> Iterator[PagedI
         enrol(store)
         store.commit(Batch(dead_letters=[dead_letter_of(place) for place in AREA_NAMES]))
         propose_devices(store)
+        for area_name in AREA_NAMES:
+            add_incident(store, area_name)
         accounts = ApiKeyStore(store)
         key, text = api_keys.create_key(accounts, name="all", role=Role.ADMINISTRATOR, created_by="tests")
         line: dict[str, Any] = {"name": "n", "areas": None, "action": "POST /x", "target": "/x"}
