@@ -182,13 +182,11 @@ def test_the_report_as_a_page_shows_all_of_its_area_and_nothing_of_others(
 def test_the_same_assessments_make_the_same_bytes(store: PostgresStore) -> None:
     for form in reports.FORMATS:
         first, second = (
-            get(store, "/v1/reports/330400/2026-11", format=form, language="zh").content for _ in range(2)
+            get(store, "/v1/reports/330483/2026-11", format=form, language="zh").content for _ in range(2)
         )
         assert first == second
         assert first[:5] == {"pdf": b"%PDF-", "html": b"<!DOC"}[form]
-    assert b"NotoSansSC" in get(store, "/v1/reports/330483/2026-11", format="pdf").content, (
-        "the font is inside"
-    )
+        assert form != "pdf" or b"NotoSansSC" in first, "the font is inside"
 
 
 def test_what_a_reader_may_not_know_is_not_returned(store: PostgresStore) -> None:
