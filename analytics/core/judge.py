@@ -96,6 +96,7 @@ def judge(
 
     """
     # Numba would compile another version for strided or read-only arrays, which takes half a minute.
+    series = np.require(series, requirements=("C", "W"))
     time_s, value = (np.require(one, requirements=("C", "W")) for one in (time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.scalars)):
