@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,9 +87,10 @@ def test_read_only_and_strided_readings_compile_no_further_version() -> None:
     warm_up()
     series, time_s, value = np.zeros(40, np.intp), np.arange(40) * 300.0, np.zeros(80)[::2]
     series.flags.writeable = time_s.flags.writeable = False
-    before = [len(one.signatures) for one in (kernel.judge_block, kernel.is_in_order)]  # type: ignore[attr-defined]
+    compiled: list[Any] = [kernel.judge_block, kernel.is_in_order]
+    before = [len(one.signatures) for one in compiled]
     judge(State.empty(1), Parameters.of(1), series, time_s, value, use_compiled=True)
-    assert [len(one.signatures) for one in (kernel.judge_block, kernel.is_in_order)] == before  # type: ignore[attr-defined]
+    assert [len(one.signatures) for one in compiled] == before
 
 
 def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
