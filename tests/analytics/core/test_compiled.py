@@ -85,7 +85,7 @@ def test_the_compiler_is_there() -> None:
 def test_read_only_and_strided_readings_compile_no_further_version() -> None:
     """A posted Parquet file, whose times are read-only, was answered after half a minute of compiling."""
     warm_up()
-    series, time_s, value = np.zeros(40, np.intp), np.arange(40) * 300.0, np.zeros(80)[::2]
+    series, time_s, value = np.zeros(40, np.intp), np.linspace(0, 11_700, 40), np.zeros(80)[::2]
     series.flags.writeable = time_s.flags.writeable = False
     compiled: list[Any] = [kernel.judge_block, kernel.is_in_order]
     before = [len(one.signatures) for one in compiled]
