@@ -1,8 +1,8 @@
 """Runs all checks and tests of the project: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
 
 First come the static checks (format, lint, types, imports), then the real servers and the browser are
-installed, then pytest runs the tests in parallel; at the end the number of tests and their seconds are
-printed by kind.
+installed and the judge is compiled, then pytest runs the tests in parallel; at the end the number of tests
+and their seconds are printed by kind.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics.core import judge
 from tests.support import browser, server_installation, timescale_community
 from tests.support.server_installation import InstallationError
 
@@ -96,6 +97,7 @@ def provide() -> None:
             what.provide(print_line)
         except InstallationError as error:
             print_line(str(error))
+    judge.warm_up()  # otherwise many processes of the tests compile it at once, as it is cached only then
 
 
 def print_line(sentence: str) -> None:

@@ -114,15 +114,29 @@ def _created(server: PostgresServer) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def timescale_dsn(timescale_server: PostgresServer | NamedServer) -> Iterator[str]:
-    """Provide an empty database with TimescaleDB."""
+    """Provide a database with TimescaleDB and without rows; see `fresh_database`."""
     with fresh_database(timescale_server) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def plain_dsn(plain_server: PostgresServer) -> Iterator[str]:
-    """Provide an empty database without TimescaleDB."""
+    """Provide a database without TimescaleDB and without rows; see `fresh_database`."""
     with fresh_database(plain_server) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_timescale_dsn(timescale_server: PostgresServer | NamedServer) -> Iterator[str]:
+    """Provide a database with TimescaleDB and without a schema."""
+    with fresh_database(timescale_server, is_empty=True) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_plain_dsn(plain_server: PostgresServer) -> Iterator[str]:
+    """Provide a database without TimescaleDB and without a schema."""
+    with fresh_database(plain_server, is_empty=True) as dsn:
         yield dsn
 
 

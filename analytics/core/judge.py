@@ -95,7 +95,9 @@ def judge(
         If the readings are not in that order; the state is then unchanged.
 
     """
-    value = np.ascontiguousarray(value)  # Numba would compile a second version for strided input
+    # Numba would compile another version for strided or read-only arrays, which takes half a minute.
+    series = np.require(series, requirements=("C", "W"))
+    time_s, value = (np.require(one, requirements=("C", "W")) for one in (time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.scalars)):
         _check_order(state, series, time_s)

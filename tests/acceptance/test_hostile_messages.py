@@ -1,4 +1,4 @@
-"""Sends malformed and good messages to the running platform for a minute, then kills ingest for good."""
+"""Sends hundreds of malformed and good messages to the running platform, then kills ingest for good."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 GOOD = "towntwin/v1/330483-d1/d1/data"
 HOSTILE = "towntwin/v1/330483-d1/d2/data"  # enrolled, without a channel: nothing it sends is a reading
 STATUS = "towntwin/v1/330483-d1/d2/status"
-FOR_S = 60.0
-EVERY_S = 0.1
+MESSAGES = 600  # of each kind
+EVERY_S = 0.03
 BUILT_TO_END_IT = (
     cbor2.dumps([{0: "ph", 2: [1]}]),
     cbor2.dumps([{0: "ph", 2: cbor2.undefined}]),
@@ -52,7 +52,7 @@ def must_be_kept(payload: bytes) -> bool:
 
 
 @pytest.mark.timeout(300)
-def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
+def test_hundreds_of_hostile_messages_end_no_process_and_cost_no_good_reading(
     timescale_dsn: str, mosquitto: Any, tmp_path: Path
 ) -> None:
     migrate(timescale_dsn)
@@ -72,10 +72,7 @@ def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
     try:
         with running_processes(*processes), MqttTestDevice(mosquitto, GOOD) as device:
             platform.wait_until_ready()
-            begun_s = time.monotonic()
-            number = 0
-            while time.monotonic() - begun_s < FOR_S:
-                number += 1
+            for number in range(1, MESSAGES + 1):
                 payload = (
                     BUILT_TO_END_IT[number // 8 % len(BUILT_TO_END_IT)]
                     if number % 8 == 0
@@ -92,7 +89,7 @@ def test_a_minute_of_hostile_messages_ends_no_process_and_costs_no_good_reading(
                 if number % 20 == 0 and (why := platform.not_ready_reason()):
                     unready.append(why)
                 time.sleep(EVERY_S)
-            wait_until(lambda: device.receipted >= set(range(1, number + 1)), within_s=60, what="receipts")
+            wait_until(lambda: device.receipted >= set(range(1, MESSAGES + 1)), within_s=60, what="receipts")
             assert all(one.process.poll() is None for one in processes), "a process ended"
             assert unready == [], "health was not true throughout"
 

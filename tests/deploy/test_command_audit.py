@@ -35,21 +35,23 @@ quantities = ["ph"]
 
 
 def test_migrating_and_enrolling_are_lines(
-    plain_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    empty_plain_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = tmp_path / "my town.toml"
     second = tmp_path / "second.toml"
     site.write_text(SITE)
-    assert [main(["db", "migrate", "--dsn", plain_dsn]) for _ in range(2)] == [0, 0]
-    assert main(["enrol", str(site), "--dsn", plain_dsn]) == 0
-    assert main(["enrol", str(tmp_path / "none.toml"), "--dsn", plain_dsn]) == 2
+    assert [main(["db", "migrate", "--dsn", empty_plain_dsn]) for _ in range(2)] == [0, 0]
+    assert main(["enrol", str(site), "--dsn", empty_plain_dsn]) == 0
+    assert main(["enrol", str(tmp_path / "none.toml"), "--dsn", empty_plain_dsn]) == 2
     assert "none.toml" in capsys.readouterr().err
     second.write_text(SECOND_SITE)
-    assert main(["enrol", str(second), "--dsn", plain_dsn]) == 0, "its area is enrolled, and not in the file"
+    assert main(["enrol", str(second), "--dsn", empty_plain_dsn]) == 0, (
+        "its area is enrolled, and not in the file"
+    )
     second.write_text(SECOND_SITE.replace("t1", "t9"))
-    assert main(["enrol", str(second), "--dsn", plain_dsn]) == 2
+    assert main(["enrol", str(second), "--dsn", empty_plain_dsn]) == 2
     assert "name one that exists (t1)" in capsys.readouterr().err
-    store = PostgresStore.open(plain_dsn)
+    store = PostgresStore.open(empty_plain_dsn)
     try:
         assert audited_actions(store, "") == [
             ("db migrate", " ".join(migration_names())),

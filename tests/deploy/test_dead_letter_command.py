@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,9 +14,10 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.audit_entries import audited_actions
 from tests.support.mqtt_test_device import MqttTestDevice, pack
-from tests.support.processes import REPOSITORY, PlatformProcess, running_processes, wait_until
+from tests.support.processes import PlatformProcess, run_command, running_processes, wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -55,13 +54,7 @@ class Operator:
 
     def towntwin(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "deploy", *args, "--dsn", self.dsn],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=REPOSITORY,
-        )
+        return run_command(*args, "--dsn", self.dsn)
 
     def enrol(self, *more: str) -> None:
         """Enrol the site, with pH and more."""

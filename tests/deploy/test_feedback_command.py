@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.audit_entries import audited_actions
-from tests.support.processes import REPOSITORY
+from tests.support.processes import run_command
 from tests.support.store_samples import DIRECTORY, anomaly
 
 
@@ -21,13 +18,7 @@ def test_the_command_moves_limits_and_takes_it_back(timescale_dsn: str) -> None:
 
     def run_feedback(*arguments: str) -> tuple[int, str]:
         common_arguments = ["--who", "Wang", "--note", "a boat", "--dsn", timescale_dsn]
-        done = subprocess.run(
-            [sys.executable, "-m", "deploy", "feedback", *arguments, *common_arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=REPOSITORY,
-        )
+        done = run_command("feedback", *arguments, *common_arguments)
         return done.returncode, done.stdout.strip()
 
     assert run_feedback("1", "false-alarm") == (0, "the score limits of s1/ph are moved by +0.5 now")

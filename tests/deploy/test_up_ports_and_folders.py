@@ -105,13 +105,13 @@ def test_doctor_reports_that_a_database_does_not_answer_and_not_to_migrate_it(
 
 
 def test_doctor_shows_a_database_that_can_be_read_and_not_written(
-    timescale_dsn: str, capsys: pytest.CaptureFixture[str]
+    empty_timescale_dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["doctor", "--dsn", timescale_dsn]) == 1
+    assert main(["doctor", "--dsn", empty_timescale_dsn]) == 1
     assert "run `towntwin db migrate`" in capsys.readouterr().out
-    migrate(timescale_dsn)
-    with psycopg.connect(timescale_dsn, autocommit=True) as connection:
+    migrate(empty_timescale_dsn)
+    with psycopg.connect(empty_timescale_dsn, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
-    assert main(["doctor", "--dsn", timescale_dsn]) == 1
+    assert main(["doctor", "--dsn", empty_timescale_dsn]) == 1
     printed = capsys.readouterr().out
     assert "FAIL database: it can be read, but nothing can be written: " in printed

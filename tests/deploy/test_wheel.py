@@ -7,11 +7,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.bare_environments import REPOSITORY, build_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PACKAGES = ("analytics", "dashboards", "deploy", "edge", "gateway", "ingest_service", "towntwin")
 CLIENT = """
 import sys
@@ -27,33 +31,9 @@ except httpx.ConnectError:
 """
 
 
-def pip(command: str, *arguments: str | Path) -> None:
-    """Run pip without dependencies: what the tests need is installed."""
-    options = ["--quiet", "--no-deps", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", command, *options, *arguments], cwd=REPOSITORY, check=True)
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            folder,
-            ".",
-        ],
-        cwd=REPOSITORY,
-        check=True,
-    )
-    (built,) = folder.glob("towntwin-*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:

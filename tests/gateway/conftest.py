@@ -8,6 +8,7 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 from playwright.sync_api import expect, sync_playwright
 
+from gateway.formats.upload_pool import UploadPool
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.console import LANGUAGES
@@ -41,10 +42,19 @@ def filled_store(timescale_server: PostgresServer | NamedServer) -> Iterator[Pos
         store.close()
 
 
+@pytest.fixture(scope="session")
+def upload_pool() -> Iterator[UploadPool]:
+    """Provide the processes that parse uploads, for all applications: each takes a second to start."""
+    pool = UploadPool()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def client(filled_store: PostgresStore) -> Callable[[], AsyncClient]:
+def client(filled_store: PostgresStore, upload_pool: UploadPool) -> Callable[[], AsyncClient]:
     """Return a factory of clients that call the application in-process."""
     app = gateway_app(filled_store)
+    app.state.upload_pool = upload_pool
     return lambda: AsyncClient(
         transport=ASGITransport(app, raise_app_exceptions=False),
         base_url="http://gateway",

@@ -17,11 +17,14 @@ import pytest
 from deploy.embedded.server_environment import free_port
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
+from gateway.settings import Settings
+from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import howto_pages
 from tests.support.demo_store import fill_with_demo
+from tests.support.gateway_access import KEY, gateway_app
 from tests.support.processes import REPOSITORY, PlatformProcess, running_processes, wait_until
 from tests.support.throwaway_servers import fresh_database
 from towntwin.client import Client, ClientError
@@ -114,15 +117,8 @@ def test_a_parameter_that_the_client_does_not_know_is_refused_and_not_dropped(ad
                 method(**{"from": "2026-11-01T00:00:00Z"})
 
 
-def test_too_many_requests_of_a_key_are_delayed(
-    timescale_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = free_port()
-    migrate(timescale_dsn)
-    store = PostgresStore.open(timescale_dsn)
-    _, key = api_keys.create_key(ApiKeyStore(store), name="notebook", role=Role.VIEWER, created_by="tests")
-    store.close()
-    hurry = {"TOWNTWIN_GATEWAY_REQUESTS_PER_S": "2", "TOWNTWIN_GATEWAY_REQUESTS_BURST": "2"}
+def test_too_many_requests_of_a_key_are_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry = Settings(requests_per_s=2, requests_burst=2)
     waited: list[float] = []
 
     def pause(pause_s: float) -> None:
@@ -130,14 +126,11 @@ def test_too_many_requests_of_a_key_are_delayed(
         PAUSE(pause_s)
 
     monkeypatch.setattr("towntwin.client.time.sleep", pause)
-    with running_processes(
-        PlatformProcess(
-            "gateway", "--port", str(port), log=tmp_path / "log", TOWNTWIN_DSN=timescale_dsn, **hurry
-        )
+    with (
+        howto_pages.serve_app(gateway_app(MemoryStore(), settings=hurry)) as served_at,
+        Client(served_at, key=KEY) as client,
     ):
-        wait_until(lambda: answers(port), within_s=60, what="the gateway answers")
-        with Client(f"http://127.0.0.1:{port}", key=key) as client:
-            assert [client.sites() for _ in range(4)] == [[]] * 4
+        assert [client.sites() for _ in range(4)] == [[]] * 4
     assert waited
 
 

@@ -79,10 +79,19 @@ async def body_chunks(
     return told, [bytes(one["body"]) for one in sent[1:]]
 
 
-@pytest.mark.parametrize("path", [*(EXPORT + form for form in ("json", "csv", "ndjson", "arrow")), THINGS])
-def test_an_answer_is_compressed_for_who_takes_it(app: FastAPI, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "encodings"),
+    [
+        (f"{EXPORT}ndjson&area=330483-d1", ENCODINGS),
+        (THINGS, ENCODINGS),
+        *((EXPORT + form, {"gzip": True}) for form in ("json", "csv", "arrow")),
+    ],
+)
+def test_an_answer_is_compressed_for_who_takes_it(
+    app: FastAPI, path: str, encodings: dict[str, bool]
+) -> None:
     _, plain = asyncio.run(body_chunks(app, path, "identity"))
-    for accepted, compressed in ENCODINGS.items():
+    for accepted, compressed in encodings.items():
         headers, got = asyncio.run(body_chunks(app, path, accepted))
         assert (headers.get("content-encoding") == "gzip") == compressed, accepted
         assert "accept-encoding" in headers["vary"].lower()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +23,11 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.audit_entries import audited_actions
 from tests.support.gateway_access import HEADERS, gateway_app
-from tests.support.processes import REPOSITORY
+from tests.support.processes import run_command
 from tests.support.store_samples import DIRECTORY
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from httpx import Response
@@ -116,10 +115,7 @@ def test_calibrations_give_the_drift_and_the_due_date(store: PostgresStore) -> N
 
 def test_the_command_does_the_same_and_is_audited(store: PostgresStore, timescale_dsn: str) -> None:
     def probe(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "deploy", "probe", "--dsn", timescale_dsn, *arguments],
-            cwd=REPOSITORY, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return run_command("probe", "--dsn", timescale_dsn, *arguments)
 
     assert "2 series of d1" in probe("begin", "d1", "--who", "Wang").stdout
     assert probe("begin", "d1", "--who", "Wang").returncode == 1

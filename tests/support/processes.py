@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from deploy.__main__ import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parents[2]
 STOP_S = 60.0
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``towntwin ARGS`` to its end in this process, which saves the time of a start."""
+    out, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            code = main(list(arguments))
+        except SystemExit as end:  # argparse ends so
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
 class PlatformProcess:

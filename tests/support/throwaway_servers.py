@@ -18,6 +18,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from deploy.embedded.server_environment import free_port
+from ingest_service.storage.postgres.migrate import migrate
 from tests.support import not_tested
 from tests.support.run_folders import kill_tree, new_folder
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
-TEMPLATE = "towntwin_template"
+EMPTY_TEMPLATE, SCHEMA_TEMPLATE = "towntwin_empty", "towntwin_schema"
 
 # The throw-away clusters give up durability for speed. SIGKILL does not affect the operating system's cache,
 # so a killed server finds all that it wrote even with fsync off; only a power failure would lose data. Full
@@ -80,6 +81,7 @@ class PostgresServer:
     port: int = field(default_factory=free_port)
     folder: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+    _database_settings: list[str] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         owner = self.installation.owner(self.user)
@@ -101,23 +103,41 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def create(self) -> None:
-        """Create and start the cluster, and create the template of every test's database."""
+        """Create and start the cluster, and create the template of empty databases."""
         data = self.installation.inside(self.folder / "data")
         settings = [part for pair in self._settings() for part in ("-c", pair)]
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", *settings]
         self._assert_succeeded(self._run("initdb", "-D", data, *options))
         self.start()
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+            connection.execute(f"CREATE DATABASE {EMPTY_TEMPLATE}")
         if self.has_timescale:
-            with psycopg.connect(self.dsn(TEMPLATE), autocommit=True) as connection:
+            with psycopg.connect(self.dsn(EMPTY_TEMPLATE), autocommit=True) as connection:
                 connection.execute("CREATE EXTENSION timescaledb")
-        with psycopg.connect(
-            self.dsn(), autocommit=True
-        ) as connection:  # sessions of TimescaleDB's jobs would block copying the template
-            connection.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+        self._close_database(EMPTY_TEMPLATE)
+
+    def provide_schema_template(self) -> list[str]:
+        """Create the template of databases with the schema, once; return the settings that a copy lacks."""
+        if self._database_settings is None:
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {SCHEMA_TEMPLATE} TEMPLATE {EMPTY_TEMPLATE}")
+            migrate(self.dsn(SCHEMA_TEMPLATE))
+            self._close_database(SCHEMA_TEMPLATE)
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                rows = connection.execute(
+                    "SELECT unnest(setconfig) FROM pg_db_role_setting AS s JOIN pg_database AS d"
+                    " ON d.oid = s.setdatabase WHERE d.datname = %s AND s.setrole = 0",
+                    [SCHEMA_TEMPLATE],
+                ).fetchall()
+            self._database_settings = [setting for (setting,) in rows]
+        return self._database_settings
+
+    def _close_database(self, name: str) -> None:
+        """Let nobody connect to a template: sessions of TimescaleDB's jobs would block copying it."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [TEMPLATE]
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
             )
 
     def start(self) -> None:
@@ -202,15 +222,25 @@ class NamedServer:
 
 
 @contextmanager
-def fresh_database(server: PostgresServer | NamedServer, *, tablespace: str = "pg_default") -> Iterator[str]:
-    """Create a new database and yield its URL; drop it afterwards."""
+def fresh_database(
+    server: PostgresServer | NamedServer, *, tablespace: str = "pg_default", is_empty: bool = False
+) -> Iterator[str]:
+    """Create a new database and yield its URL; drop it afterwards.
+
+    On the servers of the tests it is a copy with the schema, unless ``is_empty``, so that `migrate` finds
+    nothing to do there: migrating takes ten times as long as copying. A `NamedServer`'s is always empty.
+    """
     name = f"towntwin_{os.getpid()}_{next(_databases)}"
-    owned = isinstance(server, PostgresServer)
+    template, settings = "", list[str]()
+    if isinstance(server, PostgresServer):
+        settings = [] if is_empty else server.provide_schema_template()
+        template = f" TEMPLATE {EMPTY_TEMPLATE if is_empty else SCHEMA_TEMPLATE}"
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        template = f" TEMPLATE {TEMPLATE}" if owned else ""
         connection.execute(f"CREATE DATABASE {name}{template} TABLESPACE {tablespace}")
+        for setting in settings:
+            connection.execute("ALTER DATABASE {} SET {} = {}".format(name, *setting.split("=", 1)))
     try:
-        if not owned:
+        if not template:
             with psycopg.connect(server.dsn(name), autocommit=True) as connection:
                 connection.execute("CREATE EXTENSION timescaledb")
         yield server.dsn(name)

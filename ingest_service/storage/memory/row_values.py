@@ -49,10 +49,9 @@ def with_revisions(
     rows: NDArray[np.void], revisions: Mapping[tuple[int, int], tuple[int, int]]
 ) -> NDArray[np.void]:
     """Apply the revised flags to READING rows, in place."""
-    for row in rows:
-        now = revisions.get((int(row["series_id"]), int(row["time_us"])))
-        if now is not None:
-            row["quality"], row["rules"] = now
+    for index, key in enumerate(zip(rows["series_id"].tolist(), rows["time_us"].tolist(), strict=True)):
+        if (now := revisions.get(key)) is not None:
+            rows["quality"][index], rows["rules"][index] = now
     return rows
 
 

@@ -107,23 +107,30 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
             self._shards.check(batch.epoch)
             fresh = late = repeated = 0
             conflicts = []
-            for row in np.concatenate([batch.fresh, batch.doubtful]):
-                series_id, time_us = int(row["series_id"]), int(row["time_us"])
+            rows = np.concatenate([batch.fresh, batch.doubtful])
+            series_ids, times_us, values, rules = (
+                rows[name].tolist() for name in ("series_id", "time_us", "value", "rules")
+            )
+            newest_us = {one: int(row["time_us"]) for one, row in self._latest.items()}
+            newest_index: dict[int, int] = {}
+            for index, row in enumerate(rows.tolist()):
+                series_id, time_us = series_ids[index], times_us[index]
                 stored_row = (rows_of_series := self._rows.setdefault(series_id, {})).get(time_us)
                 if stored_row is not None:
-                    same = row_values.row_field(stored_row, "value") == float(row["value"])
+                    same = row_values.row_field(stored_row, "value") == values[index]
                     repeated += same
-                    conflicts += [] if same else [row]
+                    conflicts += [] if same else [rows[index]]
                     continue
-                rows_of_series[time_us] = row.item()
-                if int(row["rules"]) & LATE_RULE:
+                rows_of_series[time_us] = row
+                if rules[index] & LATE_RULE:
                     late += 1
                     self._late.add(series_id, time_us)
                 else:
                     fresh += 1
                 self._due.add((series_id, time_us // HOUR_US))
-                if series_id not in self._latest or time_us > self._latest[series_id]["time_us"]:
-                    self._latest[series_id] = row.copy()
+                if time_us > newest_us.get(series_id, time_us - 1):
+                    newest_us[series_id], newest_index[series_id] = time_us, index
+            self._latest |= {one: rows[index].copy() for one, index in newest_index.items()}
             self._revise(batch.revisions)
             self.record_anomalies(batch.anomalies)
             self._dead_letters.store_dead_letters(batch.dead_letters, [] if conflicts else batch.replayed)

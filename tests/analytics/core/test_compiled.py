@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from analytics.core import checks, seasonal_limits
 from analytics.core.compiled import check_kernels, constants, detector_kernels, kernel, rarity_kernels
-from analytics.core.judge import Judgement, judge
+from analytics.core.judge import Judgement, judge, warm_up
 from analytics.core.parameters import Parameters
 from analytics.core.state import SCALAR_COLUMN, SCALARS, State
 
@@ -79,6 +80,17 @@ def assert_same_state(one: State, other: State) -> None:
 def test_the_compiler_is_there() -> None:
     assert constants.NUMBA_AVAILABLE, "the tests' requirements bring it"
     assert hasattr(kernel.judge_block, "signatures")
+
+
+def test_read_only_and_strided_readings_compile_no_further_version() -> None:
+    """A posted Parquet file, whose times are read-only, was answered after half a minute of compiling."""
+    warm_up()
+    series, time_s, value = np.zeros(40, np.intp), np.linspace(0, 11_700, 40), np.zeros(80)[::2]
+    series.flags.writeable = time_s.flags.writeable = False
+    compiled: list[Any] = [kernel.judge_block, kernel.is_in_order]
+    before = [len(one.signatures) for one in compiled]
+    judge(State.empty(1), Parameters.of(1), series, time_s, value, use_compiled=True)
+    assert [len(one.signatures) for one in compiled] == before
 
 
 def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:

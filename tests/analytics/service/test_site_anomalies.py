@@ -19,11 +19,13 @@ from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.demo_store import fill_with_demo
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ingest_service.storage.contract.store import Store
+    from tests.support.throwaway_servers import NamedServer, PostgresServer
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 PRESENT_S = 1_764_061_200.0  # 17:00 in Jiaxing
@@ -80,9 +82,23 @@ def planted_fault(
     )
 
 
-def test_each_planted_cause_of_the_demo_is_named_and_nothing_else_is(store: PostgresStore) -> None:
-    fill_with_demo(store, days=3, until_s=PRESENT_S)
-    found = judge_all_sites(store)
+@pytest.fixture(scope="module")
+def demo_judged(
+    timescale_server: PostgresServer | NamedServer,
+) -> Iterator[tuple[PostgresStore, SiteJudgingState, list[Anomaly]]]:
+    """Provide a store with three days of the demo, the state of its judging, and the recorded anomalies."""
+    with fresh_database(timescale_server) as dsn:
+        migrate(dsn)
+        opened, judging_state = PostgresStore.open(dsn), SiteJudgingState()
+        fill_with_demo(opened, days=3, until_s=PRESENT_S)
+        yield opened, judging_state, judge_all_sites(opened, judging_state=judging_state)
+        opened.close()
+
+
+def test_each_planted_cause_of_the_demo_is_named_and_nothing_else_is(
+    demo_judged: tuple[PostgresStore, SiteJudgingState, list[Anomaly]],
+) -> None:
+    found = demo_judged[2]
     past = [fault for fault in demo.plan() if fault.start_s + REPORT_DELAY_S < 0]
     unnamed = [
         fault.fault_id
@@ -112,10 +128,9 @@ def overlaps(one: Anomaly, fault: PlannedFault) -> bool:
 
 
 def test_a_site_anomaly_has_its_evidence_and_links_to_the_anomalies_of_its_series(
-    store: PostgresStore,
+    demo_judged: tuple[PostgresStore, SiteJudgingState, list[Anomaly]],
 ) -> None:
-    fill_with_demo(store, days=3, until_s=PRESENT_S)
-    found = judge_all_sites(store)
+    store, _, found = demo_judged
     known = {one.anomaly_id: one for one in store.anomalies(AnomalyQuery(limit=1000))}
     for one in found:
         assert one.subject == f"site/{one.site_id}/several"
@@ -144,10 +159,10 @@ def test_a_site_anomaly_has_its_evidence_and_links_to_the_anomalies_of_its_serie
     assert "its neighbours show nothing of it" in drift.reason_en
 
 
-def test_another_process_without_state_returns_the_same(store: PostgresStore) -> None:
-    fill_with_demo(store, days=3, until_s=PRESENT_S)
-    judging_state = SiteJudgingState()
-    first = judge_all_sites(store, judging_state=judging_state)
+def test_another_process_without_state_returns_the_same(
+    demo_judged: tuple[PostgresStore, SiteJudgingState, list[Anomaly]],
+) -> None:
+    store, judging_state, first = demo_judged
     assert judge_all_sites(store, judging_state=judging_state) == first, (
         "and nothing changes, so no revision does"
     )
@@ -159,10 +174,10 @@ def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pyt
         site_scoring, "BLOCK_TICKS", site_anomalies.MAX_EVENT_TICKS
     )  # fewer models, and older ones
     store = MemoryStore()
-    fill_with_demo(store, days=24, until_s=PRESENT_S, plan=[])
+    fill_with_demo(store, days=15, until_s=PRESENT_S, plan=[])
     areas = sorted({one.area_id for one in store.directory().sites})
     judging_state = SiteJudgingState()
-    for days in range(15, -1, -3):
+    for days in range(6, -1, -3):
         until = dict.fromkeys(areas, round(PRESENT_S - days * DAY_S) // 300)
         found = site_anomalies.find_site_anomalies(store, SETTINGS, judging_state, until, models=ANY_NUMBER)
         assert found is not None
@@ -171,7 +186,7 @@ def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pyt
     rain = [one for one in reported if one.detector == "cause/rain_turbidity"]
     assert all(one.evidence["rain_mm"] > 1 for one in rain)
     others = [(one.site_id, one.detector, one.reason_en) for one in reported if one not in rain]
-    assert [one for one in others if one[1] != site_anomaly_builder.DETECTOR] == [], "in 18 days at 40 sites"
+    assert [one for one in others if one[1] != site_anomaly_builder.DETECTOR] == [], "in 9 days at 40 sites"
     assert len(others) <= 2
     assert len(rain) <= 6
 

@@ -46,18 +46,18 @@ def catalog(dsn: str) -> list[tuple[object, ...]]:
         return connection.execute(CATALOG).fetchall()
 
 
-def test_the_schema_is_the_sum_of_its_migrations(plain_dsn: str, plain_server: object) -> None:
-    assert migrate(plain_dsn) == migration_names()
-    with fresh_database(plain_server) as other:  # type: ignore[arg-type]
+def test_the_schema_is_the_sum_of_its_migrations(empty_plain_dsn: str, plain_server: object) -> None:
+    assert migrate(empty_plain_dsn) == migration_names()
+    with fresh_database(plain_server, is_empty=True) as other:  # type: ignore[arg-type]
         with psycopg.connect(other, autocommit=True) as connection:
             connection.execute(named_queries.read_sql_file("schema.sql"))
-        assert catalog(plain_dsn) == catalog(other)
-    assert len(catalog(plain_dsn)) > 100
+        assert catalog(empty_plain_dsn) == catalog(other)
+    assert len(catalog(empty_plain_dsn)) > 100
 
 
-def test_migrating_again_does_nothing(plain_dsn: str) -> None:
-    migrate(plain_dsn)
-    assert migrate(plain_dsn) == []
+def test_migrating_again_does_nothing(empty_plain_dsn: str) -> None:
+    migrate(empty_plain_dsn)
+    assert migrate(empty_plain_dsn) == []
 
 
 def test_a_newer_database_is_refused_with_a_sentence(plain_dsn: str) -> None:
@@ -69,25 +69,25 @@ def test_a_newer_database_is_refused_with_a_sentence(plain_dsn: str) -> None:
             use(plain_dsn)
 
 
-def test_an_older_database_is_reported_with_the_command_to_run(plain_dsn: str) -> None:
+def test_an_older_database_is_reported_with_the_command_to_run(empty_plain_dsn: str) -> None:
     with pytest.raises(StoreRefusedError, match=f"wants {newest_migration()}: run `towntwin db migrate`"):
-        PostgresStore.open(plain_dsn)
+        PostgresStore.open(empty_plain_dsn)
 
 
-def test_readings_and_rollups_are_hypertables_where_timescale_is(timescale_dsn: str) -> None:
-    migrate(timescale_dsn)
-    with psycopg.connect(timescale_dsn) as connection:
+def test_readings_and_rollups_are_hypertables_where_timescale_is(empty_timescale_dsn: str) -> None:
+    migrate(empty_timescale_dsn)
+    with psycopg.connect(empty_timescale_dsn) as connection:
         found = connection.execute(
             "SELECT hypertable_name FROM timescaledb_information.hypertables"
         ).fetchall()
     assert {name for (name,) in found} == {"reading", *ROLLUP_WIDTHS_S}
-    store = PostgresStore.open(timescale_dsn)
+    store = PostgresStore.open(empty_timescale_dsn)
     assert store.health().edition.startswith("TimescaleDB Apache 2.")
     store.close()
 
 
-def test_rollups_of_an_older_schema_are_made_anew(plain_dsn: str) -> None:
-    with psycopg.connect(plain_dsn, autocommit=True) as connection:
+def test_rollups_of_an_older_schema_are_made_anew(empty_plain_dsn: str) -> None:
+    with psycopg.connect(empty_plain_dsn, autocommit=True) as connection:
         connection.execute(named_queries.read_sql_file("compat.sql"))
         connection.execute(named_queries.QUERIES["migration_table"])
         for name in migration_names()[:6]:
@@ -95,8 +95,8 @@ def test_rollups_of_an_older_schema_are_made_anew(plain_dsn: str) -> None:
             connection.execute(named_queries.QUERIES["migration_done"], (int(name[:4]), name))
         connection.execute("INSERT INTO rollup_1h VALUES (1, '2026-09-21 05:00Z', 12, 12, 0, 1, 0.5)")
         connection.execute("INSERT INTO rollup_due VALUES (1, '2026-09-21 06:00Z')")
-    assert migrate(plain_dsn) == migration_names()[6:]
-    store = PostgresStore.open(plain_dsn)
+    assert migrate(empty_plain_dsn) == migration_names()[6:]
+    store = PostgresStore.open(empty_plain_dsn)
     store.enrol(DIRECTORY)
     assert store.health().rollups_due == 2
     while store.refresh_rollups(limit=100):

@@ -110,7 +110,9 @@ def test_what_is_due_is_whole_minutes_cut_at_gaps_and_weeks() -> None:
     ]
 
 
-@pytest.mark.parametrize("limit", [100, 10**6])
+@pytest.mark.parametrize(
+    ("dsn", "limit"), [("timescale_dsn", 100), ("plain_dsn", 10**6)], indirect=["dsn"]
+)  # in pieces and at once
 def test_every_rollup_is_what_the_slow_twin_finds(dsn: str, store: PostgresStore, limit: int) -> None:
     commit_all(store)
     roll_up(store, limit)
