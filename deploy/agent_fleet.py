@@ -88,10 +88,11 @@ def run_fleet(
     total: int | None = None,
     live_from_s: float | None = None,
 ) -> FleetProgress:
-    """Run every member until its driver ended and its spool is empty, or ``stop`` is set; stations until then.
+    """Run every member until its driver ended and its spool is empty, or ``stop`` is set.
 
-    A member that ends with an exception is logged and reported; the other members continue. ``report`` is
-    called with the progress every ``PROGRESS_INTERVAL_S``; the last progress is returned.
+    Stations run until ``stop`` is set. A member that ends with an exception is logged and reported; the other
+    members continue. ``report`` is called with the progress every ``PROGRESS_INTERVAL_S``; the last progress is
+    returned.
     """
     names = [member.device for member in members]
     if len(set(names)) < len(names):

@@ -115,7 +115,7 @@ def _drift_line(store: PostgresStore, log: MaintenanceLog, series: Series) -> st
     from analytics.service.probe_reports import drift_of
     from edge.wire.quantities import QUANTITIES
 
-    drift = drift_of(log.calibrations(series.series_id), series.quantity)
+    drift = drift_of(log.calibrations([series.series_id]), series.quantity)
     if drift is None:
         return ""
     unit = QUANTITIES[series.quantity].unit

@@ -33,8 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hj212_port: Annotated[
         int,
         Meta(
-            description="Port of the HJ 212 server, on loopback, to which the demo's station uploads; 0 leaves"
-            " out the field devices (Modbus sonde, HJ 212 station, pulse counter).",
+            description="Port of the HJ 212 server, on loopback, to which the demo's station uploads; 0"
+            " leaves out the field devices (Modbus sonde, HJ 212 station, pulse counter).",
             ge=0,
             le=65535,
         ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deploy.demo.field_devices.upload_station import UploadStation
 
 SONDE, STATION, COUNTER = "330483-d1-m01", "330402-d1-h01", "330421-d1-c01"
+SERVER, SERVER_AREA = "330402-d1-h00", "330402-d1"
 SERVER_SPOOL = "hj212.spool"  # in the folder of the devices' spools
 
 

@@ -93,10 +93,10 @@ class MaintenanceLog:
         with self._database.transaction() as connection:
             return bool(connection.execute(QUERIES["insert_calibration"], row).rowcount)
 
-    def calibrations(self, series_id: int) -> list[Calibration]:
-        """Return the calibrations of a series, oldest first."""
+    def calibrations(self, series_ids: Sequence[int]) -> list[Calibration]:
+        """Return the calibrations of series, those of each one oldest first."""
         with self._database.transaction() as connection:
-            return read_rows.fetch_structs(connection, "calibrations", (series_id,), Calibration)
+            return read_rows.fetch_structs(connection, "calibrations", (list(series_ids),), Calibration)
 
     def _change(
         self, query: str, device_id: str, channels: Sequence[str] | None, who: str, **values: Any
