@@ -91,7 +91,7 @@ def run_fleet(
     """Run every member until its driver ended and its spool is empty, or ``stop`` is set.
 
     Stations run until ``stop`` is set. A member that ends with an exception is logged and reported; the other
-    members continue. ``report`` is called with the progress every ``PROGRESS_INTERVAL_S``; the last progress is
+    members continue. ``report`` is called with the progress every ``PROGRESS_INTERVAL_S``; the last one is
     returned.
     """
     names = [member.device for member in members]

@@ -6,6 +6,20 @@ measure from the start of the demo in real time, beside the towns whose history 
 """
 
 from deploy.demo.field_devices.enrolment import STATIONS_FILE, directory
-from deploy.demo.field_devices.instruments import SERVER, SERVER_AREA, SERVER_SPOOL, hj212_station, instruments
+from deploy.demo.field_devices.instruments import (
+    SERVER,
+    SERVER_AREA,
+    SERVER_SPOOL,
+    hj212_station,
+    instruments,
+)
 
-__all__ = ["SERVER", "SERVER_AREA", "SERVER_SPOOL", "STATIONS_FILE", "directory", "hj212_station", "instruments"]
+__all__ = [
+    "SERVER",
+    "SERVER_AREA",
+    "SERVER_SPOOL",
+    "STATIONS_FILE",
+    "directory",
+    "hj212_station",
+    "instruments",
+]
