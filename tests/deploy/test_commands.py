@@ -162,7 +162,7 @@ PROBE = ("probe", "calibrate", "s1", "ph", "--who", "w", "--reference", "7", "--
         ((*PROBE, "--after", "7", "--tolerance", "0"), "'0' is no number from 1e-09"),
         (("feedback", str(2**63), "confirmed", "--who", "w"), "is no whole number from 1 to"),
         (("feedback", "1", "confirmed", "--who", "w", "--note", "x" * 2001), "it has 2001 characters"),
-        (("letters", "show", "-1"), "unrecognized arguments"),
+        (("letters", "show", "-1"), "'-1' is no whole number from 1 to"),
         (("letters", "show", str(2**63)), "is no whole number from 1 to"),
         (("letters", "list", "--limit", "0"), "'0' is no whole number from 1 to 100,000"),
         (("letters", "purge", "--older-than-days", "nan"), "'nan' is no number from 0 to 36,525"),

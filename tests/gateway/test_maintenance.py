@@ -153,7 +153,7 @@ def test_a_calibration_whose_drift_would_overflow_is_refused(store: PostgresStor
 def test_the_store_refuses_a_maintenance_out_of_bounds_with_a_sentence(
     store: PostgresStore, minutes: float
 ) -> None:
-    with pytest.raises(StoreRefusedError, match="minutes is .*: it has to be from 1 to 43200"):
+    with pytest.raises(StoreRefusedError, match=r"minutes is .*: it has to be from 1 to 43200"):
         MaintenanceLog(store).begin("d1", minutes=minutes, who="w", note="")
     assert MaintenanceLog(store).of("d1") == []
 
