@@ -132,7 +132,7 @@ def run_fleet(
     ]
 
     def current_progress(*, finished: bool) -> FleetProgress:
-        counts = [one.counts() for one in (*agents, *stations)]
+        counts = [*(one.counts() for one in agents), *(one.counts() for one in stations)]
         return FleetProgress(
             taken=sum(one.taken for one in counts),
             kept=sum(one.receipted for one in counts),

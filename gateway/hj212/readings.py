@@ -176,7 +176,7 @@ def usual_message(segment: Segment, station: Station) -> UsualMessage | None:
         may_be_missing = "=-" in segment.content or not station.missing_is_negative
         if time_s is None or (may_be_missing and not station.missing_numbers.isdisjoint(map(float, values))):
             return None
-        return UsualMessage((layout.template % (time_s, *values)).encode(), layout.count, time_s)
+        return UsualMessage((layout.template % (time_s, *values)).encode(), layout.readings, time_s)
     return None
 
 

@@ -30,13 +30,13 @@ class UsualLayout(NamedTuple):
     ----------
     pattern : of the content; its groups are DataTime and the values
     template : of the SenML message, for its time [s] and the texts of the values
-    count : number of values
+    readings : number of values
 
     """
 
     pattern: re.Pattern[str]
     template: str
-    count: int
+    readings: int
 
 
 def usual_layout(

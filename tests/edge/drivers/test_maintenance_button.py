@@ -137,10 +137,15 @@ def test_presses_are_falling_edges_of_a_line_with_a_pull_up(monkeypatch: pytest.
         read_edge_events=lambda: waiting.pop(0),
         release=lambda: released.append(True),
     )
+
+    def request_lines(chip: str, consumer: str, config: Any) -> Any:
+        requested.append((chip, consumer, config))
+        return request
+
     library = SimpleNamespace(
         LineSettings=SimpleNamespace,
         line=SimpleNamespace(Edge=SimpleNamespace(FALLING=2), Bias=SimpleNamespace(PULL_UP=4)),
-        request_lines=lambda chip, consumer, config: requested.append((chip, consumer, config)) or request,
+        request_lines=request_lines,
     )
     monkeypatch.setitem(__import__("sys").modules, "gpiod", library)
     button = GpioButton("/dev/gpiochip0", 27, 0.05)

@@ -139,7 +139,7 @@ def test_stored_score_limits_keep_their_distance_from_the_default_on_the_new_sca
                 [f"s{number:02}"],
             )
             connection.execute(
-                f"INSERT INTO series (site_id, quantity, {column}) VALUES (%s, 'ph', %s)",
+                f"INSERT INTO series (site_id, quantity, interval_s, {column}) VALUES (%s, 'ph', 300, %s)",
                 [f"s{number:02}", Jsonb(before)],
             )
     migrate(plain_dsn)
