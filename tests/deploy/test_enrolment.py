@@ -369,6 +369,9 @@ def test_the_process_for_access_is_shown_among_the_others(
     def shown() -> list[tuple[str, str]]:
         return [(one.state, one.why) for one in store.processes() if one.kind == "access"]
 
+    def is_shown(state: tuple[str, str]) -> bool:
+        return shown() == [state]
+
     def start(port: int) -> threading.Thread:
         admin = f"mqtt://{ADMIN}@127.0.0.1:{port}"
         arguments = ["access", "--admin", admin, "--admin-password-file", str(tmp_path / "password")]
@@ -383,7 +386,7 @@ def test_the_process_for_access_is_shown_among_the_others(
         stop.clear()
         thread = start(port)
         try:
-            wait_until(lambda state=state: shown() == [state], within_s=20, what=f"it is {state}")
+            wait_until(partial(is_shown, state), within_s=20, what=f"it is {state}")
         finally:
             stop.set()
             thread.join()

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -66,7 +66,7 @@ class ModbusSonde:
 class _SondeServer:
     """The running server; ``port`` is the one that it listens on."""
 
-    def __init__(self, sonde: RegisterMap, server: ModbusTcpServer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sonde: RegisterMap, server: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._server, self._loop = server, loop
         self._address = {one.name: sonde.address(one) for one in sonde.registers}
         self.port: int = server.transport.sockets[0].getsockname()[1]
@@ -93,7 +93,7 @@ def _running_server(sonde: RegisterMap) -> Iterator[_SondeServer]:
     thread = threading.Thread(target=loop.run_forever, name="modbus sonde", daemon=True)
     thread.start()
 
-    async def start() -> ModbusTcpServer:
+    async def start() -> Any:  # the library types neither its transport nor its end
         server = ModbusTcpServer(device, address=("127.0.0.1", 0))
         await server.serve_forever(background=True)
         return server
