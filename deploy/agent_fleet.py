@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from edge.agent.agent import AgentCounts
     from edge.agent.settings import Settings
     from edge.drivers import Driver
     from edge.wire.broker_address import BrokerAddress
@@ -57,9 +58,27 @@ class FleetMember:
     driver: Driver
 
 
+class FleetStation(Protocol):
+    """A device of the fleet that does not publish by itself, but through a server."""
+
+    @property
+    def name(self) -> str:
+        """Id of the device."""
+        ...
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until ``stop`` is set."""
+        ...
+
+    def counts(self) -> AgentCounts:
+        """Return the current counts, also from another thread."""
+        ...
+
+
 def run_fleet(
     members: Sequence[FleetMember],
     *,
+    stations: Sequence[FleetStation] = (),
     folder: Path,
     broker: BrokerAddress,
     settings: Settings,
@@ -71,8 +90,9 @@ def run_fleet(
 ) -> FleetProgress:
     """Run every member until its driver ended and its spool is empty, or ``stop`` is set.
 
-    A member that ends with an exception is logged and reported; the other members continue. ``report`` is
-    called with the progress every ``PROGRESS_INTERVAL_S``; the last progress is returned.
+    Stations run until ``stop`` is set. A member that ends with an exception is logged and reported; the other
+    members continue. ``report`` is called with the progress every ``PROGRESS_INTERVAL_S``; the last one is
+    returned.
     """
     names = [member.device for member in members]
     if len(set(names)) < len(names):
@@ -106,8 +126,13 @@ def run_fleet(
             )
         )
 
+    threads += [
+        threading.Thread(target=_run_member, args=(one, one.name, stop, faults), name=one.name, daemon=True)
+        for one in stations
+    ]
+
     def current_progress(*, finished: bool) -> FleetProgress:
-        counts = [agent.counts() for agent in agents]
+        counts = [*(one.counts() for one in agents), *(one.counts() for one in stations)]
         return FleetProgress(
             taken=sum(one.taken for one in counts),
             kept=sum(one.receipted for one in counts),
@@ -141,7 +166,7 @@ def run_fleet(
     return last
 
 
-def _run_member(agent: Agent, device: str, stop: threading.Event, faults: list[str]) -> None:
+def _run_member(agent: Agent | FleetStation, device: str, stop: threading.Event, faults: list[str]) -> None:
     try:
         agent.run(stop)
     except Exception as error:  # noqa: BLE001 - any exception: the other members continue

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from analytics.service.device_maintenance import DeviceMaintenance
 from analytics.service.item_backoff import ItemBackoff
 from analytics.service.simultaneous_silence import DETECTOR, find_simultaneous_silences, silence_changes
 from ingest_service.storage.contract.models import Anomaly
@@ -42,6 +43,7 @@ def device_silence_changes(
     areas_without_ingest: Collection[str] = (),
     resumed_s: float = -math.inf,
     working_since_s: float = -math.inf,
+    maintenance: DeviceMaintenance | None = None,
 ) -> list[Anomaly]:
     """Return the silences that began, changed severity or ended, as anomalies to record.
 
@@ -56,24 +58,32 @@ def device_silence_changes(
         starts anew from then
     working_since_s : since when ingest works without an interruption, as far as the service observed it,
         Unix seconds [s]; devices first have to connect and send their backlog
+    maintenance : devices in maintenance: theirs raise nothing, and are no part of a silence of all; an
+        anomaly that is open stays as it is until they send again
 
     """
+    maintenance = maintenance or DeviceMaintenance()
     devices = devices or ItemBackoff("look_for_silence")
-    activity = [one for one in activity if one.kind != REPLAY_KIND]
+    enrolled = [one for one in activity if one.kind != REPLAY_KIND]
+    activity = [one for one in enrolled if one.device_id not in maintenance.devices]
     open_anomalies = list(open_anomalies)
     open_by_device = {one.device_id: one for one in open_anomalies if one.device_id is not None}
     watermarks = _watermarks(activity)
     working_from_s = working_since_s + RECOVERY_S
+    from_s = {
+        one.device_id: max(resumed_s, maintenance.ended_s.get(one.device_id, -math.inf)) for one in activity
+    }
     silent_devices = {
         one.device_id
         for one in activity
-        if _is_silent(one, watermarks, settings, now_s, resumed_s, working_from_s=working_from_s)
+        if _is_silent(one, watermarks, settings, now_s, from_s[one.device_id], working_from_s=working_from_s)
     }
     # Devices that no ingest takes are silent for a known reason, which the recovery time does not hide.
     without_ingest = {
         one.device_id
         for one in activity
-        if one.area_id in areas_without_ingest and _is_silent(one, watermarks, settings, now_s, resumed_s)
+        if one.area_id in areas_without_ingest
+        and _is_silent(one, watermarks, settings, now_s, from_s[one.device_id])
     }
     outages = find_simultaneous_silences(
         activity,
@@ -85,7 +95,7 @@ def device_silence_changes(
     )
     found = silence_changes(outages, [one for one in open_anomalies if one.device_id is None], now_s=now_s)
     outage_start_by_device = {one.device_id: outage.start_s for outage in outages for one in outage.devices}
-    for one in activity:
+    for one in enrolled:
         open_anomaly = open_by_device.get(one.device_id)
         if one.device_id in outage_start_by_device:
             if open_anomaly is not None and open_anomaly.start_s >= outage_start_by_device[one.device_id]:
@@ -93,15 +103,24 @@ def device_silence_changes(
         elif one.measured_s is not None and not devices.is_deferred(one.device_id):
             with devices.isolate(one.device_id):
                 found += _changes_of_device(
-                    one, open_anomaly, watermarks[one.area_id], is_silent=one.device_id in silent_devices
+                    one,
+                    open_anomaly,
+                    watermarks.get(one.area_id, one.measured_s),
+                    is_silent=one.device_id in silent_devices,
+                    maintained_s=maintenance.ended_s.get(one.device_id, -math.inf),
                 )
     return found
 
 
 def _changes_of_device(
-    one: DeviceActivity, open_anomaly: Anomaly | None, watermark_s: float, *, is_silent: bool
+    one: DeviceActivity,
+    open_anomaly: Anomaly | None,
+    watermark_s: float,
+    *,
+    is_silent: bool,
+    maintained_s: float,
 ) -> list[Anomaly]:
-    """Return the anomalies of one device to record."""
+    """Return the anomalies of one device to record; ``maintained_s`` is the end of its last maintenance."""
     found = []
     if one.measured_s is None or one.received_s is None:
         return []
@@ -110,7 +129,9 @@ def _changes_of_device(
         found.append(_closed_at(open_anomaly, one.measured_s))
         open_anomaly = None
     if is_silent:
-        silence = _silence_anomaly(one, until_s)
+        # One that began before the maintenance keeps its start, by which it is the same anomaly.
+        start_s = max(one.measured_s + one.interval_s, maintained_s)
+        silence = _silence_anomaly(one, until_s, start_s if open_anomaly is None else open_anomaly.start_s)
         if open_anomaly is None or silence.severity != open_anomaly.severity:
             found.append(silence)
     return found
@@ -146,19 +167,19 @@ def _is_silent(
     return behind_s > longest_s or now_s - max(one.received_s, working_from_s) > longest_s
 
 
-def _silence_anomaly(one: DeviceActivity, until_s: float) -> Anomaly:
+def _silence_anomaly(one: DeviceActivity, until_s: float, start_s: float) -> Anomaly:
     assert one.measured_s is not None  # noqa: S101 - the caller passes only devices with a reading
-    silent_s = until_s - one.measured_s
+    silent_s = max(0.0, until_s - max(one.measured_s, start_s - one.interval_s))
     severity = 3 if silent_s >= ALARM_S else 2 if silent_s >= WARNING_S else 1
-    minutes = round(silent_s / 60)
+    minutes = round((until_s - one.measured_s) / 60)
     return Anomaly(
         subject=f"device/{one.device_id}",
         site_id=one.site_id,
         device_id=one.device_id,
         detector=DETECTOR,
         version=VERSION,
-        start_s=one.measured_s + one.interval_s,
-        peak_s=one.measured_s + one.interval_s,
+        start_s=start_s,
+        peak_s=start_s,
         score=silent_s / one.interval_s,
         severity=severity,
         n_readings=0,

@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from analytics.service import device_silence, item_backoff, simultaneous_silence
 from analytics.service.dead_letter_quotas import report_letter_quotas
 from analytics.service.detector_diagnostics import diagnose_detectors
+from analytics.service.device_maintenance import device_maintenance
 from analytics.service.housekeeping import tidy
 from analytics.service.incident_escalation import escalate
 from analytics.service.incident_maintenance import maintain_incidents
@@ -149,6 +150,7 @@ def look_for_silence(
         areas_without_ingest=without_ingest,
         resumed_s=simultaneous_silence.resumed_s(ended),
         working_since_s=working_since_s,
+        maintenance=device_maintenance(store.directory(), now_s),
     )
     item_backoff.record_or_defer(store, devices, found)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deploy.device_access.broker_access import BrokerAccess
 
 STOP_S = 5.0
+STUCK_S = 60.0  # a broker may take 10 s for each of several requests
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Apply decisions until a stop signal."""
     from deploy.device_access.access_process import AccessProcess
     from deploy.device_access.certificate_authority import CertificateAuthority, CertificateError
+    from ingest_service.storage.health.heartbeat_thread import sending_heartbeats
+    from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
     from ingest_service.storage.postgres.enrolments import EnrolmentStore
 
     settings = load_settings(Settings, "access", args, os.environ)
@@ -54,7 +57,9 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     broker = _open_broker(common, settings)
     store = open_store(common, args, stop)
     try:
-        AccessProcess(EnrolmentStore(store), broker, authority, settings).run(stop)
+        identity = ProcessIdentity(kind="access", instance=settings.kind)
+        with sending_heartbeats(store, identity, HealthLimits(stuck_s=STUCK_S)) as progress:
+            AccessProcess(EnrolmentStore(store), broker, authority, settings, progress).run(stop)
     finally:
         broker.close()
         store.close()

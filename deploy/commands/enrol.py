@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy import argument_bounds
 from deploy.command_resources import open_store
 from deploy.settings import CommonSettings, SettingsError
+from ingest_service.storage.contract import bounds
 
 if TYPE_CHECKING:
     import argparse
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
 
 PASSWORD_BYTES = 24
-MAX_CODE_DEVICES = 1000
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +41,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--code", metavar="AREA", help="make an enrolment code for devices of this area")
     parser.add_argument("--url", help="address of the gateway, as devices reach it, for --code")
-    parser.add_argument("--devices", type=int, default=1, help="devices that the code enrols at most")
-    parser.add_argument("--hours", type=float, default=24.0, help="how long the code is valid [h]")
+    parser.add_argument(
+        "--devices",
+        type=argument_bounds.bounded_integer(*bounds.CODE_DEVICES),
+        default=1,
+        help="devices that the code enrols at most",
+    )
+    parser.add_argument(
+        "--hours",
+        type=argument_bounds.bounded_number(*bounds.CODE_HOURS),
+        default=24.0,
+        help="how long the code is valid [h]",
+    )
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
@@ -140,8 +151,6 @@ def _make_code(args: argparse.Namespace, common: CommonSettings) -> int:
         raise SettingsError(
             "--code: give the address of the gateway, as devices reach it: --url https://HOST"
         )
-    if not 1 <= args.devices <= MAX_CODE_DEVICES or not args.hours > 0:
-        raise SettingsError(f"--code: --devices is 1 to {MAX_CODE_DEVICES}, and --hours above 0")
     store = open_store(common, args)
     try:
         if args.code not in {one.area_id for one in store.directory().areas}:

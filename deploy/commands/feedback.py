@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploy import argument_bounds
 from deploy.command_resources import open_store
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("anomaly", type=int, metavar="ANOMALY", help="an anomaly by its number")
+    parser.add_argument(
+        "anomaly", type=argument_bounds.identifier, metavar="ANOMALY", help="an anomaly by its number"
+    )
     parser.add_argument("verdict", choices=["false-alarm", "confirmed", "withdraw"])
-    parser.add_argument("--who", required=True, help="whose word it is")
-    parser.add_argument("--note", default="", help="why")
+    parser.add_argument("--who", required=True, type=argument_bounds.name, help="whose word it is")
+    parser.add_argument("--note", default="", type=argument_bounds.note, help="why")
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from deploy import argument_bounds
 from deploy.command_resources import open_store
 from deploy.settings import SettingsError
 from gateway.auth.authorization import ALL_SCOPES
@@ -28,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("action", choices=["create", "list", "revoke"])
     parser.add_argument("id", nargs="?", help="the key to revoke, by its id")
-    parser.add_argument("--name", help="whose it is, or what for")
+    parser.add_argument("--name", type=argument_bounds.name, help="whose it is, or what for")
     parser.add_argument(
         "--role", choices=list(ROLES_BY_NAME), default="viewer", help="what it may do (default viewer)"
     )

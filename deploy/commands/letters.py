@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from deploy import argument_bounds
 from deploy.command_resources import open_store
 from deploy.settings import SettingsError
 from ingest_service.storage.contract.name_rules import escape_controls
@@ -24,18 +25,31 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 WIDTH_WITHOUT_TERMINAL = 200
+MAX_DAYS = 36_525  # a century
+MAX_LISTED = 100_000
 AUDITED_ARGUMENTS = ("ids", "reason", "device", "older_than_days", "all")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("action", choices=["list", "show", "replay", "purge"])
-    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="letters by their number")
+    parser.add_argument(
+        "ids", nargs="*", type=argument_bounds.identifier, metavar="ID", help="letters by their number"
+    )
     parser.add_argument("--reason", help="those of one reason: channel, unit, device, time, …")
     parser.add_argument("--device", help="those of one device")
-    parser.add_argument("--older-than-days", type=float, help="those received before so many days ago")
+    parser.add_argument(
+        "--older-than-days",
+        type=argument_bounds.bounded_number(0, MAX_DAYS),
+        help="those received before so many days ago",
+    )
     parser.add_argument("--all", action="store_true", help="every letter there is")
-    parser.add_argument("--limit", type=int, default=50, help="how many to list (default 50)")
+    parser.add_argument(
+        "--limit",
+        type=argument_bounds.bounded_integer(1, MAX_LISTED),
+        default=50,
+        help="how many to list (default 50)",
+    )
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:

@@ -6,8 +6,10 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from deploy import argument_bounds
 from deploy.command_resources import open_store
 from deploy.settings import SettingsError
+from ingest_service.storage.contract import bounds
 
 if TYPE_CHECKING:
     import argparse
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.maintenance import MaintenanceLog
     from ingest_service.storage.postgres.store import PostgresStore
 
+MAX_AHEAD_S = 60.0  # of a technician's clock
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
@@ -25,19 +29,23 @@ def add(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("device", metavar="DEVICE")
         action.add_argument("--channel", action="append", help="only this channel; may be repeated")
-        action.add_argument("--who", required=True, help="who does the work")
+        action.add_argument("--who", required=True, type=argument_bounds.name, help="who does the work")
         if name == "begin":
-            action.add_argument("--minutes", type=float, default=240.0, help="ends by itself after so long")
-            action.add_argument("--note", default="", help="what is done")
+            minutes = argument_bounds.bounded_number(*bounds.MAINTENANCE_MINUTES)
+            action.add_argument("--minutes", type=minutes, default=240.0, help="ends by itself after so long")
+            action.add_argument("--note", default="", type=argument_bounds.note, help="what is done")
     action = actions.add_parser("calibrate", help="record what a probe read in a standard before and after")
     action.add_argument("site", metavar="SITE")
     action.add_argument("quantity", metavar="QUANTITY")
     for name in ("reference", "before", "after"):
-        action.add_argument(f"--{name}", type=float, required=True)
+        action.add_argument(
+            f"--{name}", type=argument_bounds.bounded_number(*bounds.CALIBRATION_VALUES), required=True
+        )
     action.add_argument("--at", type=datetime.fromisoformat, help="when, with offset; now by default")
-    action.add_argument("--tolerance", type=float, help="error at which it is due again")
-    action.add_argument("--who", required=True, help="who calibrated it")
-    action.add_argument("--note", default="")
+    tolerance = argument_bounds.bounded_number(*bounds.CALIBRATION_TOLERANCES)
+    action.add_argument("--tolerance", type=tolerance, help="error at which it is due again")
+    action.add_argument("--who", required=True, type=argument_bounds.name, help="who calibrated it")
+    action.add_argument("--note", default="", type=argument_bounds.note)
     action = actions.add_parser("report", help="drift per week and due date of each calibrated probe")
     action.add_argument("--site", help="of one site only")
 
@@ -81,6 +89,8 @@ def _change(log: MaintenanceLog, args: argparse.Namespace) -> bool:
 def _calibrate(store: PostgresStore, log: MaintenanceLog, args: argparse.Namespace) -> bool:
     if args.at is not None and args.at.tzinfo is None:
         raise SettingsError("--at needs an offset, such as 2026-11-28T09:30:00+08:00")
+    if args.at is not None and args.at.timestamp() > time.time() + MAX_AHEAD_S:
+        raise SettingsError(f"--at {args.at.isoformat()} lies in the future: give when it was calibrated")
     found = [
         one for one in store.directory().series if (one.site_id, one.quantity) == (args.site, args.quantity)
     ]
@@ -115,7 +125,7 @@ def _drift_line(store: PostgresStore, log: MaintenanceLog, series: Series) -> st
     from analytics.service.probe_reports import drift_of
     from edge.wire.quantities import QUANTITIES
 
-    drift = drift_of(log.calibrations(series.series_id), series.quantity)
+    drift = drift_of(log.calibrations([series.series_id]), series.quantity)
     if drift is None:
         return ""
     unit = QUANTITIES[series.quantity].unit

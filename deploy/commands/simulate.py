@@ -30,6 +30,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(description="Wall time in which the history is played.", extra={"unit": "s"}, gt=0)
     ] = 30.0
     spool: Annotated[Path, Meta(description="Folder of the devices' spools.")] = Path("spool")
+    hj212_port: Annotated[
+        int,
+        Meta(
+            description="Port of the HJ 212 server, on loopback, to which the demo's station uploads; 0"
+            " leaves out the field devices (Modbus sonde, HJ 212 station, pulse counter).",
+            ge=0,
+            le=65535,
+        ),
+    ] = 0
     report: Annotated[Path, Meta(description="File that says how far the towns are.")] = Path("fleet.json")
 
 
@@ -42,6 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Simulate until a stop signal; return 1 if a device ended with an exception."""
     from deploy import agent_fleet, demo
+    from deploy.demo import field_devices
     from deploy.play_clock import DAY_S, PlayClock
 
     settings = load_settings(Settings, "simulate", args, os.environ)
@@ -50,11 +60,18 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     stop = stop_on_signals()
     clock = PlayClock(time.time(), history_s=settings.history_days * DAY_S, catch_up_s=settings.catch_up_s)
     town = demo.town(seed=settings.seed, live_from_s=clock.live_from_s, history_s=clock.history_s)
+    members = [
+        agent_fleet.FleetMember(device.area_id, device.device_id, town.driver(device.device_id))
+        for device in demo.directory().devices
+    ]
+    stations: list[agent_fleet.FleetStation] = []
+    if settings.hj212_port:
+        members += field_devices.instruments(seed=settings.seed)
+        port, spools = settings.hj212_port, settings.spool
+        stations.append(field_devices.hj212_station(seed=settings.seed, port=port, spools=spools))
     last = agent_fleet.run_fleet(
-        [
-            agent_fleet.FleetMember(device.area_id, device.device_id, town.driver(device.device_id))
-            for device in demo.directory().devices
-        ],
+        members,
+        stations=stations,
         folder=settings.spool,
         broker=broker,
         settings=agent,

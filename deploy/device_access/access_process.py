@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
 from deploy.device_access.certificate_authority import CertificateError
 from ingest_service.storage.contract.errors import StoreUnavailableError
+from ingest_service.storage.health.heartbeat_thread import ProgressRecorder
 
 if TYPE_CHECKING:
     import threading
@@ -36,6 +37,7 @@ class AccessProcess:
     enrolments : of the database
     broker : adapter of the broker
     authority : signs certificates; None if devices get passwords only
+    progress : of this process, for its heartbeat; None if it has none
 
     """
 
@@ -45,22 +47,29 @@ class AccessProcess:
         broker: BrokerAccess,
         authority: CertificateAuthority | None,
         settings: Settings,
+        progress: ProgressRecorder | None = None,
     ) -> None:
         self._enrolments = enrolments
         self._broker = broker
         self._authority = authority
         self._settings = settings
+        self._progress = progress or ProgressRecorder()
 
     def run(self, stop: threading.Event) -> None:
         """Apply decisions until a stop; while the database or the broker is away, try again."""
         compare_at_s = 0.0
+        self._progress.role = "owner"
         while not stop.is_set():
             try:
                 if time.monotonic() >= compare_at_s:
                     self.compare()
                     compare_at_s = time.monotonic() + self._settings.compare_s
                 self.apply_pending()
+                self._progress.loop_advanced()
+                self._progress.work_succeeded()
             except (StoreUnavailableError, BrokerAccessError) as error:
+                is_broker = isinstance(error, BrokerAccessError)
+                self._progress.waiting_for("administration" if is_broker else "database")
                 log.warning("access of devices is not up to date: %s", error)
             stop.wait(self._settings.poll_s)
 

@@ -22,6 +22,7 @@ RESTART_RESET_S = 300.0  # after running this long the count of restarts is rese
 CONSEQUENCES = {
     "ingest": ": no reading is stored or judged any more, devices keep theirs",
     "service": ": rollups, late readings, silent devices and assessments stand still",
+    "hj212": ": HJ 212 stations get no answer, and keep their uploads",
     "simulate": ": the played devices publish nothing",
     "gateway": ": neither the API nor the console answers",
 }

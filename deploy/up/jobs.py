@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from deploy import command_audit, demo, recorded_devices, site_files
+from deploy.demo import field_devices
 from deploy.settings import SettingsError
 from deploy.up import run_summary
+from deploy.up.station_server import start_station_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,11 +69,15 @@ class DemoJob:
                 "TOWNTWIN_DSN names a database that holds readings: the demo needs an empty one"
             )
         store.enrol(demo.directory())
+        store.enrol(field_devices.directory())
 
     def start(self, children: ChildProcesses, folder: Path) -> ChildProcess:
-        """Start the simulator."""
+        """Start the HJ 212 server of the field devices, and the simulator."""
+        port = start_station_server(children, folder / "spool")
         return children.start(
-            "simulate", "--spool", str(folder / "spool"), "--report", str(folder / "fleet.json")
+            "simulate",
+            *("--spool", str(folder / "spool"), "--report", str(folder / "fleet.json")),
+            *("--hj212-port", str(port)),
         )
 
     def faults(self) -> list[PlannedFault]:

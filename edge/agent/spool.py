@@ -20,7 +20,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
@@ -391,6 +391,16 @@ class Spool:
         deleted = _Totals(*self._connection.execute(_TOTALS_QUERY, (first, last)).fetchone())
         self._connection.execute("DELETE FROM message WHERE number BETWEEN ? AND ?", (first, last))
         return deleted
+
+
+def count_waiting_messages(path: Path) -> int:
+    """Return the number of messages in the spool of another process; 0 while there is none."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM message").fetchone()
+            return int(count)
+    except sqlite3.Error:  # not created yet, or locked for a moment
+        return 0
 
 
 def _connect(path: Path) -> sqlite3.Connection:

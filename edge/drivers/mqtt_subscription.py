@@ -113,6 +113,7 @@ class MqttSubscription:
         self._retry_at_s = 0.0
         self._awaited_s = 0.0  # for CONNACK and SUBACK of this connection
         self._end: str | None = None  # why the connection is to be ended
+        self._connected = False  # whether there was a CONNACK
         self._last_fault: str | None = None
         self._arrived: list[ReceivedMessage] = []
         self._stored: deque[_Delivery] = deque()  # appended to on the agent's thread
@@ -226,6 +227,8 @@ class MqttSubscription:
             return
         if self._end is None and rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end = "closed the connection"
+            if self._broker.tls is not None and not self._connected:
+                self._end += f" ({broker_tls.REFUSED_CERTIFICATE})"
         # Only time in which answers were read counts: a full disk may have kept the caller from it.
         self._awaited_s += self._monotonic() - begun_s
         if self._end is None and not self.subscribed and self._awaited_s > CONNACK_S:
@@ -242,7 +245,7 @@ class MqttSubscription:
             self._on_fault(f"broker {self._broker} {reason}: it is tried again")
 
     def _drop(self, client: Client) -> None:
-        self._client, self.subscribed = None, False
+        self._client, self.subscribed, self._connected = None, False, False
         connection: Any = client.socket()
         if connection is not None:
             with suppress(OSError):
@@ -251,6 +254,7 @@ class MqttSubscription:
     def _on_connect(
         self, client: Client, _userdata: object, _flags: ConnectFlags, reason: ReasonCode, _properties: object
     ) -> None:
+        self._connected = True
         if reason.is_failure:
             self._end = f"refuses the connection ({reason}): mend user, password or access list"
             return

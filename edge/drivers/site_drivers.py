@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
@@ -12,13 +13,14 @@ from msgspec import Meta
 from edge.drivers.driver_group import DriverGroup
 from edge.drivers.exec_driver import ExecDriver
 from edge.drivers.line_driver import LineDriver, read_chunks
+from edge.drivers.maintenance_button import add_button
+from edge.drivers.polling import log_fault
 from edge.drivers.registry import DRIVERS
 from edge.wire.broker_address import BrokerAddress, TlsFiles, parse_broker_address
 from edge.wire.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from edge.drivers import Driver
 
@@ -81,16 +83,18 @@ class _WrittenFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     driver: dict[str, dict[str, Any]] = {}
     spool: str = "towntwin.spool"
     broker: BrokerTable | None = None
+    maintenance_button: dict[str, Any] | None = None
 
 
 class DeviceFile(msgspec.Struct, frozen=True):
-    """A device with its drivers, by name."""
+    """A device with its drivers, by name; ``maintenance_button`` are `MaintenanceButtonOptions`."""
 
     area: str
     device: str
     driver: dict[str, DriverEntry]
     spool: str
     broker: BrokerTable | None = None
+    maintenance_button: dict[str, Any] | None = None
 
 
 def read_site_file(path: Path) -> DeviceFile:
@@ -102,7 +106,9 @@ def read_site_file(path: Path) -> DeviceFile:
         raise DeviceFileError(f"{path}: {error}") from error
     if not entries:
         raise DeviceFileError(f"{path}: it has no driver: add a table [driver.NAME]")
-    return DeviceFile(written.area, written.device, entries, written.spool, written.broker)
+    return DeviceFile(
+        written.area, written.device, entries, written.spool, written.broker, written.maintenance_button
+    )
 
 
 def site_broker(site: DeviceFile, folder: Path) -> BrokerAddress | None:
@@ -129,9 +135,22 @@ def _entry(name: str, table: dict[str, Any]) -> DriverEntry:
     return InstrumentEntry(kind, {key: value for key, value in table.items() if key != "kind"})
 
 
-def build_drivers(site: DeviceFile, folder: Path, on_refused: Callable[[str], None]) -> DriverGroup:
-    """Build the drivers of a site; paths in it are relative to ``folder``."""
-    return DriverGroup({name: _driver(name, one, folder, on_refused) for name, one in site.driver.items()})
+def build_drivers(
+    site: DeviceFile,
+    folder: Path,
+    on_refused: Callable[[str], None],
+    *,
+    on_maintenance: Callable[[str], None] = log_fault,
+) -> Driver:
+    """Build the drivers of a site as one, with its button; paths in it are relative to ``folder``."""
+    group = DriverGroup({name: _driver(name, one, folder, on_refused) for name, one in site.driver.items()})
+    if site.maintenance_button is None:
+        return group
+    state = Path(f"{site.spool}.maintenance")
+    try:
+        return add_button(group, site.maintenance_button, state, on_maintenance)
+    except EdgeError as error:
+        raise DeviceFileError(str(error)) from error
 
 
 def _driver(name: str, entry: DriverEntry, folder: Path, on_refused: Callable[[str], None]) -> Driver:

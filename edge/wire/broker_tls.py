@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 REFUSED_CERTIFICATE = (
     "over TLS, a broker ends a connection so where it requires a client certificate and there is none, or"
-    " refuses this one (expired, revoked, of another CA): see TOWNTWIN_BROKER_CERTIFICATE and the broker's"
-    " log"
+    " refuses this one (expired, revoked, of another CA): see TOWNTWIN_BROKER_CERTIFICATE, or the driver's"
+    " option, and the broker's log"
 )
 # Codes of X509_STORE_CTX_get_error(3).
 EXPIRED = 10

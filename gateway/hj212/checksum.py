@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 MAX_SEGMENT_BYTES = 4096  # the standard permits 1,024; stations in the field exceed it
 _POLYNOMIAL = 0xA001
 _INITIAL = 0xFFFF
@@ -18,65 +16,44 @@ def _shifted(register: int) -> int:
 _TABLE = tuple(_shifted(byte) for byte in range(256))
 
 
-def _contributions() -> tuple[np.ndarray, np.ndarray]:
-    """Return the contribution of a byte to the state by its distance from the end, and offsets of its rows.
-
-    The annex drops the register's low byte at each step: eight bits of state are carried over, by a map
-    that is linear over GF(2). The state is therefore the XOR of one table entry per byte, which NumPy reads
-    at once.
-    """
-    step = np.array([value >> 8 for value in _TABLE], np.uint8)
-    rows = np.empty((MAX_SEGMENT_BYTES + 1, 256), np.uint8)
-    rows[0] = np.arange(256)
-    for distance in range(1, MAX_SEGMENT_BYTES + 1):
-        rows[distance] = step[rows[distance - 1]]
-    return rows.ravel(), np.arange(MAX_SEGMENT_BYTES, -1, -1, dtype=np.int64) * 256
+def _steps() -> tuple[tuple[int, ...], ...]:
+    """Return the contribution of a byte to the state by its distance from the end, modulo `_PERIOD`."""
+    step = [value >> 8 for value in _TABLE]
+    rows = [tuple(range(256))]
+    while len(rows) < _PERIOD:
+        rows.append(tuple(step[value] for value in rows[-1]))
+    return tuple(rows)
 
 
-_CONTRIBUTION, _OFFSET = _contributions()
+_PERIOD = 8  # bytes: eight steps of the state give the state again
+_WORD = 8 * _PERIOD  # bits
+_STEP_0, _STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6, _STEP_7 = _steps()
 
 
 def hj212_checksum(segment: bytes) -> int:
-    """Return the checksum of a data segment of at most `MAX_SEGMENT_BYTES`, 16 bits.
+    """Return the checksum of a data segment, 16 bits.
 
     HJ 212-2017 annex A: for each byte the register is replaced by (register >> 8) XOR byte, then shifted
-    eight times with the polynomial A001. This differs from CRC-16/MODBUS, which keeps the low byte.
+    eight times with the polynomial A001. This differs from CRC-16/MODBUS, which keeps the low byte: eight
+    bits of state are carried over, by a map that is linear over GF(2) and of order eight. So bytes whose
+    distances from the end differ by a multiple of eight can be added (XOR) first.
 
     >>> f"{hj212_checksum(b'123456789'):04X}"
     '2F80'
     """
     if not segment:
         return _INITIAL
-    before_last = len(segment) - 1
-    positions = _OFFSET[len(_OFFSET) - 1 - before_last : -1] + np.frombuffer(segment, np.uint8, before_last)
-    state = int(np.bitwise_xor.reduce(_CONTRIBUTION.take(positions)))
-    state ^= int(_CONTRIBUTION[before_last * 256 + (_INITIAL >> 8)])
-    return _TABLE[state ^ segment[-1]]
-
-
-class ChecksumOfEnding:
-    """Computes checksums of segments that have the same ending, from the part before it alone.
-
-    >>> of_ending = ChecksumOfEnding(b"56789")
-    >>> f"{of_ending.checksum(b'1234'):04X}"
-    '2F80'
-    """
-
-    def __init__(self, ending: bytes) -> None:
-        last = len(ending) - 1
-        self._last_byte = ending[last]
-        self._row = last * 256
-        self._state = 0
-        for distance, byte in zip(range(last, 0, -1), ending[:last], strict=True):
-            self._state ^= int(_CONTRIBUTION[distance * 256 + byte])
-
-    def checksum(self, start: bytes) -> int:
-        """Return the checksum of ``start`` followed by the ending."""
-        register = _INITIAL
-        for byte in start:
-            register = _TABLE[(register >> 8) ^ byte]
-        state = self._state ^ int(_CONTRIBUTION[self._row + (register >> 8)])
-        return _TABLE[state ^ self._last_byte]
+    length = len(segment)
+    word = int.from_bytes(segment, "big") ^ (_INITIAL >> 8 << 8 * (length - 1))
+    bits = 8 * length
+    while bits > _WORD:  # add the upper half of the words to the lower one
+        bits = (bits + 2 * _WORD - 1) // (2 * _WORD) * _WORD
+        word = (word >> bits) ^ (word & ((1 << bits) - 1))
+    b = word.to_bytes(_PERIOD, "little")
+    return _TABLE[
+        _STEP_0[b[0]] ^ _STEP_1[b[1]] ^ _STEP_2[b[2]] ^ _STEP_3[b[3]]
+        ^ _STEP_4[b[4]] ^ _STEP_5[b[5]] ^ _STEP_6[b[6]] ^ _STEP_7[b[7]]
+    ]  # fmt: skip
 
 
 def modbus_checksum(segment: bytes) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from edge.wire.senml import Record
+from gateway.hj212 import regular_uploads
 from gateway.hj212.errors import SegmentError
 from gateway.hj212.stations import FactorSettings, codes_of_2005, factors, time_zone_of
 
@@ -41,13 +42,13 @@ DATA_FLAGS = {
     "T": SUSPECT,  # above the range
     "B": FAIL,  # communication fault between instrument and logger
 }
-_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?:[0-9]{3})?")
 _FACTOR = re.compile(r"[A-Za-z0-9]{1,16}")
 _DEFAULT = FactorSettings()
 _OTHER_FIELDS = {"Rtd": "Avg", "Avg": "Rtd"}  # stations in the field confuse them
 _NO_SEPARATORS = bytes(byte for byte in range(256) if byte not in b"=,;")
 _REGULAR = re.compile(rb"=(?:[,;]=)*")  # separators of a content whose items all have one name and one value
 MAX_LAYOUTS = 64  # of a station that are kept
+MAX_USUAL_LAYOUTS = 3  # of a station and command; each of them is tried on each upload
 MAX_PLANS = 1_000  # factors and commands of a station that are kept; each frame may name new ones
 
 
@@ -145,10 +146,51 @@ def uploaded_readings(
     layout_key = (segment.command, separators, tuple(tokens[::2]))
     layout = station.layouts.get(layout_key)
     if layout is not None:
+        if layout_key not in station.usual_keys:
+            _keep_usual_layout(layout, layout_key, tokens[1::2], station)
         return _readings_at(layout, tokens[1::2], station, earlier_time_s)
     if len(station.layouts) < MAX_LAYOUTS and (layout := _content_layout(layout_key, station)) is not None:
         station.layouts[layout_key] = layout
     return _readings_anywhere(segment, station, earlier_time_s)
+
+
+class UsualMessage(NamedTuple):
+    """SenML message of a usual upload, the number of its readings, and DataTime [s]."""
+
+    payload: bytes
+    readings: int
+    time_s: float
+
+
+def usual_message(segment: Segment, station: Station) -> UsualMessage | None:
+    """Return the message of an upload with a known layout, plain numbers and the flag N only; else None.
+
+    `uploaded_readings` gives the same readings, and those of other uploads.
+    """
+    for layout in station.usual_layouts.get(segment.command, ()):
+        match = layout.pattern.fullmatch(segment.content)
+        if match is None:
+            continue
+        time_text, *values = match.groups()
+        time_s = _time_s(time_text, station.utc_offset)
+        may_be_missing = "=-" in segment.content or not station.missing_is_negative
+        if time_s is None or (may_be_missing and not station.missing_numbers.isdisjoint(map(float, values))):
+            return None
+        return UsualMessage((layout.template % (time_s, *values)).encode(), layout.readings, time_s)
+    return None
+
+
+def _keep_usual_layout(
+    layout: ContentLayout, key: tuple[str, bytes, tuple[str, ...]], values: list[str], station: Station
+) -> None:
+    command, separators, names = key
+    usual = regular_uploads.usual_layout(layout, separators, names, values)
+    if usual is None:
+        return
+    station.usual_keys.add(key)  # at most `MAX_LAYOUTS`, as those of `station.layouts`
+    kept = station.usual_layouts.setdefault(command, [])
+    kept.insert(0, usual)
+    del kept[MAX_USUAL_LAYOUTS:]
 
 
 def _readings_at(
@@ -314,15 +356,22 @@ def _code_and_field(name: str) -> tuple[str | None, str]:
     return (code if _FACTOR.fullmatch(code) else None), field
 
 
-@lru_cache(maxsize=4096)
 def _time_s(text: str, utc_offset: str) -> float | None:
     """Convert a local time, 14 digits and possibly milliseconds; None if it is no time."""
-    match = _TIME.fullmatch(text)
-    if match is None:
+    if len(text) not in {14, 17} or not (text.isascii() and text.isdigit()):
         return None
-    year, month, day, hour, minute, second = (int(part) for part in match.groups())
+    day_s = _day_s(text[:8], utc_offset)
+    hour, minute, second = int(text[8:10]), int(text[10:12]), int(text[12:14])
+    if day_s is None or hour > 23 or minute > 59 or second > 59:
+        return None
+    return day_s + 3600 * hour + 60 * minute + second
+
+
+@lru_cache(maxsize=4096)
+def _day_s(text: str, utc_offset: str) -> float | None:
+    """Return the start of a local day, eight digits, Unix seconds [s]; None if there is no such day."""
     try:
-        local = datetime(year, month, day, hour, minute, second, tzinfo=time_zone_of(utc_offset))
+        local = datetime(int(text[:4]), int(text[4:6]), int(text[6:]), tzinfo=time_zone_of(utc_offset))
         return local.timestamp()
     except (ValueError, OverflowError):
         return None

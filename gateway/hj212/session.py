@@ -15,12 +15,11 @@ from edge.agent.spool import SpoolEntry
 from edge.wire import receipts, senml
 from edge.wire.senml import Record
 from gateway.hj212 import metrics
-from gateway.hj212.checksum import ChecksumOfEnding
 from gateway.hj212.ciphers import decrypt_segment
 from gateway.hj212.errors import CipherError, Hj212Error
 from gateway.hj212.frames import ChecksumKind, Frame, RejectedBytes, RejectReason
-from gateway.hj212.readings import GOOD, UPLOADS, uploaded_readings
-from gateway.hj212.segment import VERSION_MASK, Segment, decode_text, encode_segment, parse_segment
+from gateway.hj212.readings import GOOD, UPLOADS, uploaded_readings, usual_message
+from gateway.hj212.segment import VERSION_MASK, Segment, decode_text, encode_segment, frame_of, parse_segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,6 +143,10 @@ class StationSession:
             return []
         if segment.resent:
             metrics.RESENT.inc()
+        usual = usual_message(segment, station)
+        if usual is not None:
+            self._split_time_s = (segment.command, usual.time_s) if segment.packet else None
+            return [SpoolEntry(usual.payload, usual.readings, station.address)]
         earlier = self._split_time_s
         earlier_s = earlier[1] if earlier and earlier[0] == segment.command and segment.packet else None
         try:
@@ -152,7 +155,7 @@ class StationSession:
             metrics.REJECTED.labels("content").inc()
             return [self._rejection(raw, str(error))]
         self._split_time_s = (segment.command, uploaded.time_s) if segment.packet else None
-        entries = _messages(uploaded.readings, f"{station.area}/{station.device}")
+        entries = _messages(uploaded.readings, station.address)
         if uploaded.faults:
             metrics.REJECTED.labels("content").inc()
             entries.append(self._rejection(raw, "; ".join(uploaded.faults)))
@@ -160,7 +163,7 @@ class StationSession:
 
     def _rejection(self, raw: bytes, detail: str) -> SpoolEntry:
         """Return the entry with which bytes become a dead letter, of the connection's station if known."""
-        address = f"{self.station.area}/{self.station.device}" if self.station else ""
+        address = self.station.address if self.station else ""
         return SpoolEntry(
             raw, 0, address, ((receipts.REJECTION_PROPERTY, detail[:MAX_REJECTION_CHARACTERS]),)
         )
@@ -170,27 +173,22 @@ class StationSession:
             return None
         as_sent = station.acknowledge == "as_sent"
         version = (segment.flag or 0) & VERSION_MASK
-        ending, of_ending = _answer_ending(
+        ending = _answer_ending(
             segment.system if as_sent else INTERACTION_SYSTEM,
             NOTIFICATION_ANSWER if segment.command == NOTIFICATION_COMMAND else UPLOAD_ANSWER,
             segment.password,
             segment.station,
             segment.flag if as_sent else version,
         )
-        start = f"QN={segment.request};".encode() if segment.request else b""
-        checksum = of_ending.checksum(start)
-        return b"##%04d%s%s%04X\r\n" % (len(start) + len(ending), start, ending, checksum)
+        return frame_of(f"QN={segment.request};".encode() + ending if segment.request else ending)
 
 
 @lru_cache(maxsize=8192)
-def _answer_ending(
-    system: str, command: str, password: str, station: str, flag: int | None
-) -> tuple[bytes, ChecksumOfEnding]:
+def _answer_ending(system: str, command: str, password: str, station: str, flag: int | None) -> bytes:
     """Return what follows QN in answers to a station, which is the same in all of them."""
-    ending = encode_segment(
+    return encode_segment(
         Segment(system=system, command=command, password=password, station=station, flag=flag)
     )
-    return ending, ChecksumOfEnding(ending)
 
 
 def _messages(readings: list[StationReading], address: str) -> list[SpoolEntry]:

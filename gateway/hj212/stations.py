@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.hj212.readings import ChannelPlan, ContentLayout
+    from gateway.hj212.regular_uploads import UsualLayout
 
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 
@@ -80,6 +81,31 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def layouts(self) -> dict[tuple[str, bytes, tuple[str, ...]], ContentLayout]:
         """Positions of the values in its uploads, by command, separators and names."""
         return {}
+
+    @cached_property
+    def usual_layouts(self) -> dict[str, list[UsualLayout]]:
+        """Layouts of its usual uploads by command, the newest first."""
+        return {}
+
+    @cached_property
+    def usual_keys(self) -> set[tuple[str, bytes, tuple[str, ...]]]:
+        """Keys of the layouts that are, or were, among `usual_layouts`."""
+        return set()
+
+    @cached_property
+    def missing_numbers(self) -> frozenset[float]:
+        """The numbers that stand for a missing value."""
+        return frozenset(self.missing)
+
+    @cached_property
+    def missing_is_negative(self) -> bool:
+        """Whether all of them are negative, as usual, so that other values need no comparison."""
+        return all(number < 0 for number in self.missing)
+
+    @cached_property
+    def address(self) -> str:
+        """Area and device of its readings."""
+        return f"{self.area}/{self.device}"
 
     @cached_property
     def channel_plans(self) -> dict[tuple[str, str], ChannelPlan]:

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy.demo.field_devices.instruments import COUNTER, SONDE
 from deploy.embedded.server_environment import free_port
+from edge.agent.settings import Settings as AgentSettings
+from edge.agent.spool import Spool
 from tests.support.grafana_login import connect, run_all_queries
 from tests.support.grafana_provisioning import read_file
 from tests.support.processes import REPOSITORY
@@ -93,6 +96,11 @@ def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
     assert silences, "the planned silent device is found"
     assert all("device 330402-d1-r05 is silent" in line for line in silences), "none while the history loads"
     assert summary["anomalies"] <= 6 * summary["planned_faults"], "an operations centre would drown"
+    for name in (SONDE, COUNTER, "hj212"):
+        with closing(Spool.open(open_folder / f"run/spool/{name}.spool", AgentSettings())) as spool:
+            # The counter's first whole period may end after the minute.
+            assert spool.newest() > 0 or name == COUNTER, f"{name} was read"
+            assert spool.waiting == 0
     assert code == 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.__main__ import COMMANDS
+from deploy.__main__ import COMMANDS, command_parser
 from deploy.embedded.server_environment import free_port
 from deploy.up import folder_lock
 
@@ -145,3 +145,39 @@ def test_a_lock_file_that_a_killed_up_left_behind_locks_nothing(tmp_path: Path) 
     assert (tmp_path / folder_lock.LOCK_FILE).read_text()
     with folder_lock.hold_folder(tmp_path):
         pass
+
+
+PROBE = ("probe", "calibrate", "s1", "ph", "--who", "w", "--reference", "7", "--before", "7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("probe", "begin", "d", "--who", "w", "--minutes", "0.5"), "'0.5' is no number from 1 to 43,200"),
+        (("probe", "begin", "d", "--who", "w", "--minutes", "nan"), "'nan' is no number from 1 to 43,200"),
+        (("probe", "begin", "d", "--who", "w", "--minutes", "1e9"), "'1e9' is no number from 1 to 43,200"),
+        (("probe", "begin", "d", "--who", "w", "--note", "x" * 2001), "it has 2001 characters"),
+        (("probe", "begin", "d", "--who", ""), "it has 0 characters"),
+        ((*PROBE, "--after", "inf"), "'inf' is no number from -1,000,000,000 to 1,000,000,000"),
+        ((*PROBE, "--after", "7", "--tolerance", "0"), "'0' is no number from 1e-09"),
+        (("feedback", str(2**63), "confirmed", "--who", "w"), "is no whole number from 1 to"),
+        (("feedback", "1", "confirmed", "--who", "w", "--note", "x" * 2001), "it has 2001 characters"),
+        (("letters", "show", "-1"), "'-1' is no whole number from 1 to"),
+        (("letters", "show", str(2**63)), "is no whole number from 1 to"),
+        (("letters", "list", "--limit", "0"), "'0' is no whole number from 1 to 100,000"),
+        (("letters", "purge", "--older-than-days", "nan"), "'nan' is no number from 0 to 36,525"),
+        (("letters", "purge", "--older-than-days", "1e300"), "'1e300' is no number from 0 to 36,525"),
+        (("enrol", "--code", "a", "--hours", "0.05"), "'0.05' is no number from 0.1 to 2,160"),
+        (("enrol", "--code", "a", "--hours", "inf"), "'inf' is no number from 0.1 to 2,160"),
+        (("enrol", "--code", "a", "--devices", "1001"), "'1001' is no whole number from 1 to 1,000"),
+        (("key", "create", "--name", "x" * 201), "it has 201 characters: give 1 to 200"),
+    ],
+)
+def test_commands_have_the_bounds_of_the_api(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Values that the API refuses reached the database, which answered with its own error, or took them."""
+    with pytest.raises(SystemExit) as ended:
+        command_parser(arguments[0]).parse_args(arguments)
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err

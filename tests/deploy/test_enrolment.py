@@ -356,6 +356,43 @@ def control_broker(
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_the_process_for_access_is_shown_among_the_others(
+    dynamic: TlsMosquitto, store: PostgresStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr("deploy.commands.access.stop_on_signals", lambda _grace_s: stop)
+    monkeypatch.setattr("deploy.commands.access.open_store", lambda *_: store)
+    monkeypatch.setattr(store, "close", lambda: None)  # the fixture's own
+    monkeypatch.setattr("deploy.device_access.dynamic_security.ANSWER_S", 1.0)
+    (tmp_path / "password").write_text(f"{ADMIN_PASSWORD}\n")
+
+    def shown() -> list[tuple[str, str]]:
+        return [(one.state, one.why) for one in store.processes() if one.kind == "access"]
+
+    def is_shown(state: tuple[str, str]) -> bool:
+        return shown() == [state]
+
+    def start(port: int) -> threading.Thread:
+        admin = f"mqtt://{ADMIN}@127.0.0.1:{port}"
+        arguments = ["access", "--admin", admin, "--admin-password-file", str(tmp_path / "password")]
+        thread = threading.Thread(target=main, args=[[*arguments, "--poll-s", "0.1"]])
+        thread.start()
+        return thread
+
+    for port, state in (
+        (dynamic.plain.port, ("alive", "")),
+        (free_port(), ("stuck", "administration")),
+    ):
+        stop.clear()
+        thread = start(port)
+        try:
+            wait_until(partial(is_shown, state), within_s=20, what=f"it is {state}")
+        finally:
+            stop.set()
+            thread.join()
+        assert shown() == [], "one that was stopped has no row"
+
+
 def test_a_broker_without_access_control_is_named_plainly(
     gateway: Callable[..., str],
     tmp_path: Path,

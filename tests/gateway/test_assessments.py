@@ -14,12 +14,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from analytics.assessments.probe_drift import WEEK_S
 from analytics.service import reports
 from analytics.service.monthly_assessment import assess
 from analytics.service.reports import pdf, report_data, translations
 from analytics.service.settings import Settings
 from ingest_service.storage.contract.models import Directory
 from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres.maintenance import MaintenanceLog
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.audit_entries import audited_actions
@@ -187,6 +189,34 @@ def test_the_same_assessments_make_the_same_bytes(store: PostgresStore) -> None:
         assert first == second
         assert first[:5] == {"pdf": b"%PDF-", "html": b"<!DOC"}[form]
         assert form != "pdf" or b"NotoSansSC" in first, "the font is inside"
+
+
+def test_calibrated_probes_are_in_the_report_with_drift_and_due_date(store: PostgresStore) -> None:
+    probe = next(
+        one
+        for one in store.directory().series
+        if (one.site_id, one.quantity) == ("330483-d1-r04", "turbidity")
+    )
+    made = report_data.read_report_data(store, store.directory(), "330483", "2026-11", "en")
+    for weeks, before in ((5, 12.0), (0, 15.0)):
+        assert MaintenanceLog(store).calibrate(
+            probe.series_id,
+            calibrated_s=made.as_of_s - weeks * WEEK_S,
+            reference=10.0,
+            before=before,
+            after=10.0,
+            tolerance=None,
+            who="w",
+            note="",
+        )
+    page = get(store, "/v1/reports/330483/2026-11", language="en").text
+    due = datetime.fromtimestamp(made.as_of_s + 3 * WEEK_S, store.zone)
+    assert "Calibration of probes" in page
+    assert all(text in page for text in ("+5 → +0", "+1 NTU", f"{due:%Y-%m-%d}"))
+    assert "overdue" not in page
+    before_it = get(store, "/v1/reports/330483/2026-10", language="en").text
+    assert "+2 → +0" in before_it
+    assert "+5 → +0" not in before_it, "a report has no later calibrations"
 
 
 def test_what_a_reader_may_not_know_is_not_returned(store: PostgresStore) -> None:

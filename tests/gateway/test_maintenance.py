@@ -18,7 +18,9 @@ from edge.wire.senml import Record
 from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.message import Message
 from ingest_service.pipeline.settings import Settings
+from ingest_service.storage.contract.errors import StoreRefusedError
 from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.postgres.maintenance import MaintenanceLog
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.audit_entries import audited_actions
@@ -141,3 +143,24 @@ def test_a_calibration_whose_drift_would_overflow_is_refused(store: PostgresStor
     answer = ask(store, "POST", f"series/{series_id}/calibrations", reference=7.0, before=7.1, after=value)
     assert answer.status_code == 422
     assert "after" in answer.text
+
+
+@pytest.mark.parametrize("minutes", [0.99, 43_201, float("nan"), float("inf"), -5])
+def test_the_store_refuses_a_maintenance_out_of_bounds_with_a_sentence(
+    store: PostgresStore, minutes: float
+) -> None:
+    with pytest.raises(StoreRefusedError, match=r"minutes is .*: it has to be from 1 to 43200"):
+        MaintenanceLog(store).begin("d1", minutes=minutes, who="w", note="")
+    assert MaintenanceLog(store).of("d1") == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reference": float("nan")}, {"before": 2e9}, {"after": float("-inf")}, {"tolerance": 0.0}]
+)
+def test_the_store_refuses_a_calibration_out_of_bounds_with_a_sentence(
+    store: PostgresStore, wrong: dict[str, float]
+) -> None:
+    values: dict[str, Any] = {"reference": 7.0, "before": 7.1, "after": 7.0, "tolerance": None, **wrong}
+    with pytest.raises(StoreRefusedError, match=f"{next(iter(wrong))} is .*: it has to be from"):
+        MaintenanceLog(store).calibrate(1, calibrated_s=1e9, who="w", note="", **values)
+    assert MaintenanceLog(store).calibrations([1]) == []

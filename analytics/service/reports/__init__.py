@@ -24,7 +24,7 @@ def render_report(
     language: Language,
     form: Format,
 ) -> bytes:
-    """Return the report of an area's month; the same assessments give the same bytes.
+    """Return the report of an area's month; the same assessments and calibrations give the same bytes.
 
     Parameters
     ----------

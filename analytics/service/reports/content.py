@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from analytics.assessments import gb3838
-from analytics.service.reports import plots, town_content
+from analytics.service.reports import plots, probe_content, town_content
 from analytics.service.reports.blocks import (
     Figure,
     MonthlyReport,
@@ -62,6 +62,7 @@ def build_report(source: ReportData) -> MonthlyReport:
             *_lakes(source),
             *_roads(source),
             *_capture(source),
+            *probe_content.calibrations(source),
             *town_content.anomalies(source),
             *town_content.ranking(source),
             *_unmeasured(source),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from analytics.errors import AnalyticsError
 from analytics.service import monthly_assessment
 from analytics.service.monthly_assessment import month_data as months
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
+from ingest_service.storage.postgres.maintenance import MaintenanceLog
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Area, Directory
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.assessments import AssessmentKind
+    from ingest_service.storage.postgres.maintenance import Calibration
 
 MAX_LINES = 6
 
@@ -42,6 +44,13 @@ class ReportData:
     days: dict[str, dict[int, float]]  # of `item`, by site
     as_of_s: float  # the newest time that the assessments take into account [Unix s]
     newest_s: float  # time of the newest reading of the area within the month [Unix s]
+    # Of the area's series up to `as_of_s`, oldest first.
+    calibrations: dict[int, list[Calibration]] = field(default_factory=dict)
+
+    @property
+    def month_starts_s(self) -> float:
+        """Start of the month in local time [Unix s]."""
+        return months.month_bounds(self.month, self.zone)[0]
 
     @property
     def is_stale(self) -> bool:
@@ -122,6 +131,7 @@ def read_report_data(
         ),
         as_of_s=as_of_s,
         newest_s=_newest(store, directory, area_id, month),
+        calibrations=_calibrations(store, directory, area_id, as_of_s),
     )
 
 
@@ -159,6 +169,20 @@ def _newest(store: Database, directory: Directory, area_id: str, month: str) -> 
     return min(
         newest_s, time.time() + monthly_assessment.DAY_S, to_s
     )  # readings from the future, by fast clocks, are bounded as in the assessments
+
+
+def _calibrations(
+    store: Database, directory: Directory, area_id: str, as_of_s: float
+) -> dict[int, list[Calibration]]:
+    """Return the calibrations of an area's series up to a time, oldest first, by series id."""
+    areas = areas_below(directory, area_id)
+    sites = {one.site_id for one in directory.sites if one.area_id in areas}
+    series_ids = [one.series_id for one in directory.series if one.site_id in sites]
+    found: dict[int, list[Calibration]] = {}
+    for one in MaintenanceLog(store).calibrations(series_ids):
+        if one.calibrated_s <= as_of_s:
+            found.setdefault(one.series_id, []).append(one)
+    return found
 
 
 def _assessments_below(store: Database, directory: Directory, area_id: str, month: str) -> list[Assessment]:

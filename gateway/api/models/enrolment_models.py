@@ -9,11 +9,13 @@ from pydantic import AfterValidator, Field
 from edge.wire.topics import LEVEL_PATTERN
 from gateway.api.models.key_models import KeyName
 from gateway.api.models.resource_models import ApiModel, UtcTime
+from ingest_service.storage.contract.bounds import CODE_DEVICES, CODE_HOURS
 
 MAX_CHANNELS = 64
 MAX_REQUEST_CHARS = 8192
 MIN_PASSWORD_CHARS, MAX_PASSWORD_CHARS = 20, 128
-MAX_CODE_DEVICES = 1000
+MIN_CODE_DEVICES, MAX_CODE_DEVICES = CODE_DEVICES
+MIN_CODE_HOURS, MAX_CODE_HOURS = CODE_HOURS
 
 
 def _check_topic_level(text: str) -> str:
@@ -30,8 +32,12 @@ class NewCodeRequest(ApiModel):
     """An enrolment code for technicians."""
 
     area: str = Field(description="The area that the devices get", examples=["330483-d1"])
-    devices: int = Field(default=1, ge=1, le=MAX_CODE_DEVICES, description="Devices that it enrols at most")
-    hours: float = Field(default=24.0, ge=0.1, le=24 * 90, description="How long it is valid [h]")
+    devices: int = Field(
+        default=1, ge=MIN_CODE_DEVICES, le=MAX_CODE_DEVICES, description="Devices that it enrols at most"
+    )
+    hours: float = Field(
+        default=24.0, ge=MIN_CODE_HOURS, le=MAX_CODE_HOURS, description="How long it is valid [h]"
+    )
 
 
 class CodeResponse(ApiModel):

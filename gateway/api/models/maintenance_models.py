@@ -8,10 +8,18 @@ from pydantic import Field
 
 from gateway.api.models.resource_models import ApiModel, UtcTime
 from gateway.api.query_params import AwareTime
+from ingest_service.storage.contract.bounds import (
+    CALIBRATION_TOLERANCES,
+    CALIBRATION_VALUES,
+    MAINTENANCE_MINUTES,
+    MAX_NOTE_CHARS,
+)
 
-# No probe reads more; without a bound a drift, the difference of two over a short time, may overflow.
-MAX_VALUE = 1e9
-CalibrationValue = Annotated[float, Field(ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
+MIN_VALUE, MAX_VALUE = CALIBRATION_VALUES
+MIN_TOLERANCE, MAX_TOLERANCE = CALIBRATION_TOLERANCES
+MIN_MINUTES, MAX_MINUTES = MAINTENANCE_MINUTES
+
+CalibrationValue = Annotated[float, Field(ge=MIN_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
 
 
 class MaintenanceRequest(ApiModel):
@@ -22,9 +30,12 @@ class MaintenanceRequest(ApiModel):
         default=None, description="Only these channels of the device; all by default", examples=[["ph"]]
     )
     minutes: float = Field(
-        default=240, ge=1, le=43_200, description="After so long it ends by itself [min]; for `begin`"
+        default=240,
+        ge=MIN_MINUTES,
+        le=MAX_MINUTES,
+        description="After so long it ends by itself [min]; for `begin`",
     )
-    note: str = Field(default="", max_length=2000, examples=["membrane exchanged"])
+    note: str = Field(default="", max_length=MAX_NOTE_CHARS, examples=["membrane exchanged"])
 
 
 class MaintenanceResponse(ApiModel):
@@ -47,9 +58,13 @@ class CalibrationRequest(ApiModel):
     after: CalibrationValue = Field(description="Reading in it after the calibration", examples=[7.01])
     calibrated: AwareTime | None = Field(default=None, description="When; now by default")
     tolerance: float | None = Field(
-        default=None, gt=1e-9, le=MAX_VALUE, allow_inf_nan=False, description="Error at which it is due again"
+        default=None,
+        ge=MIN_TOLERANCE,
+        le=MAX_TOLERANCE,
+        allow_inf_nan=False,
+        description="Error at which it is due again",
     )
-    note: str = Field(default="", max_length=2000)
+    note: str = Field(default="", max_length=MAX_NOTE_CHARS)
 
 
 class CalibrationResponse(ApiModel):

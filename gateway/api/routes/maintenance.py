@@ -120,7 +120,7 @@ def _maintenance(context: RequestContext, device_id: str, limit: int) -> list[mo
 
 
 def _drift(context: RequestContext, series: Series) -> models.ProbeDriftResponse:
-    stored = context.maintenance.calibrations(series.series_id)
+    stored = context.maintenance.calibrations([series.series_id])
     drift = drift_of(stored, series.quantity)
     items = []
     for one in stored:

@@ -21,6 +21,7 @@ KIND_LABELS = {
     "ingest": BilingualText("ingest", "接收服务"),
     "service": BilingualText("service", "分析服务"),
     "gateway": BilingualText("gateway", "网关"),
+    "access": BilingualText("access", "接入服务"),
 }
 STATE_LABELS = {
     "alive": BilingualText("alive", "正常"),
@@ -71,6 +72,11 @@ REASON_TEXTS = {
     "broker": BilingualText(
         "the broker does not answer: start it, or check TOWNTWIN_BROKER and the network",
         "消息代理无应答：请启动消息代理，或检查 TOWNTWIN_BROKER 与网络",
+    ),
+    "administration": BilingualText(
+        "the broker does not let its users be changed: start it, or check TOWNTWIN_ACCESS_ADMIN; decisions on"
+        " devices wait",
+        "无法管理消息代理的用户：请启动消息代理，或检查 TOWNTWIN_ACCESS_ADMIN；设备的审批结果等待下发",
     ),
     "refused": BilingualText(
         "the broker refuses the connection or the subscription: the log of ingest says why and what to do",

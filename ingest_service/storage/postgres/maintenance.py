@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ingest_service.storage.contract import bounds
+from ingest_service.storage.contract.errors import StoreRefusedError
 from ingest_service.storage.postgres import read_rows
 from ingest_service.storage.postgres.named_queries import QUERIES
 
@@ -53,8 +55,10 @@ class MaintenanceLog:
         """Put the series of a device, or of some channels, into maintenance; returns their number.
 
         The directory's version grows, so ingest applies it within seconds. It ends by itself, because an end
-        that is forgotten would conceal every later fault.
+        that is forgotten would conceal every later fault. Raises `StoreRefusedError` if the minutes are out
+        of their bounds.
         """
+        _check_bounds("minutes", minutes, *bounds.MAINTENANCE_MINUTES)
         return self._change("begin_maintenance", device_id, channels, who, minutes=minutes, note=note)
 
     def end(self, device_id: str, *, who: str, channels: Sequence[str] | None = None) -> int:
@@ -79,7 +83,14 @@ class MaintenanceLog:
         who: str,
         note: str,
     ) -> bool:
-        """Store a calibration; False if there is no such series, or one of this time is stored."""
+        """Store a calibration; False if there is no such series, or one of this time is stored.
+
+        Raises `StoreRefusedError` if a value is out of its bounds.
+        """
+        for name, value in (("reference", reference), ("before", before), ("after", after)):
+            _check_bounds(name, value, *bounds.CALIBRATION_VALUES)
+        if tolerance is not None:
+            _check_bounds("tolerance", tolerance, *bounds.CALIBRATION_TOLERANCES)
         row = {
             "series_id": series_id,
             "calibrated_s": calibrated_s,
@@ -93,10 +104,10 @@ class MaintenanceLog:
         with self._database.transaction() as connection:
             return bool(connection.execute(QUERIES["insert_calibration"], row).rowcount)
 
-    def calibrations(self, series_id: int) -> list[Calibration]:
-        """Return the calibrations of a series, oldest first."""
+    def calibrations(self, series_ids: Sequence[int]) -> list[Calibration]:
+        """Return the calibrations of series, those of each one oldest first."""
         with self._database.transaction() as connection:
-            return read_rows.fetch_structs(connection, "calibrations", (series_id,), Calibration)
+            return read_rows.fetch_structs(connection, "calibrations", (list(series_ids),), Calibration)
 
     def _change(
         self, query: str, device_id: str, channels: Sequence[str] | None, who: str, **values: Any
@@ -112,3 +123,9 @@ class MaintenanceLog:
             if count:
                 connection.execute(QUERIES["directory_changed"])
             return count
+
+
+def _check_bounds(name: str, value: float, low: float, high: float) -> None:
+    """Raise `StoreRefusedError` if a value is not from ``low`` to ``high``."""
+    if not low <= value <= high:
+        raise StoreRefusedError(f"{name} is {value:g}: it has to be from {low:g} to {high:g}")

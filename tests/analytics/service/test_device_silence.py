@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from analytics.service.device_maintenance import DeviceMaintenance
 from analytics.service.device_silence import device_silence_changes
 from analytics.service.settings import Settings
 from analytics.service.simultaneous_silence import resumed_s
@@ -162,3 +163,37 @@ def test_it_grows_more_severe() -> None:
 def test_a_device_that_played_recorded_files_is_not_silent_when_they_end() -> None:
     quiet = [msgspec.structs.replace(one, received_s=NOW_S - 1600, kind="replay") for one in TOWN]
     assert silent(*quiet) == []
+
+
+def maintained(*devices: str, **ended_s: float) -> DeviceMaintenance:
+    return DeviceMaintenance(devices=frozenset(devices), ended_s=ended_s)
+
+
+def test_a_device_that_is_switched_off_in_maintenance_raises_no_silence() -> None:
+    off = device("x", measured_s=NOW_S - 7200, heard_s=NOW_S - 7200)
+
+    def found(maintenance: DeviceMaintenance, *open_anomalies: Anomaly) -> list[Anomaly]:
+        activity = [*TOWN, off]
+        return device_silence_changes(
+            activity, open_anomalies, SETTINGS, now_s=NOW_S, maintenance=maintenance
+        )
+
+    (raised,) = found(maintained())
+    assert found(maintained("x")) == []
+    assert found(maintained("x"), raised) == [], "what is open stays as it is"
+    assert found(maintained(x=NOW_S - 5 * 300 + 1)) == [], "it gets its allowed delay anew"
+    (later,) = found(maintained(x=NOW_S - 5 * 300 - 1))
+    assert (later.start_s, later.severity) == (NOW_S - 5 * 300 - 1, 1), "its silence begins with the end"
+    worse = msgspec.structs.replace(raised, severity=1)
+    (changed,) = found(maintained(x=NOW_S - 5 * 300 - 1), worse)
+    assert (changed.start_s, changed.severity) == (raised.start_s, 2), "it is the same anomaly"
+    back = msgspec.structs.replace(off, measured_s=NOW_S - 1, received_s=NOW_S)
+    (closed,) = device_silence_changes(
+        [*TOWN, back], [raised], SETTINGS, now_s=NOW_S, maintenance=maintained("x")
+    )
+    assert closed.state == "closed"
+
+
+def test_devices_in_maintenance_are_no_silence_of_all() -> None:
+    everyone = maintained(*(one.device_id for one in QUIET))
+    assert device_silence_changes(QUIET, [], SETTINGS, now_s=NOW_S, maintenance=everyone) == []

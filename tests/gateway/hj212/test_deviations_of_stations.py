@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,13 +11,13 @@ from hypothesis import strategies as st
 
 from edge.wire import senml
 from edge.wire.receipts import QUALITY_PROPERTY, REJECTION_PROPERTY
-from gateway.hj212 import readings
+from gateway.hj212 import readings, session
 from gateway.hj212.checksum import hj212_checksum, modbus_checksum
 from gateway.hj212.errors import SegmentError
 from gateway.hj212.frames import FrameReader
 from gateway.hj212.segment import Segment, parse_segment
 from gateway.hj212.session import StationSession
-from gateway.hj212.stations import Station
+from gateway.hj212.stations import FactorSettings, Station
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,6 +199,62 @@ def test_values_by_a_known_layout_are_those_of_the_slow_twin(
     slow = result(lambda: readings._readings_anywhere(segment, station, None))
     for _ in range(2):  # the second time with the layout that the first has kept
         assert result(lambda: readings.uploaded_readings(segment, station)) == slow
+
+
+NUMBERS = st.one_of(
+    st.sampled_from(
+        ["7.1", "0", "-0.50", "007", "1e5", "1_0", "", " 8", "-99", "-99.0", "-999", "nan", "٣", "9" * 30]
+    ),
+    st.decimals(-1000, 1000, places=3).map(str),
+)
+
+
+@given(
+    st.lists(st.tuples(NUMBERS, st.sampled_from(["N", "N", "N", "D", ""])), min_size=1, max_size=4),
+    st.sampled_from(["20260101080000", "20260101080000123", "20260230080000", "2026010108", ""]),
+    st.sampled_from([(-99.0, -999.0), (0.0, 7.1)]),
+)
+def test_usual_uploads_give_the_same_messages_as_the_long_way(
+    items: list[tuple[str, str]], time_text: str, missing: tuple[float, ...]
+) -> None:
+    codes = ("w01001", "w01003", "x1", "w21003")
+
+    def content(values: list[tuple[str, str]], at: str) -> str:
+        texts = [
+            f"{code}-Rtd={value},{code}-Flag={flag}"
+            for code, (value, flag) in zip(codes, values, strict=False)
+        ]
+        return ";".join([f"DataTime={at}", *texts])
+
+    percent = {"w01003": FactorSettings(unit="%")}
+    station = Station(station="A1", area="a", device="d", missing=missing, factors=percent)
+    usual = content([("1.5", "N")] * len(items), "20260101080000")
+    for _ in range(2):  # the second time keeps the layout as a usual one
+        readings.uploaded_readings(Segment(command="2011", station="A1", content=usual), station)
+    segment = Segment(command="2011", station="A1", content=content(items, time_text))
+    found = readings.usual_message(segment, station)
+    plain = re.compile(r"-?(0|[1-9]\d{0,9})(\.\d+)?", re.ASCII)
+    is_plain = all(flag == "N" and plain.fullmatch(value) is not None for value, flag in items)
+    is_complete = not any(float(value) in missing for value, _ in items) if is_plain else False
+    assert (found is not None) == (is_plain and is_complete and time_text == "20260101080000")
+    if found is not None:
+        slow = readings.uploaded_readings(segment, station)
+        (entry,) = session._messages(slow.readings, "a/d")
+        assert slow.faults == []
+        assert (found.readings, found.time_s) == (entry.readings, slow.time_s)
+        fast, slow_way = (
+            senml.decode(one, content_type=None, now_s=slow.time_s) for one in (found.payload, entry.payload)
+        )
+        assert fast == slow_way
+
+
+def test_a_usual_layout_is_kept_for_each_of_some_contents_of_a_command() -> None:
+    station = Station(station="A1", area="a", device="d")
+    contents = [f"{TIME};w0100{at}-Rtd=7.1,w0100{at}-Flag=N" for at in (1, 3, 6, 9)]
+    for content in contents * 2:
+        readings.uploaded_readings(Segment(command="2011", station="A1", content=content), station)
+    kept = [readings.usual_message(Segment(command="2011", content=one), station) for one in contents]
+    assert [one is not None for one in kept] == [False, True, True, True]
 
 
 @given(st.text(max_size=80))

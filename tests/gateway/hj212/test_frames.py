@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.hj212.checksum import MAX_SEGMENT_BYTES, ChecksumOfEnding, hj212_checksum, modbus_checksum
+from gateway.hj212.checksum import MAX_SEGMENT_BYTES, hj212_checksum, modbus_checksum
 from gateway.hj212.frames import ChecksumKind, Frame, FrameReader, RejectedBytes, RejectReason
 from tests.support import hj212_frames as samples
 
@@ -154,8 +154,3 @@ def test_a_stream_byte_by_byte_gives_the_same_result(pieces: list[bytes]) -> Non
 def test_no_byte_is_lost_but_blanks(noise: bytes) -> None:
     kept = b"".join(one.raw if isinstance(one, RejectedBytes) else one.segment for one in read(noise))
     assert kept.translate(None, b"\r\n \x00") == noise.translate(None, b"\r\n \x00")
-
-
-@given(st.binary(max_size=60), st.binary(min_size=1, max_size=60))
-def test_the_checksum_of_a_known_ending_is_that_of_the_whole(start: bytes, ending: bytes) -> None:
-    assert ChecksumOfEnding(ending).checksum(start) == slow_checksum(start + ending)

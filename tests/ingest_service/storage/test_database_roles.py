@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -20,6 +20,7 @@ from ingest_service.storage.contract.models import (
     DeadLetterQuery,
     DeviceStatus,
 )
+from ingest_service.storage.health.processes import HealthLimits, HeartbeatReport, ProcessIdentity
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.assessments import AssessmentQuery, Assessments
 from ingest_service.storage.postgres.migrate import migrate
@@ -119,3 +120,14 @@ def test_the_gateway_reads_everything_and_works_dead_letters(dsn: str) -> None:
             store.commit(Batch(fresh=readings(2, range(3))))
         with pytest.raises(StoreRefusedError, match="42501"):
             store.enrol(DIRECTORY)
+
+
+def test_the_process_for_the_access_of_devices_reports_its_state(dsn: str) -> None:
+    identity = ProcessIdentity(kind="access", instance="mosquitto")
+    with working_as("access", dsn) as store:
+        heartbeat = store.heartbeat(identity, HealthLimits())
+        heartbeat.beat(HeartbeatReport(role="owner"))
+        with closing(PostgresStore.open(dsn)) as whole:
+            (shown,) = [one for one in whole.processes() if one.kind == "access"]
+        assert (shown.state, shown.works) == ("alive", True)
+        heartbeat.end()

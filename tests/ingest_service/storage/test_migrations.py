@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import psycopg
 import psycopg_pool
 import pytest
+from psycopg.types.json import Jsonb
 
 from analytics.core.parameters import DEFAULTS
 from ingest_service.pipeline.batch_processor import BatchProcessor
@@ -86,13 +88,78 @@ def test_readings_and_rollups_are_hypertables_where_timescale_is(empty_timescale
     store.close()
 
 
-def test_rollups_of_an_older_schema_are_made_anew(empty_plain_dsn: str) -> None:
-    with psycopg.connect(empty_plain_dsn, autocommit=True) as connection:
-        connection.execute(named_queries.read_sql_file("compat.sql"))
-        connection.execute(named_queries.QUERIES["migration_table"])
-        for name in migration_names()[:6]:
+def migrate_up_to(connection: psycopg.Connection[Any], number: int) -> None:
+    """Apply the migrations up to a number to an empty database."""
+    connection.execute(named_queries.read_sql_file("compat.sql"))
+    connection.execute(named_queries.QUERIES["migration_table"])
+    for name in migration_names():
+        if int(name[:4]) <= number:
             connection.execute(named_queries.read_sql_file(f"migrations/{name}"))
             connection.execute(named_queries.QUERIES["migration_done"], (int(name[:4]), name))
+
+
+# Limits as stored before 0034, and after it; without score limits, or with one switched off, they stay.
+SCORE_LIMITS: list[tuple[dict[str, float | None], dict[str, float | None]]] = [
+    (
+        {"score_close": 2.3, "score_weak": 5, "score_strong": 8},
+        {"score_close": 7, "score_weak": 7, "score_strong": 8},
+    ),
+    ({"score_weak": 4}, {"score_close": 6, "score_weak": 6, "score_strong": 8}),
+    ({"score_strong": 6}, {"score_close": 5, "score_weak": 5, "score_strong": 6}),
+    (
+        {"score_close": 1, "score_weak": 9, "score_strong": 10},
+        {"score_close": 5.7, "score_weak": 10, "score_strong": 10},
+    ),
+    (
+        {"score_close": 2, "spike_fail": 3.5},
+        {"score_close": 6.7, "score_weak": 7, "score_strong": 8, "spike_fail": 3.5},
+    ),
+    ({"spike_fail": 3.5}, {"spike_fail": 3.5}),
+    ({}, {}),
+]
+ADOPTED_SCORE_LIMITS: list[tuple[dict[str, float | None], dict[str, float | None]]] = [
+    (
+        {"score_weak": 4, "flat_fail_s": None},
+        {"score_close": 6, "score_weak": 6, "score_strong": 8, "flat_fail_s": None},
+    ),
+    ({"score_weak": None}, {"score_weak": None}),
+]
+
+
+def test_stored_score_limits_keep_their_distance_from_the_default_on_the_new_scale(empty_plain_dsn: str) -> None:
+    cases = [("limits", *one) for one in SCORE_LIMITS]
+    cases += [("adopted", *one) for one in (*SCORE_LIMITS, *ADOPTED_SCORE_LIMITS)]
+    with psycopg.connect(empty_plain_dsn, autocommit=True) as connection:
+        migrate_up_to(connection, 33)
+        connection.execute("INSERT INTO area (area_id, level, en, zh) VALUES ('a', 'town', 'A', 'A')")
+        for number, (column, before, _) in enumerate(cases):
+            connection.execute(
+                "INSERT INTO site (site_id, area_id, kind, en, zh, lon, lat)"
+                " VALUES (%s, 'a', 'river_section', 'S', 'S', 0, 0)",
+                [f"s{number:02}"],
+            )
+            connection.execute(
+                f"INSERT INTO series (site_id, quantity, interval_s, {column}) VALUES (%s, 'ph', 300, %s)",
+                [f"s{number:02}", Jsonb(before)],
+            )
+    migrate(empty_plain_dsn)
+    with psycopg.connect(empty_plain_dsn) as connection:
+        rows = connection.execute("SELECT limits, adopted FROM series ORDER BY site_id").fetchall()
+        adopted = connection.execute("SELECT limits FROM adoption WHERE who = 'migration 0034'").fetchall()
+    found = [
+        dict(zip(("limits", "adopted"), row, strict=True))[case[0]]
+        for row, case in zip(rows, cases, strict=True)
+    ]
+    assert found == [pytest.approx(after) if after else {} for _, _, after in cases]
+    changed = [after for column, before, after in cases if column == "adopted" and before != after]
+    assert sorted(map(len, (row[0] for row in adopted))) == sorted(map(len, changed)), (
+        "each change is on record"
+    )
+
+
+def test_rollups_of_an_older_schema_are_made_anew(empty_plain_dsn: str) -> None:
+    with psycopg.connect(empty_plain_dsn, autocommit=True) as connection:
+        migrate_up_to(connection, 6)
         connection.execute("INSERT INTO rollup_1h VALUES (1, '2026-09-21 05:00Z', 12, 12, 0, 1, 0.5)")
         connection.execute("INSERT INTO rollup_due VALUES (1, '2026-09-21 06:00Z')")
     assert migrate(empty_plain_dsn) == migration_names()[6:]

@@ -28,7 +28,7 @@ SELECT s.series_id, to_timestamp(%(calibrated_s)s), %(reference)s, %(before)s, %
 FROM series AS s WHERE s.series_id = %(series_id)s
 ON CONFLICT (series_id, calibrated) DO NOTHING;
 
--- calibrations: Calibrations of a series, oldest first.
+-- calibrations: Calibrations of series, those of each one oldest first.
 SELECT calibration_id, series_id, extract(epoch FROM calibrated)::float8 AS calibrated_s, reference, before, after,
     tolerance, who, note
-FROM calibration WHERE series_id = %s ORDER BY calibrated;
+FROM calibration WHERE series_id = ANY(%s) ORDER BY series_id, calibrated;
