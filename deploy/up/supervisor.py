@@ -258,6 +258,7 @@ def _run_in_folder(
         try:
             job.enrol(store)
             key_id, key = _create_key(store, gateway)
+            job.assign_key(store, f"key:{key_id}")
             shown_addresses[:0] = [("console", f"{address}/login#{key}"), ("key", key)]
             children.start("ingest")
             children.start("service")
