@@ -69,7 +69,14 @@ class DemoJob:
     has_end: bool = False
 
     def enrol(self, store: PostgresStore) -> None:
-        """Enrol the demo towns and those who are on duty there. Raises `SettingsError` if the database has readings."""
+        """Enrol the demo towns, with their grid cells, teams and rosters.
+
+        Raises
+        ------
+        SettingsError
+            If the database has readings.
+
+        """
         if store.health().readings:
             raise SettingsError(
                 "TOWNTWIN_DSN names a database that holds readings: the demo needs an empty one"

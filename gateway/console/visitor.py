@@ -48,6 +48,14 @@ NAVIGATION = (
     ("dead_letters", "/console/dead-letters", authorization.DEAD_LETTERS),
     ("settings", "/console/settings", authorization.CONSOLE),
 )
+SETTINGS_NAVIGATION = (
+    ("keys", "/console/settings", authorization.CONSOLE),
+    ("preferences", "/console/settings/preferences", authorization.RequiredRight(Role.TEAM_MEMBER, "duty")),
+    ("duty", "/console/settings/duty", authorization.RequiredRight(Role.OPERATOR, "duty")),
+    ("cells", "/console/settings/cells", authorization.RequiredRight(Role.VIEWER, "duty")),
+    ("channels", "/console/settings/channels", authorization.RequiredRight(Role.OPERATOR, "duty")),
+    ("enrolment", "/console/enrolment", authorization.ENROLMENT),
+)
 
 
 class Named(Protocol):
@@ -170,6 +178,7 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:
         "age": visitor.age,
         "now_s": time.time(),
         "navigation": navigation(visitor),
+        "settings_navigation": settings_navigation(visitor),
         "tiles": visitor.context.settings.map_tiles or "",
         "pmtiles": PMTILES_PATH if visitor.context.settings.map_pmtiles else "",
         "map_words": {name: visitor.text(key) for name, key in MAP_WORDS.items()},
@@ -183,6 +192,16 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:
 def navigation(visitor: Visitor) -> list[tuple[str, str]]:
     """Return the pages that a visitor may open, each as the key of its name and its address."""
     return [(key, path) for key, path, right in NAVIGATION if visitor.may(right)]
+
+
+def settings_navigation(visitor: Visitor) -> list[tuple[str, str]]:
+    """Return the pages of settings that a visitor may open; those of duty and enrolment need a database."""
+    has_database = visitor.context.unscoped_store.database is not None
+    return [
+        (key, path)
+        for key, path, right in SETTINGS_NAVIGATION
+        if visitor.may(right) and (has_database or key == "keys")
+    ]
 
 
 def page_response(visitor: Visitor, template: str, *, http_status: int = 200, **values: Any) -> HTMLResponse:
