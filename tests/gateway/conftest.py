@@ -68,6 +68,7 @@ def chromium_process(chromium: Path) -> Iterator[Browser]:
                 "--disable-background-networking",
                 "--use-angle=swiftshader",  # WebGL without a graphics card, for the map
                 "--enable-unsafe-swiftshader",
+                "--disable-gpu-rasterization",  # on in Debian: pages would be drawn by GL
             ],
         )
         yield one
