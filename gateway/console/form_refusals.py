@@ -72,14 +72,14 @@ def refusal_of(error: ProblemError | ValidationError, visitor: Visitor) -> Refus
     if isinstance(error, ProblemError) and error.status in {CONFLICT, NOT_FOUND}:
         key = "refused_taken" if error.status == CONFLICT else "refused_unknown"
         return Refusal(visitor.text(key), str(error))
-    field = next((FIELDS[name] for name in _places(error) if name in FIELDS), None)
+    field = next((FIELDS[name] for name in _locations(error) if name in FIELDS), None)
     if field is None:
         return Refusal(visitor.text("refused_form"), _detail(error))
     label, rule = (visitor.text(key) for key in field)
     return Refusal(visitor.text("refused_field", label, rule), _detail(error))
 
 
-def _places(error: ProblemError | ValidationError) -> Iterator[str]:
+def _locations(error: ProblemError | ValidationError) -> Iterator[str]:
     """Yield the names of what is wrong, the innermost first."""
     if isinstance(error, ValidationError):
         for one in reversed(error.errors()[0]["loc"]):
