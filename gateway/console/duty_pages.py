@@ -169,16 +169,17 @@ async def team_page(visitor: CurrentVisitor, state: CurrentState, row_id: IdQuer
     if row_id:
         one = _one(await run_in_threadpool(duty.teams, visitor.context), "team", row_id)
         coverage, members = one.coverage, one.members
+        columns: dict[str, Any] = {
+            f"member_{name.removeprefix('member_')}": [getattr(each, name) or "" for each in members]
+            for name in ("member_id", "name", "role", "principal", "email", "language")
+        }
         form = TeamForm(
             id=row_id,
             **one.model_dump(include={"area_id", "en", "zh", "enabled", "channels"}),
             coverage_cell=[each.cell_id or ALL_CELLS for each in coverage],
             coverage_kind=[each.kind or "" for each in coverage],
             coverage_rank=[str(each.rank) for each in coverage],
-            **{
-                f"member_{name.removeprefix('member_')}": [getattr(each, name) or "" for each in members]
-                for name in ("member_id", "name", "role", "principal", "email", "language")
-            },
+            **columns,
         )
     return await _team_page(visitor, state, form)
 

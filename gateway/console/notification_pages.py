@@ -111,8 +111,7 @@ async def channel_page(
         one = next((each for each in found if each.channel_id == row_id), None)
         if one is None:
             raise not_found("channel", row_id)
-        values = one.model_dump(exclude={"channel_id"})
-        form = ChannelForm(id=row_id, **{name: value or "" for name, value in values.items()})
+        form = ChannelForm(id=row_id, **one.model_dump(exclude={"channel_id"}, exclude_none=True))
     return await _channel_page(visitor, state, form)
 
 

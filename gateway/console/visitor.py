@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -207,11 +208,10 @@ def settings_navigation(visitor: Visitor) -> list[tuple[str, str]]:
 def page_response(visitor: Visitor, template: str, *, http_status: int = 200, **values: Any) -> HTMLResponse:
     """Return a template as a page, with the policy for its scripts and tiles."""
     policy = page_policy(visitor.context.settings)
-    return HTMLResponse(
-        render(visitor, template, **values),
-        http_status,
-        headers={"Content-Security-Policy": policy, "Content-Language": visitor.language},
-    )
+    headers = {"Content-Security-Policy": policy, "Content-Language": visitor.language}
+    if http_status >= HTTPStatus.BAD_REQUEST:
+        headers["HX-Push-Url"] = "false"  # a refused form stays at its address, which can be loaded again
+    return HTMLResponse(render(visitor, template, **values), http_status, headers=headers)
 
 
 def page_policy(settings: Settings) -> str:
