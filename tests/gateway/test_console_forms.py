@@ -285,6 +285,17 @@ def test_a_test_message_is_put_into_the_outbox_by_a_supervisor(console: FormsCon
     assert (stored.kind, stored.channel_id) == ("test", "robot")
 
 
+def test_a_channel_that_is_switched_off_can_be_edited_again(console: FormsConsole) -> None:
+    with console.client("administrator") as one:
+        address = "/console/settings/channel"
+        mail = {"id": "mail", "is_new": "1", "area_id": AREA, "kind": "email", "en": "Mail", "zh": "邮件"}
+        assert one.post(address, data=mail).status_code == 303
+        form = form_of(one.get(address, params={"id": "mail"}).text, address)
+        assert "enabled" not in form
+        assert one.post(address, data=form | {"enabled": "1"}).status_code == 303
+        assert {row["channel_id"]: row["enabled"] for row in one.get("/v1/channels").json()}["mail"]
+
+
 def test_each_role_sees_the_pages_that_it_may_use(console: FormsConsole) -> None:
     seen = {}
     for who in console.keys:
