@@ -19,6 +19,7 @@ from dashboards.boards import (
 )
 from dashboards.dashboard_builder import build_dashboard
 from dashboards.maps import set_base_layer
+from dashboards.settings import DEFAULT_CONSOLE_URL
 from dashboards.translations import LANGUAGES
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ DASHBOARDS = tuple(
 )
 
 
+def with_console(text: str, settings: Settings | None) -> str:
+    """Return a text with the settings' address of the console instead of the default one."""
+    if settings is None:
+        return text
+    return text.replace(DEFAULT_CONSOLE_URL, settings.console_url.rstrip("/"))
+
+
 def dashboard_files(settings: Settings | None = None) -> dict[str, str]:
     """Return the text of every generated file by its name, with the settings' base layer of maps."""
     encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
@@ -40,5 +48,6 @@ def dashboard_files(settings: Settings | None = None) -> dict[str, str]:
             dashboard = build_dashboard(board, language)
             if settings and settings.map_tiles:
                 set_base_layer(dashboard, settings.map_tiles, settings.map_attribution)
-            files[f"{board.name}.{language}.json"] = encoder.encode(dashboard) + "\n"
+            text = encoder.encode(dashboard) + "\n"
+            files[f"{board.name}.{language}.json"] = with_console(text, settings)
     return files

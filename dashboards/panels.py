@@ -22,6 +22,7 @@ from grafana_foundation_sdk.models import common as common_models
 from dashboards import styling
 from dashboards.columns import column_properties
 from dashboards.postgres_query import NamedQueryBuilder, datasource
+from dashboards.settings import DEFAULT_CONSOLE_URL
 from dashboards.translations import Language, translate
 from edge.wire.quantities import QUANTITIES
 
@@ -91,9 +92,21 @@ def stat_panel(key: str, query: str, language: Language) -> stat.Panel:
 
 
 def table_panel(
-    key: str, query: str, columns: str, language: Language, *, link: tuple[str, str, str] | None = None
+    key: str,
+    query: str,
+    columns: str,
+    language: Language,
+    *,
+    link: tuple[str, str, str] | None = None,
+    to_console: str = "",
 ) -> table.Panel:
-    """Build a table of a query; ``link`` is the linked column, the variable it sets, the board it opens."""
+    """Build a table of a query.
+
+    Parameters
+    ----------
+    link : the linked column, the variable it sets, the board it opens
+    to_console : the column that opens the console's page of the incident in ``incident_id``
+    """
     panel = with_title(table.Panel(), key, language).with_target(NamedQueryBuilder(query, language))
     panel.no_value(translate("no_rows", language))
     for name in columns.split():
@@ -103,6 +116,8 @@ def table_panel(
                 *properties,
                 styling.override_property("links", [link_to_dashboard(*link[1:], language)]),
             ]
+        if name == to_console:
+            properties = [*properties, styling.override_property("links", [link_to_console(language)])]
         panel.override_by_name(name, properties)
     return panel
 
@@ -115,6 +130,15 @@ def link_to_dashboard(variable: str, board: str, language: Language) -> dict[str
     return {
         "title": translate(f"go_{variable}", language),
         "url": f"/d/towntwin-{board}-{language}?{chosen}{selected_areas}&${{__url_time_range}}",
+    }
+
+
+def link_to_console(language: Language) -> dict[str, object]:
+    """Return a cell's link to the console's page of the row's incident."""
+    return {
+        "title": translate("go_incident", language),
+        "url": f"{DEFAULT_CONSOLE_URL}/console/incidents/${{__data.fields.incident_id}}",
+        "targetBlank": True,
     }
 
 

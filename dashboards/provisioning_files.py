@@ -17,7 +17,7 @@ from dashboards.alerting.contact_points import CONTACT_POINT_NAME, build_contact
 from dashboards.data_source import build_data_source
 from dashboards.generate import dashboard_files
 from dashboards.grafana_versions import COMMON_FEATURES, GrafanaFeatures
-from dashboards.settings import Settings
+from dashboards.settings import DEFAULT_CONSOLE_URL, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def stack_files(settings: Settings, features: GrafanaFeatures, dashboards_folder
     files: dict[str, Any] = {
         "datasources/towntwin.yaml": {"datasources": [source]},
         "dashboards/towntwin.yaml": {"providers": [_provider(with_doubled_dollars(dashboards_folder))]},
-        "alerting/rules.yaml": {"groups": [_group(features)]},
+        "alerting/rules.yaml": {"groups": [_group(features, settings.console_url)]},
     }
     if points := build_contact_points(settings):
         point = _contact_point([{**one, "settings": with_doubled_dollars(one["settings"])} for one in points])
@@ -156,14 +156,14 @@ def _policy() -> dict[str, Any]:
     }
 
 
-def _group(features: GrafanaFeatures) -> dict[str, Any]:
+def _group(features: GrafanaFeatures, console_url: str = DEFAULT_CONSOLE_URL) -> dict[str, Any]:
     rules = [
         {
             FILE_KEYS.get(key, key): value if key in RAW_KEYS else with_doubled_dollars(value)
             for key, value in one.items()
             if key not in KEYS_NOT_IN_FILES
         }
-        for one in build_alert_rules(features)
+        for one in build_alert_rules(features, console_url)
     ]
     return {
         "orgId": 1,

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+DEFAULT_CONSOLE_URL = "http://127.0.0.1:8080"
+"""Stands in the generated files, and is replaced by the setting."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of `towntwin dashboards push`."""
@@ -15,6 +18,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "http://127.0.0.1:3000"
     )
     token: Annotated[str | None, Meta(description="Token of a Grafana service account (role Admin).")] = None
+    console_url: Annotated[
+        str,
+        Meta(
+            description="Address of the console as browsers reach it, for links to incidents.",
+            pattern=r"^https?://[^\s\"\\{}$]+$",
+        ),
+    ] = DEFAULT_CONSOLE_URL
     webhook_url: Annotated[str | None, Meta(description="Alerts are posted to this address.")] = None
     dingtalk_url: Annotated[str | None, Meta(description="Address of a DingTalk robot for alerts.")] = None
     emails: Annotated[list[str], Meta(description="E-mail addresses for alerts, by comma.")] = []

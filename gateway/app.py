@@ -45,8 +45,11 @@ from gateway.auth.request_queues import RequestQueues
 from gateway.console import (
     dead_letter_pages,
     device_pages,
+    duty_pages,
+    enrolment_pages,
     incident_pages,
     live_updates,
+    notification_pages,
     series_pages,
     settings_pages,
     static_files,
@@ -119,6 +122,9 @@ CONSOLE_MODULES = (
     device_pages,
     dead_letter_pages,
     settings_pages,
+    duty_pages,
+    notification_pages,
+    enrolment_pages,
 )
 
 

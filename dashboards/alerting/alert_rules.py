@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dashboards.postgres_query import DATASOURCE_UID, QUERIES
+from dashboards.settings import DEFAULT_CONSOLE_URL
 from dashboards.translations import LANGUAGES, TRANSLATIONS
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class AlertRule:
     labels : labels of a row that name it in the message, without the suffix of the language
     link : dashboard, variables and time range that the link of a row opens
     has_begin : whether query ``alert_NAME_since`` returns since when it fires, for the link
+    opens_console : whether a message links to the incidents in the console as well
 
     """
 
@@ -69,6 +71,7 @@ class AlertRule:
     labels: tuple[str, ...] = ()
     link: tuple[str, str]
     has_begin: bool = False
+    opens_console: bool = False
 
 
 ALERTS = (
@@ -84,7 +87,7 @@ ALERTS = (
     ),
     AlertRule(
         name="incident", severity="critical", pending="5m", keep_firing="5m", no_data="OK",
-        board="town-overview", labels=("town",), link=("town-overview", f"{TOWN}&{NOW}"),
+        board="town-overview", labels=("town",), link=("town-overview", f"{TOWN}&{NOW}"), opens_console=True,
     ),
     AlertRule(
         name="lag", severity="critical", fires_above=900, recovers_below=300, pending="5m", keep_firing="5m",
@@ -107,12 +110,17 @@ ALERTS = (
 EVALUATED = tuple(one.name for one in ALERTS if one.on_error == "KeepLast")
 
 
-def build_alert_rules(features: GrafanaFeatures) -> list[dict[str, Any]]:
-    """Return every rule in the format of Grafana's provisioning API, as a version of Grafana accepts it."""
-    return [_rule(one, features) for one in ALERTS]
+def build_alert_rules(
+    features: GrafanaFeatures, console_url: str = DEFAULT_CONSOLE_URL
+) -> list[dict[str, Any]]:
+    """Return every rule in the format of Grafana's provisioning API, as a version of Grafana accepts it.
+
+    ``console_url`` is the address of the console, to which the rule of incidents links.
+    """
+    return [_rule(one, features, console_url.rstrip("/")) for one in ALERTS]
 
 
-def _rule(alert: AlertRule, features: GrafanaFeatures) -> dict[str, Any]:
+def _rule(alert: AlertRule, features: GrafanaFeatures, console_url: str) -> dict[str, Any]:
     begin = [_query(f"{alert.name}_since", "C", features)] if alert.has_begin else []
     cannot_keep = alert.on_error == "KeepLast" and not features.keeps_last_state
     return {
@@ -129,7 +137,8 @@ def _rule(alert: AlertRule, features: GrafanaFeatures) -> dict[str, Any]:
         "keep_firing_for": alert.keep_firing,
         "isPaused": False,
         "labels": {ALERT_LABEL: "true", "severity": alert.severity},
-        "annotations": _annotations(alert),
+        "annotations": _annotations(alert)
+        | ({"console": f"{console_url}/console/incidents"} if alert.opens_console else {}),
     }
 
 

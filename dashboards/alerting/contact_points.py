@@ -14,6 +14,7 @@ CONTACT_POINT_NAME = "towntwin"
 MESSAGE = (
     "{{ range .Alerts }}[{{ .Status }}] {{ .Annotations.summary_zh }}\n{{ .Annotations.link_zh }}\n"
     "{{ .Annotations.summary }}\n{{ .Annotations.link }}\n"
+    "{{ with .Annotations.console }}{{ . }}\n{{ end }}"
     "{{ with .Annotations.Error }}{{ . }}\n{{ end }}{{ end }}"
 )
 """Text of a notification; ``Error`` is Grafana's own annotation of an alert whose query failed."""

@@ -69,9 +69,9 @@ def open_anomaly_table(language: Language) -> table.Panel:
 
 def open_incident_table(language: Language) -> table.Panel:
     """Table of the open incidents, most urgent first, with the state of the work and of the alarm."""
-    columns = "priority since lasting incident location work alarm_state site_id board_id"
+    columns = "priority since lasting incident location work alarm_state incident_id site_id board_id"
     link = ("location", "site", "${__data.fields.board_id}")
-    return table_panel("incidents", "open_incidents", columns, language, link=link)
+    return table_panel("incidents", "open_incidents", columns, language, link=link, to_console="incident")
 
 
 def site_map(language: Language) -> geomap.Panel:

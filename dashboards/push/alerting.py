@@ -34,7 +34,7 @@ def alerting_changes(
 ) -> list[GrafanaChange]:
     """Return the changes to make; without a contact point, alerts take Grafana's default route."""
     desired = build_contact_points(settings)
-    found_rules = [_rule(grafana, one) for one in build_alert_rules(features)]
+    found_rules = [_rule(grafana, one) for one in build_alert_rules(features, settings.console_url)]
     if not desired:
         return found_rules
     return [*(_contact(grafana, one) for one in desired), _policy(grafana), *found_rules]

@@ -42,7 +42,7 @@ FROM chosen WHERE sites > 0 AND NOT EXISTS (SELECT FROM wrong);
 -- open_incidents: The open incidents that began at a chosen site, most urgent first; those that wait for their alarm to sound, too.
 SELECT priority AS "priority", started AS "since", extract(epoch FROM now() - started)::double precision AS "lasting",
     NAMED(cause, cause) AS "incident", concat(site_LANG, ' · ', town_LANG) AS "location", NAMED(state, state) AS "work",
-    NAMED(state, alarm_state) AS "alarm_state", i.site_id AS "site_id",
+    NAMED(state, alarm_state) AS "alarm_state", i.incident_id AS "incident_id", i.site_id AS "site_id",
     CASE WHEN s.site_kind IN ('river_section', 'lake_section') THEN 'river-section' WHEN s.site_kind = 'outfall' THEN 'outfall'
         WHEN s.site_kind IN ('road_section', 'junction') THEN 'road' ELSE 'town-overview' END AS "board_id"
 FROM incident_view AS i JOIN (SELECT DISTINCT site_id, site_kind FROM series_view) AS s USING (site_id)

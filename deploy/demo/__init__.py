@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from deploy import site_files
 from deploy.demo import fault_plan_checks
 from edge.simulator import PlannedFault, SimulatedLink, SimulatedSite, Town, TownSpec
 from edge.simulator import fault_plan as written_faults
+from ingest_service.storage.contract.duty import DutyPlan
 
 if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Device, Directory, Network
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 SITE_FILES = ("areas.toml", "tongxiang.toml", "nanhu.toml", "jiashan.toml")
 PLAN_FILE = "faults.toml"
+DUTY_FILE = "duty.toml"
 
 
 @cache
@@ -36,6 +41,12 @@ def _plan() -> tuple[PlannedFault, ...]:
 def plan() -> list[PlannedFault]:
     """Return the planned faults of the demo, with times relative to the present."""
     return list(_plan())
+
+
+@cache
+def duty_plan() -> DutyPlan:
+    """Return the demo's grid cells, teams and rosters, on which somebody is on duty at any time."""
+    return msgspec.convert(tomllib.loads((FOLDER / DUTY_FILE).read_text(encoding="utf-8")), DutyPlan)
 
 
 @cache

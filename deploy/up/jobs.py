@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from deploy import command_audit, demo, recorded_devices, site_files
 from deploy.demo import field_devices
 from deploy.settings import SettingsError
 from deploy.up import run_summary
 from deploy.up.station_server import start_station_server
+from ingest_service.storage.postgres.duty import DutyStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
 
 
+DUTY_ROOM = "330400-duty-room"
 MAX_CHECKED_BYTES = 1 << 20  # the replay reads the files again: larger ones would delay the start
 
 
@@ -38,6 +42,10 @@ class Job(Protocol):
 
     def enrol(self, store: PostgresStore) -> None:
         """Enrol the sites that are known before the devices start."""
+        ...
+
+    def assign_key(self, store: PostgresStore, principal_id: str) -> None:
+        """Assign the key of this run to a person, if the job has one."""
         ...
 
     def start(self, children: ChildProcesses, folder: Path) -> ChildProcess | None:
@@ -63,13 +71,33 @@ class DemoJob:
     has_end: bool = False
 
     def enrol(self, store: PostgresStore) -> None:
-        """Enrol the demo towns. Raises `SettingsError` if the database has readings."""
+        """Enrol the demo towns, with their grid cells, teams and rosters.
+
+        Raises
+        ------
+        SettingsError
+            If the database has readings.
+
+        """
         if store.health().readings:
             raise SettingsError(
                 "TOWNTWIN_DSN names a database that holds readings: the demo needs an empty one"
             )
         store.enrol(demo.directory())
         store.enrol(field_devices.directory())
+        duty_store, plan = DutyStore(store), demo.duty_plan()
+        duty_store.replace_cells(plan.cells)
+        for team in plan.teams:
+            duty_store.replace_team(team)
+        for roster in plan.rosters:
+            duty_store.replace_roster(roster)
+
+    def assign_key(self, store: PostgresStore, principal_id: str) -> None:
+        """Assign the key of this run to the first member of the city's duty room."""
+        team = next(one for one in demo.duty_plan().teams if one.team_id == DUTY_ROOM)
+        officer, *others = team.members
+        members = [msgspec.structs.replace(officer, principal=principal_id), *others]
+        DutyStore(store).replace_team(msgspec.structs.replace(team, members=members))
 
     def start(self, children: ChildProcesses, folder: Path) -> ChildProcess:
         """Start the HJ 212 server of the field devices, and the simulator."""
@@ -105,6 +133,9 @@ class ReplayJob:
         if sum(path.stat().st_size for path in self.files) <= MAX_CHECKED_BYTES:
             recorded_devices.read_recordings(recordings)
 
+    def assign_key(self, store: PostgresStore, principal_id: str) -> None:
+        """Assign the key to nobody: recorded sites have no teams."""
+
     def start(self, children: ChildProcesses, folder: Path) -> ChildProcess:
         """Start the replay of the files."""
         files = [str(path.resolve()) for path in self.files]
@@ -134,6 +165,9 @@ class OwnSitesJob:
             command_audit.record_command(store, "up", " ".join(map(str, self.files)))
         except site_files.SiteFileError as error:
             raise SettingsError(str(error)) from error
+
+    def assign_key(self, store: PostgresStore, principal_id: str) -> None:
+        """Assign the key to nobody: the teams are the town's own."""
 
     def start(self, children: ChildProcesses, folder: Path) -> None:
         """Start nothing: the devices publish from outside."""

@@ -257,7 +257,7 @@ def _run_in_folder(
         key_id = None
         try:
             job.enrol(store)
-            key_id, key = _create_key(store, gateway)
+            key_id, key = _create_key(store, gateway, job)
             shown_addresses[:0] = [("console", f"{address}/login#{key}"), ("key", key)]
             children.start("ingest")
             children.start("service")
@@ -383,7 +383,7 @@ def _warn_of_open_ports(
         )
 
 
-def _create_key(store: PostgresStore, gateway: GatewaySettings) -> tuple[str, str]:
+def _create_key(store: PostgresStore, gateway: GatewaySettings, job: Job) -> tuple[str, str]:
     """Create an API key for this run; return its id and its text. It is restricted to loopback if possible.
 
     It is not possible where the gateway listens on one address of the network: then requests of this machine
@@ -399,6 +399,7 @@ def _create_key(store: PostgresStore, gateway: GatewaySettings) -> tuple[str, st
         expires_s=expires_s,
         loopback=loopback,
     )
+    job.assign_key(store, f"key:{made.key_id}")
     return made.key_id, text
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from analytics.service.network_state import STALE_INTERVALS
-from gateway.auth.authorization import CONSOLE, requires
+from gateway.auth.authorization import CONSOLE, ENROLMENT, requires
 from gateway.console.page_parts import PageParts
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
 
@@ -49,7 +49,12 @@ async def devices_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLResp
         )
     rows.sort(key=lambda row: (ORDER.index(row["state"]), row["device"].device_id))
     return page_response(
-        visitor, "devices.html", parts=PageParts(visitor, state), rows=rows, bad_clock_s=BAD_CLOCK_S
+        visitor,
+        "devices.html",
+        parts=PageParts(visitor, state),
+        rows=rows,
+        bad_clock_s=BAD_CLOCK_S,
+        may_enrol=visitor.may(ENROLMENT) and visitor.context.unscoped_store.database is not None,
     )
 
 

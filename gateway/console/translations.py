@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from gateway.console.form_translations import FORM_TRANSLATIONS
 from ingest_service.storage.dead_letter_reasons import REASONS
 
 Language = Literal["en", "zh"]
@@ -358,6 +359,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "river": ("river", "河道"),
     "road": ("road", "道路"),
     "language": ("中文", "English"),
+    **FORM_TRANSLATIONS,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -47,6 +48,14 @@ NAVIGATION = (
     ("devices", "/console/devices", authorization.CONSOLE),
     ("dead_letters", "/console/dead-letters", authorization.DEAD_LETTERS),
     ("settings", "/console/settings", authorization.CONSOLE),
+)
+SETTINGS_NAVIGATION = (
+    ("keys", "/console/settings", authorization.CONSOLE),
+    ("preferences", "/console/settings/preferences", authorization.RequiredRight(Role.TEAM_MEMBER, "duty")),
+    ("duty", "/console/settings/duty", authorization.RequiredRight(Role.OPERATOR, "duty")),
+    ("cells", "/console/settings/cells", authorization.RequiredRight(Role.VIEWER, "duty")),
+    ("channels", "/console/settings/channels", authorization.RequiredRight(Role.OPERATOR, "duty")),
+    ("enrolment", "/console/enrolment", authorization.ENROLMENT),
 )
 
 
@@ -170,6 +179,7 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:
         "age": visitor.age,
         "now_s": time.time(),
         "navigation": navigation(visitor),
+        "settings_navigation": settings_navigation(visitor),
         "tiles": visitor.context.settings.map_tiles or "",
         "pmtiles": PMTILES_PATH if visitor.context.settings.map_pmtiles else "",
         "map_words": {name: visitor.text(key) for name, key in MAP_WORDS.items()},
@@ -185,14 +195,23 @@ def navigation(visitor: Visitor) -> list[tuple[str, str]]:
     return [(key, path) for key, path, right in NAVIGATION if visitor.may(right)]
 
 
+def settings_navigation(visitor: Visitor) -> list[tuple[str, str]]:
+    """Return the pages of settings that a visitor may open; those of duty and enrolment need a database."""
+    has_database = visitor.context.unscoped_store.database is not None
+    return [
+        (key, path)
+        for key, path, right in SETTINGS_NAVIGATION
+        if visitor.may(right) and (has_database or key == "keys")
+    ]
+
+
 def page_response(visitor: Visitor, template: str, *, http_status: int = 200, **values: Any) -> HTMLResponse:
     """Return a template as a page, with the policy for its scripts and tiles."""
     policy = page_policy(visitor.context.settings)
-    return HTMLResponse(
-        render(visitor, template, **values),
-        http_status,
-        headers={"Content-Security-Policy": policy, "Content-Language": visitor.language},
-    )
+    headers = {"Content-Security-Policy": policy, "Content-Language": visitor.language}
+    if http_status >= HTTPStatus.BAD_REQUEST:
+        headers["HX-Push-Url"] = "false"  # a refused form stays at its address, which can be loaded again
+    return HTMLResponse(render(visitor, template, **values), http_status, headers=headers)
 
 
 def page_policy(settings: Settings) -> str:

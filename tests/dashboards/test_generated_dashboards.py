@@ -12,8 +12,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import translations
+from dashboards.alerting.alert_rules import build_alert_rules
+from dashboards.alerting.contact_points import MESSAGE
 from dashboards.generate import FOLDER, dashboard_files
+from dashboards.grafana_versions import COMMON_FEATURES
 from dashboards.postgres_query import DATASOURCE_TYPE, DATASOURCE_UID, QUERIES
+from dashboards.settings import DEFAULT_CONSOLE_URL, Settings
 
 BOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in dashboard_files().items()}
 PROVISIONING = Path(FOLDER).parent / "provisioning"
@@ -176,3 +180,15 @@ def test_no_chinese_on_an_english_dashboard() -> None:
 
 def test_the_data_source_is_provisioned_under_the_same_uid() -> None:
     assert f"uid: {DATASOURCE_UID}" in (PROVISIONING / "datasources/towntwin.yaml").read_text()
+
+
+def test_incidents_open_in_the_console_at_the_address_of_the_settings() -> None:
+    files = dashboard_files(Settings(console_url="https://twin.example.org/"))
+    page = "https://twin.example.org/console/incidents"
+    for language in ("en", "zh"):
+        assert f'"{page}/${{__data.fields.incident_id}}"' in files[f"town_overview.{language}.json"]
+    assert DEFAULT_CONSOLE_URL not in "".join(files.values())
+    rules = build_alert_rules(COMMON_FEATURES, "https://twin.example.org/")
+    linked = {one["uid"]: one["annotations"].get("console") for one in rules}
+    assert {uid: link for uid, link in linked.items() if link} == {"towntwin-incident": page}
+    assert ".Annotations.console" in MESSAGE

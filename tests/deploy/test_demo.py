@@ -6,17 +6,21 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 import pytest
 
+from analytics.duty.grid_cells import CellIndex, check_geometry
+from analytics.duty.responsibility import DutyIndex
+from analytics.duty.rosters import check_roster
 from deploy import demo
 from deploy.demo import fault_plan_checks
 from edge.simulator import FaultKind, PlannedFault, SimulatedSite
 from edge.simulator.river import River
 from edge.wire.quantities import QUANTITIES, to_canonical
 from edge.wire.topics import LEVEL_PATTERN
+from ingest_service.storage.contract.incidents import IncidentKind
 
 if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Site
@@ -184,3 +188,34 @@ def test_the_documentation_lists_every_planned_fault_and_its_time() -> None:
         number, unit = within.split()
         assert kind.strip() == fault.kind
         assert float(number) * {"min": 60, "h": 3600}[unit] == fault.find_within_s
+
+
+def test_every_site_lies_in_the_grid_cell_that_it_names() -> None:
+    plan, known = demo.duty_plan(), demo.directory()
+    cells = CellIndex(plan.cells)
+    for cell in plan.cells:
+        check_geometry(cell.geometry)
+    found = {site.site_id: cells.cell_at(site.lon, site.lat) for site in known.sites}
+    assert {site_id: cell.cell_id if cell else None for site_id, cell in found.items()} == {
+        site.site_id: site.grid_cell for site in known.sites
+    }
+    assert {cell.cell_id for cell in plan.cells} == {site.grid_cell for site in known.sites}
+    names = [*plan.cells, *plan.teams, *plan.rosters]
+    assert all(one.en.endswith("(demo)") and one.zh.endswith("(演示)") for one in names)
+
+
+@pytest.mark.parametrize("at_s", [AT_NIGHT_S + 60 * DAY_S, IN_THE_RUSH_S + 400 * DAY_S])
+def test_a_team_of_the_town_is_on_duty_for_every_site_and_kind_of_incident(at_s: float) -> None:
+    plan, known = demo.duty_plan(), demo.directory()
+    for roster in plan.rosters:
+        team = next(one for one in plan.teams if one.team_id == roster.team_id)
+        check_roster(roster, {one.member_id for one in team.members})
+    index = DutyIndex(plan, {one.area_id: one.parent for one in known.areas})
+    for site in known.sites:
+        for kind in get_args(IncidentKind):
+            responsible = index.responsible(
+                area_id=site.area_id, cell_id=site.grid_cell, kind=kind, at_s=at_s
+            )
+            assert responsible[0].team.area_id == site.area_id, (site.site_id, kind)
+            assert all(one.shifts for one in responsible), (site.site_id, kind)
+            assert responsible[-1].team.area_id == "330400", "the duty room of the city is called last"

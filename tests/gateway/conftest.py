@@ -63,9 +63,13 @@ def client(filled_store: PostgresStore, upload_pool: UploadPool) -> Callable[[],
     )
 
 
-@pytest.fixture
-def browser(chromium: Path) -> Iterator[Browser]:
-    """Provide a headless Chromium."""
+@pytest.fixture(scope="module")
+def chromium_process(chromium: Path) -> Iterator[Browser]:
+    """Provide a headless Chromium for the tests of a module.
+
+    Not for the session: the event loop of Playwright counts as running until it ends, which keeps async tests
+    of other modules from running theirs.
+    """
     with sync_playwright() as playwright:
         one = playwright.chromium.launch(
             executable_path=chromium,
@@ -74,9 +78,18 @@ def browser(chromium: Path) -> Iterator[Browser]:
                 "--disable-background-networking",
                 "--use-angle=swiftshader",  # WebGL without a graphics card, for the map
                 "--enable-unsafe-swiftshader",
+                "--disable-gpu-rasterization",  # on in Debian: pages would be drawn by GL
             ],
         )
         yield one
+        one.close()
+
+
+@pytest.fixture
+def browser(chromium_process: Browser) -> Iterator[Browser]:
+    """Provide the module's Chromium, without the pages that other tests have left open."""
+    yield chromium_process
+    for one in chromium_process.contexts:
         one.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,7 @@ from tests.support.process_heartbeats import alive
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Browser, ConsoleMessage
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 TILE_COLOUR = (200, 30, 120)
 
@@ -80,6 +81,12 @@ def pmtiles_archive() -> bytes:
     return header + directory + metadata + tile
 
 
+def colour_at(page: Page, x: int, y: int) -> object:
+    """Return the colour of a pixel of the map."""
+    picture = Image.open(io.BytesIO(page.locator("#map canvas").screenshot()))
+    return picture.convert("RGB").getpixel((x, y))
+
+
 def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "town.pmtiles"
     path.write_bytes(pmtiles_archive())
@@ -97,10 +104,10 @@ def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: P
             one.goto(address)
             wait_for_map(one)
             expect(one.get_by_text("© the town")).to_have_count(1)
-            one.wait_for_timeout(1000)
-            picture = Image.open(io.BytesIO(one.locator("#map canvas").screenshot())).convert("RGB")
+            deadline = time.monotonic() + 20
+            while colour_at(one, 40, 40) != TILE_COLOUR:
+                assert time.monotonic() < deadline
             one.screenshot(path=tmp_path / "pmtiles.png")
-            assert picture.getpixel((40, 40)) == TILE_COLOUR
             assert one.evaluate("document.getElementById('map').map.getStyle().layers.map(it => it.id)") == [
                 "background",
                 "base",

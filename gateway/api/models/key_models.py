@@ -54,6 +54,13 @@ class NewKeyRequest(ApiModel):
     )
     expires: AwareTime | None = Field(default=None, examples=["2027-12-31T00:00:00+08:00"])
     team_id: TeamId | None = Field(default=None, description="Team of a team member", examples=["d1-water"])
+    member_id: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Of a team: the key signs this person in, who sets the own preferences with it;"
+        " replaces an earlier principal. A team member's team_id follows from it",
+        examples=["wang-fang"],
+    )
 
 
 class KeyResponse(ApiModel):

@@ -12,6 +12,7 @@ from gateway.api import query_params
 from gateway.api.models import key_models, resource_models
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
+from gateway.api.routes.duty import read_plan
 from gateway.auth import api_keys as auth_keys
 from gateway.auth.authorization import (
     ADMINISTRATOR,
@@ -22,7 +23,9 @@ from gateway.auth.authorization import (
     requires,
 )
 from gateway.auth.principal import ROLES_BY_NAME
+from ingest_service.storage.contract.duty import Team, TeamMember
 from ingest_service.storage.postgres.api_keys import ApiKey, AuditEntry, AuditQuery
+from ingest_service.storage.postgres.duty import DutyStore
 
 router = APIRouter(prefix="/v1", tags=["access"])
 
@@ -59,6 +62,9 @@ def create(context: CurrentContext, new_key: key_models.NewKeyRequest) -> key_mo
     It grants no more than you have: no higher role, no other area or scope, no later end. A key that is valid
     on the gateway's own machine only creates such keys.
     """
+    found = None if new_key.member_id is None else _member(context, new_key.member_id)
+    if found is not None and new_key.role == "team_member" and new_key.team_id is None:
+        new_key = new_key.model_copy(update={"team_id": found[0].team_id})
     _check_grant(context, new_key)
     loopback = context.principal.loopback
     key, text = auth_keys.create_key(
@@ -78,6 +84,14 @@ def create(context: CurrentContext, new_key: key_models.NewKeyRequest) -> key_mo
     context.add_audit_detail(
         expires=None if new_key.expires is None else new_key.expires.isoformat(), loopback=loopback
     )
+    if found is not None:
+        team, member = found
+        members = [
+            msgspec.structs.replace(one, principal=f"key:{key.key_id}") if one is member else one
+            for one in team.members
+        ]
+        DutyStore(context.scoped_database).replace_team(msgspec.structs.replace(team, members=members))
+        context.add_audit_detail(member_id=member.member_id)
     return key_models.NewKeyResponse(key_id=key.key_id, key=text)
 
 
@@ -126,6 +140,15 @@ def _administered_areas(context: RequestContext) -> list[str] | None:
 def _key_in_areas(context: RequestContext, key_id: str) -> ApiKey | None:
     administered, key = _administered_areas(context), context.accounts.key(key_id)
     return key if key is not None and (administered is None or key.area_id in administered) else None
+
+
+def _member(context: RequestContext, member_id: str) -> tuple[Team, TeamMember]:
+    """Return a member of a team of one's areas. Raises `ProblemError` 404 where there is none."""
+    for team in read_plan(context).teams:
+        for member in team.members:
+            if member.member_id == member_id:
+                return team, member
+    raise not_found("member", member_id)
 
 
 def _check_grant(context: RequestContext, new_key: key_models.NewKeyRequest) -> None:

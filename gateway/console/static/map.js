@@ -149,6 +149,78 @@ function showLabels(map, features, shown) {
       add(site, name, `/console/sites/${encodeURIComponent(site)}`, status);
 }
 
+// Grid cells below the network, and the cell that is being edited.
+function addCells(map, cells) {
+  const geometry = document.getElementById("geometry");
+  map.addSource("cells", {type: "geojson", data: cells});
+  map.addLayer({id: "cells", type: "fill", source: "cells",
+    paint: {"fill-color": colour("accent"), "fill-opacity": 0.12}}, "links");
+  map.addLayer({id: "cell-borders", type: "line", source: "cells",
+    paint: {"line-color": colour("accent"), "line-width": 1.5}}, "links");
+  if (!geometry) {
+    for (const {properties, geometry: {type, coordinates}} of cells.features) {
+      const ring = type === "Polygon" ? coordinates[0] : coordinates[0][0];
+      const name = document.createElement("span");
+      name.className = "cell-label";
+      name.textContent = properties.name;
+      const middle = at => ring.slice(1).reduce((sum, one) => sum + one[at], 0) / (ring.length - 1);
+      new maplibregl.Marker({element: name}).setLngLat([middle(0), middle(1)]).addTo(map);
+      name.removeAttribute("aria-label"); // MapLibre's: the text names it
+      name.removeAttribute("role");
+    }
+    return;
+  }
+  map.addSource("edited", {type: "geojson", data: editedFeature(geometry)});
+  map.addLayer({id: "edited", type: "fill", source: "edited", filter: ["==", ["geometry-type"], "Polygon"],
+    paint: {"fill-color": colour("suspect"), "fill-opacity": 0.25}});
+  map.addLayer({id: "edited-border", type: "line", source: "edited",
+    paint: {"line-color": colour("suspect"), "line-width": 2.5}});
+  geometry.addEventListener("input", () => map.getSource("edited").setData(editedFeature(geometry)));
+  drawByClicks(map, geometry, document.getElementById("draw"));
+}
+
+function editedFeature(geometry) {
+  try {
+    const read = JSON.parse(geometry.value);
+    if (["Polygon", "MultiPolygon"].includes(read.type)) return read;
+    if (["Polygon", "MultiPolygon"].includes(read.geometry?.type)) return read.geometry;
+  } catch { /* not finished */ }
+  return {type: "FeatureCollection", features: []};
+}
+
+// While drawing, each click is a corner; the polygon is written into the form's field.
+function drawByClicks(map, geometry, button) {
+  let corners = null;
+  const begin = button.textContent;
+  button.addEventListener("click", () => {
+    corners = corners === null ? [] : null;
+    const isDrawing = corners !== null;
+    button.textContent = isDrawing ? button.dataset.drawing : begin;
+    button.setAttribute("aria-pressed", isDrawing);
+    map.getCanvas().style.cursor = isDrawing ? "crosshair" : "";
+    if (isDrawing) map.doubleClickZoom.disable(); else map.doubleClickZoom.enable();
+  });
+  map.on("click", event => {
+    if (corners === null) return;
+    corners.push([event.lngLat.lng, event.lngLat.lat].map(one => Number(one.toFixed(5))));
+    const line = {type: "LineString", coordinates: corners.length > 1 ? corners : [corners[0], corners[0]]};
+    if (corners.length < 3) { map.getSource("edited").setData(line); return; }
+    geometry.value = JSON.stringify({type: "Polygon", coordinates: [[...corners, corners[0]]]});
+    geometry.dispatchEvent(new Event("input"));
+  });
+}
+
+// The box of the edited cell, or of all cells; null without any.
+function cellBounds(cells) {
+  const geometry = document.getElementById("geometry");
+  const edited = geometry ? editedFeature(geometry) : null;
+  const shapes = edited?.coordinates ? [edited] : (cells?.features ?? []).map(one => one.geometry);
+  const points = shapes.flatMap(({coordinates}) => coordinates.flat(Infinity));
+  if (!points.length) return null;
+  const lons = points.filter((_, at) => at % 2 === 0), lats = points.filter((_, at) => at % 2 === 1);
+  return [Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)];
+}
+
 // The links by which an incident may have come, below the sites.
 function addTrace(map) {
   const traced = JSON.parse(element.dataset.traced ?? "[]");
@@ -176,13 +248,14 @@ function shownBounds(features) {
 async function drawMap() {
   const container = element;
   maplibregl.setWorkerUrl(element.dataset.worker);
+  const cells = element.dataset.cells ? await (await fetch(element.dataset.cells)).json() : null;
   const answer = await fetch(element.dataset.features);
   if (!answer.ok) { showNoMap(); return; }
   const features = withStates(await answer.json(), currentStates());
   let map;
   try {
     map = new maplibregl.Map({
-      container, bounds: shownBounds(features), fitBoundsOptions: {padding: 36}, dragRotate: false,
+      container, bounds: cellBounds(cells) ?? shownBounds(features), fitBoundsOptions: {padding: 36}, dragRotate: false,
       pitchWithRotate: false, attributionControl: element.dataset.attribution ? {compact: true} : false,
       fadeDuration: 0, locale: JSON.parse(container.dataset.locale), style: {version: 8, sources: baseSources(), layers: baseLayers()},
     });
@@ -192,6 +265,7 @@ async function drawMap() {
   const labels = [];
   map.on("load", () => {
     addNetwork(map, features);
+    if (cells) addCells(map, cells);
     addTrace(map);
     if (element.dataset.pmtiles) addPmtiles(map);
     showLabels(map, features, labels);
@@ -219,7 +293,7 @@ function pointAtSites(map) {
   }
   map.on("click", "nodes", event => {
     const site = event.features.find(one => one.properties.site)?.properties.site;
-    if (site) location.assign(`/console/sites/${encodeURIComponent(site)}`);
+    if (site && document.getElementById("draw")?.ariaPressed !== "true") location.assign(`/console/sites/${encodeURIComponent(site)}`);
   });
 }
 
