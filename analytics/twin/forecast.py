@@ -111,8 +111,9 @@ def fit(values: Floats, plan: ForecastPlan, neighbours: Neighbours | None = None
     change = np.einsum("nof,nfkc->onkc", design, candidates.astype(np.float32), optimize=True)
     forecasts = np.repeat(_anchors(z, origins, plan, scale), len(plan.penalties), axis=3) + change
     actual = _targets(scale.standardised(values), origins, plan.horizons)
-    errors = _mean_loss(forecasts - actual[..., None], plan.loss)
-    choice = np.where(np.isfinite(errors), errors, np.inf).argmin(axis=2)[..., None]
+    losses = _losses(forecasts - actual[..., None], plan.loss)
+    errors = _mean(losses)
+    choice = _choose(losses, errors, plan)[..., None]
     residuals = actual - np.take_along_axis(forecasts, choice[None], axis=3)[..., 0]
     baselines = baseline_forecasts(z, origins, plan.horizons, scale)
     below, above = _conformal_band(residuals, plan.share)
@@ -128,7 +129,7 @@ def fit(values: Floats, plan: ForecastPlan, neighbours: Neighbours | None = None
         below=below * unit,
         above=above * unit,
         error=np.take_along_axis(errors, choice, axis=2)[..., 0] * unit_of_loss,
-        baseline_errors=_mean_loss(baselines - actual[..., None], plan.loss) * unit_of_loss[..., None],
+        baseline_errors=_mean(_losses(baselines - actual[..., None], plan.loss)) * unit_of_loss[..., None],
     )
 
 
@@ -165,12 +166,35 @@ def _anchors(z: Floats, ticks: NDArray[np.intp], plan: ForecastPlan, scale: Scal
     return baseline_forecasts(z, ticks, plan.horizons, scale)[..., columns]
 
 
-def _mean_loss(residuals: Floats, loss: Loss) -> Floats:
-    """Return the mean loss over the first axis, leaving out NaN; NaN where all are."""
-    losses = np.abs(residuals) if loss == "absolute" else residuals**2
-    is_there = np.isfinite(losses)
+def _choose(losses: Floats, errors: Floats, plan: ForecastPlan) -> NDArray[np.intp]:
+    """Return the candidate of the smallest validation error, (n, k), or the fallback where that is no better.
+
+    The fallback is the better anchor under the largest penalty. The best candidate replaces it where its gain,
+    as a mean of daily means, is above the standard error of that mean.
+    """
+    compared = np.where(np.isfinite(errors), errors, np.inf)
+    best = compared.argmin(axis=2)[..., None]
+    number = len(plan.penalties)
+    fallback = compared[..., number - 1 :: number].argmin(axis=2)[..., None] * number + number - 1
+    gain = np.take_along_axis(losses, fallback[None], axis=3) - np.take_along_axis(losses, best[None], axis=3)
+    days = range(0, len(gain), plan.day_ticks)
+    daily = np.stack([_mean(gain[day : day + plan.day_ticks, ..., 0]) for day in days])
+    count = np.maximum(np.isfinite(daily).sum(axis=0), 1)
+    mean_gain = _mean(daily)
+    uncertainty = np.sqrt(_mean((daily - mean_gain) ** 2) / np.maximum(count - 1, 1))
+    return np.where(mean_gain > uncertainty, best[..., 0], fallback[..., 0])
+
+
+def _losses(residuals: Floats, loss: Loss) -> Floats:
+    """Return the loss of each residual, as the plan measures it."""
+    return np.abs(residuals) if loss == "absolute" else residuals**2
+
+
+def _mean(values: Floats) -> Floats:
+    """Return the mean over the first axis, leaving out NaN; NaN where all are."""
+    is_there = np.isfinite(values)
     count = is_there.sum(axis=0)
-    total = np.where(is_there, losses, 0).sum(axis=0)
+    total = np.where(is_there, values, 0).sum(axis=0)
     mean: Floats = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     return mean
 

@@ -129,7 +129,8 @@ def features(z: Floats, ticks: NDArray[np.intp], scale: Scale, neighbours: Neigh
     """Return the features of forecasts made at some ticks, (n, n_origins, n_features) float32.
 
     They are a constant, the newest value, its changes from lag to lag, the usual day now and at horizons, and
-    for each neighbour (mean or companion) its newest departure from the usual day and the changes of that.
+    for each neighbour (mean or companion) its newest departure from the usual day and the changes of that. A plan
+    that doesn't use levels leaves out newest values: weights on them carry one season's level into the next.
 
     Parameters
     ----------
@@ -140,17 +141,20 @@ def features(z: Floats, ticks: NDArray[np.intp], scale: Scale, neighbours: Neigh
 
     """
     day_ticks = len(scale.day)
-    own = _from_lag_to_lag(_lagged(z, ticks, plan.own_lags))
+    first = 0 if plan.uses_level else 1
+    own = _from_lag_to_lag(_lagged(z, ticks, plan.own_lags))[..., first:]
     spread = np.linspace(0, len(plan.horizons) - 1, min(PROFILE_POINTS, len(plan.horizons))).astype(np.intp)
     ahead = np.array([0, *(plan.horizons[one] for one in spread)])
     usual = scale.day[(ticks[:, None] + ahead) % day_ticks].transpose(2, 0, 1)
     departure = z - scale.day[np.arange(len(z)) % day_ticks]
     parts = [np.ones((z.shape[1], len(ticks), 1)), own, usual]
     parts += [
-        _from_lag_to_lag(_lagged(departure @ mean.T, ticks, plan.neighbour_lags)) for mean in neighbours.means
+        _from_lag_to_lag(_lagged(departure @ mean.T, ticks, plan.neighbour_lags))[..., first:]
+        for mean in neighbours.means
     ]
     if neighbours.companions.size:
-        each = _from_lag_to_lag(_lagged(departure, ticks, plan.neighbour_lags))[neighbours.companions]
+        changes = _from_lag_to_lag(_lagged(departure, ticks, plan.neighbour_lags))[..., first:]
+        each = changes[neighbours.companions]
         parts.append(each.transpose(0, 2, 1, 3).reshape(z.shape[1], len(ticks), -1))
     return np.concatenate(parts, axis=2, dtype=np.float32)
 

@@ -29,6 +29,7 @@ class ForecastPlan(NamedTuple):
     anchors, penalties : candidates among which validation chooses, see `forecast`
     validation_ticks : length of the validation part at the end of the training record
     share : of future values that a band should hold
+    uses_level : whether newest values are features, beside changes from lag to lag
     profile_ticks : the usual day is averaged over so many ticks to either side
 
     """
@@ -42,6 +43,7 @@ class ForecastPlan(NamedTuple):
     penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     validation_ticks: int = 288
     share: float = 0.8
+    uses_level: bool = True
     profile_ticks: int = 3
 
     @property
@@ -95,7 +97,8 @@ def water_plan(tick_s: int = 900, *, validation_days: int = 14) -> ForecastPlan:
         neighbour_lags=tuple(sorted({0, hour // 2, hour, 3 * hour, 6 * hour, 12 * hour, 18 * hour, 23 * hour})),
         loss="squared",
         anchors=("persistence", "yesterday"),
-        penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e1),
+        penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e6),
+        uses_level=False,
         validation_ticks=validation_days * DAY_S // tick_s,
         profile_ticks=hour,
     )
