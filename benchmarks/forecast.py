@@ -92,7 +92,10 @@ def _traffic(pictures: Path | None) -> dict[str, object]:
     print(f"METR-LA, MAE [mi/h], mean over steps (last step); fitted in {seconds:.1f} s, {cpu:.1f} s of CPU")
     for row, name in enumerate(("forecast", *BASELINES)):
         cells = [f"{error[:n, row].mean():.2f} ({error[n - 1, row]:.2f})" for n in TRAFFIC_STEPS.values()]
-        print(f"  {name:12}", "  ".join(f"{label} {cell}" for label, cell in zip(TRAFFIC_STEPS, cells, strict=True)))
+        print(
+            f"  {name:12}",
+            "  ".join(f"{label} {cell}" for label, cell in zip(TRAFFIC_STEPS, cells, strict=True)),
+        )
     print(f"  80 % band holds {covered.min():.3f} to {covered.max():.3f}")
     if pictures:
         worst = int(np.nanstd(speed[training:], axis=0).argmax())
@@ -132,11 +135,16 @@ def _water(pictures: Path | None) -> dict[str, object]:
                 is_tested = made.ticks + horizon < len(values)
                 actual = values[made.ticks[is_tested] + horizon]
                 every = np.concatenate(
-                    [made.middle[is_tested, series, column, None], made.baselines[is_tested, series, column]], axis=1
+                    [made.middle[is_tested, series, column, None], made.baselines[is_tested, series, column]],
+                    axis=1,
                 )
                 rmse = np.sqrt(np.nanmean((every - actual[:, series, None]) ** 2, axis=0))
                 held = _covered(made, is_tested, column, actual, series).mean()
-                cells.append(f"{horizon * TICK_S // 3600:2} h " + "/".join(f"{one:.3f}" for one in rmse) + f" {held:.2f}")
+                cells.append(
+                    f"{horizon * TICK_S // 3600:2} h "
+                    + "/".join(f"{one:.3f}" for one in rmse)
+                    + f" {held:.2f}"
+                )
                 scores.append(
                     {
                         "hours": horizon * TICK_S / 3600,
@@ -170,7 +178,9 @@ def _logan_river() -> Floats:
     return values
 
 
-def _forecasts(model: forecast.ForecastModel, values: Floats, ticks: NDArray[np.intp], begin: int) -> Forecasts:
+def _forecasts(
+    model: forecast.ForecastModel, values: Floats, ticks: NDArray[np.intp], begin: int
+) -> Forecasts:
     """Return the forecasts of a model whose training record began at tick ``begin``."""
     middle = model.predict(values[begin:], ticks - begin)
     z = fill_gaps(values[begin:], model.scale)
@@ -185,7 +195,9 @@ def _covered(
     """Return whether the band held each observed value."""
     chosen = slice(None) if series is None else slice(series, series + 1)
     observed = actual[:, chosen]
-    held = (observed >= made.below[is_tested, chosen, column]) & (observed <= made.above[is_tested, chosen, column])
+    held = (observed >= made.below[is_tested, chosen, column]) & (
+        observed <= made.above[is_tested, chosen, column]
+    )
     return held[np.isfinite(observed)]
 
 
@@ -193,12 +205,24 @@ def _draw_traffic(path: Path, made: Forecasts, speed: Floats, series: int) -> No
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
     figure = Figure(figsize=(10, 4.5), dpi=80, layout="constrained")
-    for axes, (label, step) in zip(figure.subplots(2, 1, sharex=True), [("15 min", 3), ("60 min", 12)], strict=True):
+    for axes, (label, step) in zip(
+        figure.subplots(2, 1, sharex=True), [("15 min", 3), ("60 min", 12)], strict=True
+    ):
         hours = (made.ticks + step) / 12
         axes.fill_between(
-            hours, made.below[:, series, step - 1], made.above[:, series, step - 1], color="#9ecae1", label="80 % band"
+            hours,
+            made.below[:, series, step - 1],
+            made.above[:, series, step - 1],
+            color="#9ecae1",
+            label="80 % band",
         )
-        axes.plot(hours, made.middle[:, series, step - 1], color="#1f4e79", linewidth=1, label=f"forecast {label} before")
+        axes.plot(
+            hours,
+            made.middle[:, series, step - 1],
+            color="#1f4e79",
+            linewidth=1,
+            label=f"forecast {label} before",
+        )
         at = np.arange(made.ticks[0], len(speed))
         axes.plot(at / 12, speed[at, series], ".", color="#c0392b", markersize=2.5, label="measured")
         axes.set(ylabel="speed [mi/h]", ylim=(0, 80))
@@ -217,11 +241,20 @@ def _draw_water(path: Path, made: Forecasts, values: Floats, horizons: tuple[int
     for site, axes in enumerate(figure.subplots(2, 2, sharex=True).ravel()):
         series = site * len(QUANTITIES)
         hours = np.array(horizons) / 4
-        axes.plot((at - made.ticks[origin]) / 4, values[at, series], color="#c0392b", linewidth=1, label="measured")
-        axes.vlines(
-            hours, made.below[origin, series], made.above[origin, series], color="#9ecae1", linewidth=5, label="80 % band"
+        axes.plot(
+            (at - made.ticks[origin]) / 4, values[at, series], color="#c0392b", linewidth=1, label="measured"
         )
-        axes.plot(hours, made.middle[origin, series], "o", color="#1f4e79", markersize=4, label="forecast at 0 h")
+        axes.vlines(
+            hours,
+            made.below[origin, series],
+            made.above[origin, series],
+            color="#9ecae1",
+            linewidth=5,
+            label="80 % band",
+        )
+        axes.plot(
+            hours, made.middle[origin, series], "o", color="#1f4e79", markersize=4, label="forecast at 0 h"
+        )
         axes.set(title=SITES[site], xlabel="hours from the forecast", ylabel="DO [mg/L]")
         axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="upper left", fontsize=7, frameon=False)

@@ -125,7 +125,9 @@ def fill_gaps(values: Floats, scale: Scale) -> Floats:
     return filled
 
 
-def features(z: Floats, ticks: NDArray[np.intp], scale: Scale, neighbours: Neighbours, plan: ForecastPlan) -> Singles:
+def features(
+    z: Floats, ticks: NDArray[np.intp], scale: Scale, neighbours: Neighbours, plan: ForecastPlan
+) -> Singles:
     """Return the features of forecasts made at some ticks, (n, n_origins, n_features) float32.
 
     They are a constant, the newest value, its changes from lag to lag, the usual day now and at horizons, and

@@ -94,7 +94,9 @@ def water_plan(tick_s: int = 900, *, validation_days: int = 14) -> ForecastPlan:
         day_ticks=DAY_S // tick_s,
         horizons=tuple(hours * hour for hours in (1, 2, 3, 6, 12, 24)),
         own_lags=tuple(sorted(recent | set(range(0, 25 * hour, hour)))),
-        neighbour_lags=tuple(sorted({0, hour // 2, hour, 3 * hour, 6 * hour, 12 * hour, 18 * hour, 23 * hour})),
+        neighbour_lags=tuple(
+            sorted({0, hour // 2, hour, 3 * hour, 6 * hour, 12 * hour, 18 * hour, 23 * hour})
+        ),
         loss="squared",
         anchors=("persistence", "yesterday"),
         penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e6),

@@ -59,5 +59,7 @@ def _solve(scaled: Singles, targets: Singles, rows: Singles, penalties: tuple[fl
     matrix = (weighted @ scaled).astype(np.float64) / total
     right = (weighted @ targets).astype(np.float64) / total
     diagonal = np.array(penalties)[:, None, None, None] * np.eye(matrix.shape[1])
-    solved: Floats = np.moveaxis(np.linalg.solve(matrix + diagonal, np.broadcast_to(right, (len(penalties), *right.shape))), 0, -1)
+    solved: Floats = np.moveaxis(
+        np.linalg.solve(matrix + diagonal, np.broadcast_to(right, (len(penalties), *right.shape))), 0, -1
+    )
     return solved

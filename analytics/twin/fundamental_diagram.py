@@ -50,11 +50,11 @@ class FundamentalDiagram(NamedTuple):
         return self.jam_density_per_m * speeds
 
     @classmethod
-    def of_capacity(cls, free_speed_m_s: Floats, capacity_per_s: Floats, wave_speed_m_s: Floats) -> FundamentalDiagram:
+    def of_capacity(
+        cls, free_speed_m_s: Floats, capacity_per_s: Floats, wave_speed_m_s: Floats
+    ) -> FundamentalDiagram:
         """Return the diagrams with given capacities [vehicles/s]."""
-        return cls(
-            free_speed_m_s, wave_speed_m_s, capacity_per_s * (1 / free_speed_m_s + 1 / wave_speed_m_s)
-        )
+        return cls(free_speed_m_s, wave_speed_m_s, capacity_per_s * (1 / free_speed_m_s + 1 / wave_speed_m_s))
 
 
 def calibrate(flow_per_s: Floats, speed_m_s: Floats) -> FundamentalDiagram:
@@ -74,14 +74,18 @@ def calibrate(flow_per_s: Floats, speed_m_s: Floats) -> FundamentalDiagram:
     is_there = np.isfinite(flow_per_s) & (speed_m_s > 0)
     if not is_there.any(axis=0).all():
         missing = int(np.flatnonzero(~is_there.any(axis=0))[0])
-        raise ValueError(f"link {missing} has no reading of both flow and speed: leave it out, or give its diagram")
+        raise ValueError(
+            f"link {missing} has no reading of both flow and speed: leave it out, or give its diagram"
+        )
     flow, speed = (np.where(is_there, one, np.nan) for one in (flow_per_s, speed_m_s))
     capacity = np.nanquantile(flow, CAPACITY_QUANTILE, axis=0)
     is_light = flow <= capacity / 2
     # of the light flows, the congested ones have low speeds: the upper half is free traffic
     fastest = np.nanquantile(speed, 0.75, axis=0)
     is_free = is_light & (speed > 0.7 * fastest)
-    free_speed = np.nanquantile(np.where(is_free.any(axis=0) & ~is_free, np.nan, speed), FREE_SPEED_QUANTILE, axis=0)
+    free_speed = np.nanquantile(
+        np.where(is_free.any(axis=0) & ~is_free, np.nan, speed), FREE_SPEED_QUANTILE, axis=0
+    )
     critical = capacity / free_speed
     density = flow / speed
     is_congested = density > CONGESTED * critical
@@ -92,7 +96,9 @@ def calibrate(flow_per_s: Floats, speed_m_s: Floats) -> FundamentalDiagram:
     return FundamentalDiagram.of_capacity(free_speed, capacity, wave_speed)
 
 
-def congestion_level(speed: Floats, free_speed: Floats, ratios: tuple[float, ...] = LEVEL_RATIOS) -> NDArray[np.uint8]:
+def congestion_level(
+    speed: Floats, free_speed: Floats, ratios: tuple[float, ...] = LEVEL_RATIOS
+) -> NDArray[np.uint8]:
     """Return the level of congestion: 1 smooth 畅通, 2 basically smooth 基本畅通, 3 light 轻度, 4 medium 中度, 5 heavy 严重拥堵.
 
     Parameters

@@ -89,7 +89,9 @@ class TrafficRun:
         return float(_integral(self.waiting, self.time_s).sum()) / 3600
 
 
-def simulate(traffic: RoadTraffic, duration_s: float, *, step_s: float = 10.0, report_s: float = 300.0) -> TrafficRun:
+def simulate(
+    traffic: RoadTraffic, duration_s: float, *, step_s: float = 10.0, report_s: float = 300.0
+) -> TrafficRun:
     """Simulate traffic from an empty network on.
 
     Parameters
@@ -106,13 +108,17 @@ def simulate(traffic: RoadTraffic, duration_s: float, *, step_s: float = 10.0, r
 
     """
     if not (step_s > 0 and report_s > 0 and duration_s > 0):
-        raise TrafficError(f"duration {duration_s:g} s, step {step_s:g} s and report {report_s:g} s must be above 0")
+        raise TrafficError(
+            f"duration {duration_s:g} s, step {step_s:g} s and report {report_s:g} s must be above 0"
+        )
     steps_per_report = round(report_s / step_s)
     if steps_per_report < 1 or abs(steps_per_report * step_s - report_s) > 1e-6 * step_s:
         raise TrafficError(f"report_s {report_s:g} is no multiple of step_s {step_s:g}")
     n_reports = int(np.ceil(duration_s / report_s - 1e-9))
     if n_reports * steps_per_report > MAX_STEPS:
-        raise TrafficError(f"{n_reports * steps_per_report:,} steps: {MAX_STEPS:,} at most; take a longer step")
+        raise TrafficError(
+            f"{n_reports * steps_per_report:,} steps: {MAX_STEPS:,} at most; take a longer step"
+        )
     simulation = Simulation(traffic, step_s)
     shape = (n_reports + 1, traffic.n_links)
     entered, left, waiting, held_back = (np.zeros(shape) for _ in range(4))
@@ -120,9 +126,16 @@ def simulate(traffic: RoadTraffic, duration_s: float, *, step_s: float = 10.0, r
         simulation.held_back[:], simulation.could_leave[:] = 0, 0
         for _ in range(steps_per_report):
             simulation.step()
-        entered[report], left[report], waiting[report] = simulation.entered, simulation.left, simulation.waiting
+        entered[report], left[report], waiting[report] = (
+            simulation.entered,
+            simulation.left,
+            simulation.waiting,
+        )
         np.divide(
-            simulation.held_back, simulation.could_leave, out=held_back[report], where=simulation.could_leave > 1e-9
+            simulation.held_back,
+            simulation.could_leave,
+            out=held_back[report],
+            where=simulation.could_leave > 1e-9,
         )
     diagram = traffic.diagram
     return TrafficRun(

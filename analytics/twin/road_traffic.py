@@ -105,7 +105,9 @@ class RoadTraffic:
         }
         for name, values in per_link.items():
             if values.shape != self.tail.shape:
-                raise TrafficError(f"{name} has shape {values.shape}, tail {self.tail.shape}: each link needs all")
+                raise TrafficError(
+                    f"{name} has shape {values.shape}, tail {self.tail.shape}: each link needs all"
+                )
             wrong = ~(np.isfinite(values) & (values > 0)) if name != "head" else values < 0
             if wrong.any():
                 link = int(np.flatnonzero(wrong)[0])
@@ -118,8 +120,10 @@ class RoadTraffic:
         if self.from_link.shape != self.to_link.shape or self.shares.shape[1:] != self.from_link.shape:
             raise TrafficError("from_link, to_link and shares have different numbers of movements")
         both = np.concatenate([self.from_link, self.to_link])
-        if len(both) and not (0 <= both.min() and both.max() < self.n_links):
-            raise TrafficError(f"a movement names link {both.min()} or {both.max()}: links are 0 to {self.n_links - 1}")
+        if len(both) and not (both.min() >= 0 and both.max() < self.n_links):
+            raise TrafficError(
+                f"a movement names link {both.min()} or {both.max()}: links are 0 to {self.n_links - 1}"
+            )
         is_apart = self.head[self.from_link] != self.tail[self.to_link]
         if is_apart.any():
             movement = int(np.flatnonzero(is_apart)[0])
@@ -134,7 +138,9 @@ class RoadTraffic:
             total = np.bincount(self.from_link, shares, self.n_links)
             if (total > 1 + SHARE_TOLERANCE).any():
                 link = int(total.argmax())
-                raise TrafficError(f"shares of link {link} sum to {total[link]:g} in period {period}: 1 at most")
+                raise TrafficError(
+                    f"shares of link {link} sum to {total[link]:g} in period {period}: 1 at most"
+                )
 
     def _check_demand(self) -> None:
         if self.demand_per_s.shape != (len(self.shares), self.n_links):

@@ -85,7 +85,12 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    traffic: RoadTraffic, scenario: TrafficScenario, duration_s: float, *, step_s: float = 10.0, report_s: float = 300.0
+    traffic: RoadTraffic,
+    scenario: TrafficScenario,
+    duration_s: float,
+    *,
+    step_s: float = 10.0,
+    report_s: float = 300.0,
 ) -> Comparison:
     """Simulate traffic without and with a scenario. Raises `TrafficError` where either can't be."""
     changed_traffic = scenario.applied_to(traffic)
@@ -107,19 +112,25 @@ def _capacity_drop(closure: LaneClosure, traffic: RoadTraffic) -> CapacityDrop:
     if not 0 < closure.lanes <= lanes:
         raise TrafficError(f"closure of {closure.lanes:g} lanes of link {closure.link}: it has {lanes:g}")
     if not closure.from_s < closure.to_s:
-        raise TrafficError(f"closure of link {closure.link}: ends at {closure.to_s:g} s, not after {closure.from_s:g} s")
+        raise TrafficError(
+            f"closure of link {closure.link}: ends at {closure.to_s:g} s, not after {closure.from_s:g} s"
+        )
     return CapacityDrop(closure.link, closure.from_s, closure.to_s, 1 - closure.lanes / lanes)
 
 
 def _divert(shares: Floats, diversion: Diversion, traffic: RoadTraffic) -> None:
     """Move a share between two movements, in place."""
     if not 0 < diversion.share <= 1:
-        raise TrafficError(f"diversion from link {diversion.from_link}: share {diversion.share:g} must be in (0, 1]")
+        raise TrafficError(
+            f"diversion from link {diversion.from_link}: share {diversion.share:g} must be in (0, 1]"
+        )
     columns = list[int]()
     for target in (diversion.to_link, diversion.instead_to):
         found = np.flatnonzero((traffic.from_link == diversion.from_link) & (traffic.to_link == target))
         if len(found) != 1:
-            raise TrafficError(f"diversion: there is no movement from link {diversion.from_link} to link {target}")
+            raise TrafficError(
+                f"diversion: there is no movement from link {diversion.from_link} to link {target}"
+            )
         columns.append(int(found[0]))
     moved = shares[:, columns[0]] * diversion.share
     shares[:, columns[0]] -= moved

@@ -74,9 +74,13 @@ def newell(time_s: Floats) -> tuple[Floats, Floats, Floats]:
     return bottleneck, middle, entry
 
 
-@pytest.mark.parametrize(("step_s", "tolerance"), [(10.0, 1e-6), (7.5, 1.0), (30.0, 1.0), (50.0, 1.0)])
-def test_a_bottleneck_is_newells_exact_solution(step_s: float, tolerance: float) -> None:
-    """Counts at the bottleneck and of the queue that spills over a link agree with Newell's solution."""
+@pytest.mark.parametrize(("step_s", "steps"), [(10.0, 1e-7), (50.0, 1e-7), (7.5, 1.0), (30.0, 1.0)])
+def test_a_bottleneck_is_newells_exact_solution(step_s: float, steps: float) -> None:
+    """Counts at the bottleneck and of the queue that spills over a link agree with Newell's solution.
+
+    To rounding where travel times are whole steps, otherwise within the demand of one step.
+    """
+    tolerance = steps * step_s * DEMAND
     run = simulate(corridor(), 5400, step_s=step_s, report_s=150)
     fine = np.arange(0, 5401, 2.5)
     bottleneck, middle, entry = (one[::60] for one in newell(fine))
@@ -211,9 +215,7 @@ def test_diagrams_are_calibrated_from_a_noisy_record() -> None:
     )
     critical = true.capacity_per_s / true.free_speed_m_s
     density = rng.uniform(0.05, [2.5, 2.5, 0.99], (600, 3)) * critical
-    flow = np.minimum(
-        true.free_speed_m_s * density, true.wave_speed_m_s * (true.jam_density_per_m - density)
-    )
+    flow = np.minimum(true.free_speed_m_s * density, true.wave_speed_m_s * (true.jam_density_per_m - density))
     speed = flow / density * rng.normal(1, 0.03, flow.shape)
     found = calibrate(flow * rng.normal(1, 0.03, flow.shape), speed)
     assert found.free_speed_m_s == pytest.approx(true.free_speed_m_s, rel=0.05)
