@@ -1,10 +1,11 @@
-"""Forecasts recorded traffic (METR-LA, a week) and water (Logan River, 2019), beside forecasts without a model.
+"""Forecasts recorded traffic (METR-LA) and water (Logan River), beside forecasts without a model.
 
 ``make bench NAME=forecast [ARGS="--pictures docs/pictures"]``. Data: TOWNTWIN_DATA.
 
 Traffic: 207 loops, fitted to the first 80 % of the week, errors on the rest, mean over all loops. As in the
 literature, values of 0 are missing and don't count, and "15 min" is the mean over the steps up to 15 min; the
-error of that step alone is printed beside it. Water: four sites, the technicians' corrected series; the last 40 % is
+error of that step alone is printed beside it. Water: four sites, the technicians' corrected series; the
+last 40 % is
 forecast from models refitted every fortnight to the 90 days before it. Last, one JSON line.
 """
 

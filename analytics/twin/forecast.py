@@ -1,7 +1,9 @@
-"""Forecasts series minutes to a day ahead by regression on their own past, their neighbours and their usual day.
+"""Forecasts series minutes to a day ahead by regression on their past, their neighbours and their usual day.
 
-All series are fitted at once. With z the standardised series, a(t, h) an *anchor* that is known at t (the newest
-value, or the value at the same hour of the day before t + h) and f(t) the features of `forecast_features`, the
+All series are fitted at once. With z the standardised series, a(t, h) an *anchor* that is known at t (the
+newest
+value, or the value at the same hour of the day before t + h) and f(t) the features of `forecast_features`,
+the
 forecast is
 
     z(t + h) = a(t, h) + w_h · f(t),    w_h = argmin mean loss(residual) + λ |w|²,
@@ -66,7 +68,8 @@ class ForecastModel:
     def skill(self) -> Floats:
         """1 - error / error of the best baseline, on the validation part, (n, k); NaN without values."""
         best = self.baseline_errors.min(axis=2)
-        return 1 - np.divide(self.error, best, out=np.full(best.shape, np.nan), where=best > 0)
+        skill: Floats = 1 - np.divide(self.error, best, out=np.full(best.shape, np.nan), where=best > 0)
+        return skill
 
     def predict(self, values: Floats, ticks: NDArray[np.intp]) -> Floats:
         """Return the forecasts made at some ticks, (n_origins, n, k) [canonical unit].
@@ -163,13 +166,15 @@ def _targets(observed: Floats, origins: NDArray[np.intp], horizons: tuple[int, .
 def _anchors(z: Floats, ticks: NDArray[np.intp], plan: ForecastPlan, scale: Scale) -> Floats:
     """Return the plan's anchors, (n_origins, n, k, n_anchors), standardised."""
     columns = [BASELINES.index(anchor) for anchor in plan.anchors]
-    return baseline_forecasts(z, ticks, plan.horizons, scale)[..., columns]
+    anchors: Floats = baseline_forecasts(z, ticks, plan.horizons, scale)[..., columns]
+    return anchors
 
 
 def _choose(losses: Floats, errors: Floats, plan: ForecastPlan) -> NDArray[np.intp]:
     """Return the candidate of the smallest validation error, (n, k), or the fallback where that is no better.
 
-    The fallback is the better anchor under the largest penalty. The best candidate replaces it where its gain,
+    The fallback is the better anchor under the largest penalty. The best candidate replaces it where its
+    gain,
     as a mean of daily means, is above the standard error of that mean.
     """
     compared = np.where(np.isfinite(errors), errors, np.inf)
@@ -182,7 +187,8 @@ def _choose(losses: Floats, errors: Floats, plan: ForecastPlan) -> NDArray[np.in
     count = np.maximum(np.isfinite(daily).sum(axis=0), 1)
     mean_gain = _mean(daily)
     uncertainty = np.sqrt(_mean((daily - mean_gain) ** 2) / np.maximum(count - 1, 1))
-    return np.where(mean_gain > uncertainty, best[..., 0], fallback[..., 0])
+    choice: NDArray[np.intp] = np.where(mean_gain > uncertainty, best[..., 0], fallback[..., 0])
+    return choice
 
 
 def _losses(residuals: Floats, loss: Loss) -> Floats:
@@ -202,7 +208,7 @@ def _mean(values: Floats) -> Floats:
 def _conformal_band(residuals: Floats, share: float) -> tuple[Floats, Floats]:
     """Return the distances of a band's ends below and above a forecast, (n, k); NaN without residuals.
 
-    The ends are the residuals of rank ⌊(n + 1) tail⌋ and ⌈(n + 1) (1 - tail)⌉ among n, tail = (1 - share) / 2.
+    The ends are the residuals of rank ⌊(n + 1) tail⌋ and ⌈(n + 1) (1 - tail)⌉ among n, tail = (1 - share) / 2.  # noqa: E501
     """
     ordered = np.sort(residuals, axis=0)  # NaN last
     count = np.isfinite(residuals).sum(axis=0)

@@ -131,7 +131,8 @@ def features(
     """Return the features of forecasts made at some ticks, (n, n_origins, n_features) float32.
 
     They are a constant, the newest value, its changes from lag to lag, the usual day now and at horizons, and
-    for each neighbour (mean or companion) its newest departure from the usual day and the changes of that. A plan
+    for each neighbour (mean or companion) its newest departure from the usual day and the changes of that.
+    A plan
     that doesn't use levels leaves out newest values: weights on them carry one season's level into the next.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Describes how series of one kind are forecast: horizons, lags, loss, and the candidates that validation decides on."""
+"""Describes how series of one kind are forecast: horizons, lags, loss, and candidates for validation."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ForecastPlan(NamedTuple):
         needed = self.longest_lag + self.horizons[-1] + self.day_ticks + self.validation_ticks
         if n_ticks < needed:
             raise ForecastError(
-                f"the record has {n_ticks} ticks, and {needed} are needed: a day to fit after the longest lag, "
+                f"the record has {n_ticks} ticks, and {needed} are needed: a day to fit after the longest lag, "  # noqa: E501
                 f"and {self.validation_ticks} to validate"
             )
 

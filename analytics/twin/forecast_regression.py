@@ -49,7 +49,8 @@ def fit_weights(
                 residual = np.abs(one - scaled @ current)[..., 0]
                 reweighted = rows / np.maximum(residual, np.float32(SMALLEST_RESIDUAL))
                 weights[:, :, target] = _solve(scaled, one, reweighted, penalties)[:, :, 0]
-    return weights / size[:, :, None, None]
+    unscaled: Floats = weights / size[:, :, None, None]
+    return unscaled
 
 
 def _solve(scaled: Singles, targets: Singles, rows: Singles, penalties: tuple[float, ...]) -> Floats:

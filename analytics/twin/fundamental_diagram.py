@@ -1,4 +1,4 @@
-"""Triangular fundamental diagrams of road links: their parameters, and their calibration from detector records.
+"""Triangular fundamental diagrams of road links, and their calibration from detector records.
 
 With density k, flow q, free speed v, wave speed w and jam density κ,
 
@@ -62,7 +62,8 @@ def calibrate(flow_per_s: Floats, speed_m_s: Floats) -> FundamentalDiagram:
 
     Parameters
     ----------
-    flow_per_s, speed_m_s : (n_times, n_links) means over intervals of some minutes [vehicles/s], [m/s]; NaN is
+    flow_per_s, speed_m_s : (n_times, n_links) means over intervals of some minutes [vehicles/s], [m/s];
+        NaN is
         missing, and so is a speed of 0
 
     Raises
@@ -99,7 +100,9 @@ def calibrate(flow_per_s: Floats, speed_m_s: Floats) -> FundamentalDiagram:
 def congestion_level(
     speed: Floats, free_speed: Floats, ratios: tuple[float, ...] = LEVEL_RATIOS
 ) -> NDArray[np.uint8]:
-    """Return the level of congestion: 1 smooth 畅通, 2 basically smooth 基本畅通, 3 light 轻度, 4 medium 中度, 5 heavy 严重拥堵.
+    """Return the level of congestion, 1 to 5.
+
+    1 smooth 畅通, 2 basically smooth 基本畅通, 3 light 轻度拥堵, 4 medium 中度拥堵, 5 heavy 严重拥堵.
 
     Parameters
     ----------

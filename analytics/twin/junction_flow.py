@@ -1,7 +1,8 @@
 """Distributes the capacity of outgoing links over incoming ones at all junctions of a network at once.
 
 First in, first out: a vehicle that can't enter its link holds back those behind it, whatever their direction.
-Scarce capacity goes to incoming links in proportion to theirs, and none is left over that a waiting vehicle could use
+Scarce capacity goes to incoming links in proportion to theirs, and none is left over that a waiting
+vehicle could use
 (C. M. J. Tampère, R. Corthout, D. Cattrysse and L. H. Immers, Transp. Res. B 45 (1), 2011).
 """
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TIE = 1 + 1e-12  # reductions that differ by rounding only belong together
 
 
-def junction_outflows(
+def junction_outflows(  # noqa: PLR0917 - arrays of one junction model
     sending: Floats, receiving: Floats, capacity: Floats, from_link: Indices, to_link: Indices, shares: Floats
 ) -> Floats:
     """Return the vehicles that leave each incoming link, (n_in,), between 0 and ``sending``.
@@ -30,7 +31,8 @@ def junction_outflows(
     sending : (n_in,) vehicles that want to leave
     receiving : (n_out,) vehicles that can enter
     capacity : (n_in,) priority of each incoming link where capacity is scarce
-    from_link, to_link, shares : (n_movements,) of the vehicles of an incoming link, to an outgoing one; all movements
+    from_link, to_link, shares : (n_movements,) of the vehicles of an incoming link, to an outgoing one;
+        all movements
         into an outgoing link are at the same junction
 
     """

@@ -1,14 +1,18 @@
 """Simulates traffic on a road network by the link transmission model, with queues that spill back.
 
-The state is the cumulative number of vehicles N_up, N_down that have passed the two ends of each link. With free
+The state is the cumulative number of vehicles N_up, N_down that have passed the two ends of each link.
+With free
 speed v, wave speed w, jam density κ, length L, capacity Q and a step Δ, a link can send and receive
 
     S = min(N_up(t + Δ - L / v) - N_down(t), g Q Δ),    R = min(N_down(t + Δ - L / w) + κ L - N_up(t), Q Δ)
 
 (I. Yperman, thesis, Leuven 2007, after G. F. Newell, Transp. Res. B 27 (4), 1993), exact for triangular
-fundamental diagrams up to the step. g is the green share of the signal at the link's end: queues at signals are
-those of the mean over a cycle. Junctions: `junction_flow`. Vehicles that can't enter a full link wait in a queue
-outside the network and keep their turn. Where a link is shorter than a step's travel, its travel time is the step
+fundamental diagrams up to the step. g is the green share of the signal at the link's end: queues at
+signals are
+those of the mean over a cycle. Junctions: `junction_flow`. Vehicles that can't enter a full link wait in a
+queue
+outside the network and keep their turn. Where a link is shorter than a step's travel, its travel time is
+the step
 and its storage remains κ L.
 
 Vehicles take movements by shares, not by destination; routes don't react to congestion but by a scenario.
@@ -43,7 +47,8 @@ class TrafficRun:
     time_s : (r,) [s]
     entered, left : (r, n_links) cumulative vehicles at both ends of each link
     waiting : (r, n_links) vehicles outside the network that want to enter
-    held_back : (r, n_links) vehicles that could have left since the report before but for a full link ahead, as a
+    held_back : (r, n_links) vehicles that could have left since the report before but for a full link
+        ahead, as a
         share of those that could have left
     free_speed_m_s, length_m, storage : (n_links,) of the links; storage in vehicles
 
@@ -72,7 +77,7 @@ class TrafficRun:
 
     @property
     def speed_m_s(self) -> Floats:
-        """Space-mean speed of each link between reports, (r - 1, n_links) [m/s]; the free speed on empty links."""
+        """Space-mean speed of each link between reports, (r - 1, n_links) [m/s]; the free speed on empty links."""  # noqa: E501
         density = (self.vehicles[1:] + self.vehicles[:-1]) / 2 / self.length_m
         free = np.broadcast_to(self.free_speed_m_s, density.shape)
         speed = np.divide(self.flow_per_s, density, out=free.copy(), where=density * self.length_m > 1e-6)
@@ -104,7 +109,8 @@ def simulate(
     Raises
     ------
     TrafficError
-        If the times are not above 0, a report is no whole number of steps, or there are more than a million steps.
+        If the times are not above 0, a report is no whole number of steps, or there are more than a
+        million steps.
 
     """
     if not (step_s > 0 and report_s > 0 and duration_s > 0):
@@ -139,7 +145,7 @@ def simulate(
         )
     diagram = traffic.diagram
     return TrafficRun(
-        time_s=report_s * np.arange(n_reports + 1),
+        time_s=report_s * np.arange(n_reports + 1, dtype=np.float64),
         entered=entered,
         left=left,
         waiting=waiting,
@@ -157,7 +163,8 @@ class Simulation:
     ----------
     entered, left : (n_links,) cumulative vehicles at both ends of each link
     waiting : (n_links,) vehicles that want to enter the network at each link
-    held_back, could_leave : (n_links,) sums over steps of vehicles that a full link ahead held back, and of those
+    held_back, could_leave : (n_links,) sums over steps of vehicles that a full link ahead held back, and
+        of those
         that could leave
 
     """

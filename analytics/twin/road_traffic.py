@@ -44,7 +44,8 @@ class RoadTraffic:
     lanes : (n_links,)
     diagram : fundamental diagram of each link
     from_link, to_link : (n_movements,) movements at junctions; a link ends where the other begins
-    shares : (n_periods, n_movements) of a link's vehicles that take a movement; what is left ends its trip there
+    shares : (n_periods, n_movements) of a link's vehicles that take a movement; what is left ends its trip
+        there
     demand_per_s : (n_periods, n_links) vehicles that want to enter each link where it begins [vehicles/s]
     period_s : length of a period of shares and demand [s]; the last one lasts
     green_share : (n_links,) of the time that the signal at a link's end is green; 1 without signal
@@ -145,7 +146,7 @@ class RoadTraffic:
     def _check_demand(self) -> None:
         if self.demand_per_s.shape != (len(self.shares), self.n_links):
             raise TrafficError(
-                f"demand_per_s has shape {self.demand_per_s.shape}: {(len(self.shares), self.n_links)} is needed"
+                f"demand_per_s has shape {self.demand_per_s.shape}: {(len(self.shares), self.n_links)} is needed"  # noqa: E501
             )
         if not (np.isfinite(self.demand_per_s) & (self.demand_per_s >= 0)).all():
             raise TrafficError("a demand is below 0 or not a number")

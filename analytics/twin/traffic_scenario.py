@@ -1,4 +1,4 @@
-"""Applies what-if scenarios to road traffic: a lane closed, a share diverted, a signal retimed; compares results."""
+"""Applies what-if scenarios to road traffic: lanes closed, shares diverted, signals retimed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TrafficScenario:
             _check_link(change.link, traffic, "green share")
             if not 0 < change.green_share <= 1:
                 raise TrafficError(
-                    f"green share {change.green_share:g} of link {change.link}: above 0, and 1 at most; close its "
+                    f"green share {change.green_share:g} of link {change.link}: above 0, and 1 at most; close its "  # noqa: E501
                     "lanes to stop it"
                 )
             green_share[change.link] = change.green_share

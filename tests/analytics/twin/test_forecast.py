@@ -85,7 +85,7 @@ def test_a_series_without_readings_has_no_band_and_no_skill() -> None:
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (water_plan(1800), "the record has 960 ticks"),
+        (water_plan(900), "the record has 960 ticks"),
         (PLAN._replace(horizons=(2, 1)), "horizons"),
         (PLAN._replace(horizons=(DAY + 1,)), "a day of 48 at most"),
         (PLAN._replace(own_lags=(1, 0)), "own_lags"),

@@ -1,4 +1,4 @@
-"""Tests the link transmission model: Newell's exact bottleneck, spillback, junctions, scenarios, conservation."""
+"""Tests the link transmission model: Newell's exact bottleneck, spillback, junctions, scenarios."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def corridor(step_demand: float = DEMAND) -> RoadTraffic:
 
 
 def newell(time_s: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the exact counts at the bottleneck, at the end of link 0, and at the entry, by Newell's three detectors."""
+    """Return the exact counts at the bottleneck, at the end of link 0 and at the entry."""
     traffic = corridor()
     arrivals = DEMAND * np.minimum(time_s, DEMAND_S)
 
@@ -208,7 +208,7 @@ def test_roads_that_contradict_themselves_are_refused_with_their_place(
 
 
 def test_diagrams_are_calibrated_from_a_noisy_record() -> None:
-    """Free speed and capacity within 5 %, wave speed within 20 %, of two links at once; a third has no congestion."""
+    """Free speed and capacity within 5 %, wave speed within 20 %, of two links at once; a third has no congestion."""  # noqa: E501
     rng = np.random.default_rng(5)
     true = FundamentalDiagram.of_capacity(
         np.array([14.0, 20.0, 14.0]), np.array([0.5, 1.0, 0.5]), np.array([4.5, 6.0, 4.0])
