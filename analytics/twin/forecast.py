@@ -208,7 +208,8 @@ def _mean(values: Floats) -> Floats:
 def _conformal_band(residuals: Floats, share: float) -> tuple[Floats, Floats]:
     """Return the distances of a band's ends below and above a forecast, (n, k); NaN without residuals.
 
-    The ends are the residuals of rank ⌊(n + 1) tail⌋ and ⌈(n + 1) (1 - tail)⌉ among n, tail = (1 - share) / 2.  # noqa: E501
+    The ends are the residuals of rank ⌊(n + 1) tail⌋ and ⌈(n + 1) (1 - tail)⌉ among n,
+    with tail = (1 - share) / 2.
     """
     ordered = np.sort(residuals, axis=0)  # NaN last
     count = np.isfinite(residuals).sum(axis=0)
