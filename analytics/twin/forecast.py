@@ -160,7 +160,8 @@ def _targets(observed: Floats, origins: NDArray[np.intp], horizons: tuple[int, .
     at = origins[:, None] + np.array(horizons)
     targets = observed[np.minimum(at, len(observed) - 1)]
     targets[at >= len(observed)] = np.nan
-    return targets.swapaxes(1, 2)
+    restored: Floats = targets.swapaxes(1, 2)
+    return restored
 
 
 def _anchors(z: Floats, ticks: NDArray[np.intp], plan: ForecastPlan, scale: Scale) -> Floats:
