@@ -36,18 +36,18 @@ def junction_outflows(  # noqa: PLR0917 - arrays of one junction model
         into an outgoing link are at the same junction
 
     """
-    wanted = np.bincount(to_link, sending[from_link] * shares, len(receiving))
-    is_scarce = wanted > receiving
+    demanded = np.bincount(to_link, sending[from_link] * shares, len(receiving))
+    is_scarce = demanded > receiving
     outflow = sending.copy()
     if not is_scarce.any():
         return outflow
-    # a link that isn't wanted by more than it can take can't become so: flows only fall below what is wanted
+    # a link that isn't demanded by more than it can take can't become so: flows only fall below what is demanded
     is_bound = is_scarce[to_link] & (shares > 0) & (sending[from_link] > 0)
     source, target, share = from_link[is_bound], to_link[is_bound], shares[is_bound]
     supply = receiving.copy()
     while len(source):
-        asked = np.bincount(target, capacity[source] * share, len(supply))
-        reduction = np.divide(supply, asked, out=np.full(len(supply), np.inf), where=asked > 0)
+        requested = np.bincount(target, capacity[source] * share, len(supply))
+        reduction = np.divide(supply, requested, out=np.full(len(supply), np.inf), where=requested > 0)
         own = np.full(len(sending), np.inf)
         np.minimum.at(own, source, reduction[target])
         is_decided = sending <= own * capacity  # gets all it wants, and reductions only grow
