@@ -41,7 +41,7 @@ def junction_outflows(  # noqa: PLR0917 - arrays of one junction model
     outflow = sending.copy()
     if not is_scarce.any():
         return outflow
-    # a link that isn't demanded by more than it can take can't become so: flows only fall below what is demanded
+    # a link with enough capacity for its demand can not become scarce: flows only fall below the demand
     is_bound = is_scarce[to_link] & (shares > 0) & (sending[from_link] > 0)
     source, target, share = from_link[is_bound], to_link[is_bound], shares[is_bound]
     supply = receiving.copy()
