@@ -200,7 +200,7 @@ def test_every_site_lies_in_the_grid_cell_that_it_names() -> None:
         site.site_id: site.grid_cell for site in known.sites
     }
     assert {cell.cell_id for cell in plan.cells} == {site.grid_cell for site in known.sites}
-    names = [*plan.cells, *plan.teams, *plan.rosters]
+    names: list[GridCell | Team | Roster] = [*plan.cells, *plan.teams, *plan.rosters]
     assert all(one.en.endswith("(demo)") and one.zh.endswith("(演示)") for one in names)
 
 

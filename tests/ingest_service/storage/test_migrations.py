@@ -126,7 +126,9 @@ ADOPTED_SCORE_LIMITS: list[tuple[dict[str, float | None], dict[str, float | None
 ]
 
 
-def test_stored_score_limits_keep_their_distance_from_the_default_on_the_new_scale(empty_plain_dsn: str) -> None:
+def test_stored_score_limits_keep_their_distance_from_the_default_on_the_new_scale(
+    empty_plain_dsn: str,
+) -> None:
     cases = [("limits", *one) for one in SCORE_LIMITS]
     cases += [("adopted", *one) for one in (*SCORE_LIMITS, *ADOPTED_SCORE_LIMITS)]
     with psycopg.connect(empty_plain_dsn, autocommit=True) as connection:

@@ -1,0 +1,97 @@
+"""Tests forecasts: skill on series that have a course, none on those that don't, bands, gaps, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analytics.twin import forecast
+from analytics.twin.forecast_features import Neighbours, Scale, fill_gaps
+from analytics.twin.forecast_plan import ForecastError, ForecastPlan, Loss, water_plan
+
+DAY = 48
+PLAN = ForecastPlan(
+    day_ticks=DAY,
+    horizons=(1, 4, DAY),
+    own_lags=(0, 1, 2, 4),
+    anchors=("persistence", "yesterday"),
+    penalties=(1e-4, 1e-2, 1e6),
+    loss="squared",
+    validation_ticks=5 * DAY,
+)
+
+
+def days_and_walk(n_days: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return an autocorrelated series around a daily wave, and a random walk."""
+    rng = np.random.default_rng(3)
+    ticks = np.arange(n_days * DAY)
+    around, noise = np.zeros(len(ticks)), rng.normal(0, 0.3, len(ticks))
+    for tick in ticks[1:]:
+        around[tick] = 0.8 * around[tick - 1] + noise[tick]
+    return np.stack(
+        [np.sin(2 * np.pi * ticks / DAY) * 3 + around, np.cumsum(rng.normal(0, 1, len(ticks)))], axis=1
+    )
+
+
+def test_a_course_is_forecast_and_a_random_walk_has_no_skill_over_its_newest_value() -> None:
+    model = forecast.fit(days_and_walk(40), PLAN)
+    assert model.skill[0, 0] > 0.15
+    assert model.skill[0, 1] > 0.2
+    assert (model.skill[1] < 0.1).all()
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute"])
+def test_a_band_holds_its_share_of_later_values(loss: Loss) -> None:
+    values = days_and_walk(60)
+    model = forecast.fit(values[: 40 * DAY], PLAN._replace(loss=loss, validation_ticks=10 * DAY))
+    ticks = np.arange(40 * DAY, 59 * DAY)
+    middle = model.predict(values, ticks)
+    for column, horizon in enumerate(PLAN.horizons[:2]):
+        actual = values[ticks + horizon, 0]
+        held = np.abs(actual - middle[:, 0, column]) <= np.where(
+            actual > middle[:, 0, column], model.above[0, column], model.below[0, column]
+        )
+        assert 0.72 < held.mean() < 0.88
+
+
+def test_a_forecast_uses_nothing_measured_later() -> None:
+    values = days_and_walk(30)
+    model = forecast.fit(values, PLAN, Neighbours(np.empty((0, 2, 2)), np.array([[1], [0]])))
+    changed = values.copy()
+    changed[20 * DAY + 1 :] = np.nan
+    tick = np.array([20 * DAY])
+    assert np.array_equal(model.predict(values, tick), model.predict(changed, tick))
+
+
+def test_gaps_are_filled_with_the_newest_value_and_later_with_the_usual_day() -> None:
+    values = days_and_walk(30)
+    scale = Scale.of(values, DAY, 1)
+    gap = slice(20 * DAY, 21 * DAY)
+    values[gap, 0] = np.nan
+    z = fill_gaps(values, scale)
+    assert z[20 * DAY + 3, 0] == z[20 * DAY - 1, 0]
+    assert np.array_equal(z[20 * DAY + 20 : 21 * DAY, 0], scale.day[20:, 0])
+
+
+def test_a_series_without_readings_has_no_band_and_no_skill() -> None:
+    values = days_and_walk(30)
+    values[:, 1] = np.nan
+    model = forecast.fit(values, PLAN)
+    assert np.isnan(model.skill[1]).all()
+    assert np.isnan(model.below[1]).all()
+    assert np.isfinite(model.skill[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (water_plan(900), "the record has 960 ticks"),
+        (PLAN._replace(horizons=(2, 1)), "horizons"),
+        (PLAN._replace(horizons=(DAY + 1,)), "a day of 48 at most"),
+        (PLAN._replace(own_lags=(1, 0)), "own_lags"),
+        (PLAN._replace(share=1.0), "share 1"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(plan: ForecastPlan, message: str) -> None:
+    with pytest.raises(ForecastError, match=message):
+        forecast.fit(days_and_walk(20), plan)
