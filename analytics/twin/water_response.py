@@ -61,6 +61,12 @@ class FlowHistory:
         """Number of steps."""
         return len(self.face_m3_s)
 
+    def between(self, begin: int, end: int) -> FlowHistory:
+        """Return the steps from ``begin`` up to, without, ``end``."""
+        return FlowHistory(
+            self.grid, self.dt_s, self.face_m3_s[begin:end], self.dispersion_m2_s, self.decay_per_s
+        )
+
     def steps(self, variant: ModelVariant, *, backward: bool = False) -> Iterator[StepOperator]:
         """Yield the steps of a variant in order of time, or against it; equal flows share one operator."""
         grid = self.grid.scaled(variant.velocity_factor)
