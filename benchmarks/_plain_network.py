@@ -1,4 +1,4 @@
-"""Builds a synthetic canal network of a tidal plain: flow from heads at its border, reversed by tide and pumps."""
+"""Builds a synthetic canal network of a tidal plain: levels at its border drive and reverse the flow."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def build(seed: int = 1) -> PlainNetwork:
     down = np.flatnonzero(row < ROWS - 1)
     tail = np.concatenate([right, down])
     head = np.concatenate([right + 1, down + COLUMNS])
-    tree = minimum_spanning_tree(coo_array((rng.uniform(1, 2, len(tail)), (tail, head)), (n, n)).tocsr()).tocoo()
+    tree = minimum_spanning_tree(
+        coo_array((rng.uniform(1, 2, len(tail)), (tail, head)), (n, n)).tocsr()
+    ).tocoo()
     in_tree = np.isin(tail * n + head, tree.row.astype(np.intp) * n + tree.col)
     kept = in_tree | (rng.uniform(size=len(tail)) > DROPPED * len(tail) / (~in_tree).sum())
     tail, head = tail[kept], head[kept]
@@ -102,9 +104,7 @@ def build(seed: int = 1) -> PlainNetwork:
     length_m = 1.1 * np.hypot(*(xy_m[tail] - xy_m[head]).T)
     area_m2 = rng.lognormal(np.log(25), 0.4, len(tail))
     conveyance = area_m2**1.5 / length_m
-    border = np.concatenate(
-        [np.flatnonzero(column == 0)[::3], np.flatnonzero(column == COLUMNS - 1)[::2]]
-    )
+    border = np.concatenate([np.flatnonzero(column == 0)[::3], np.flatnonzero(column == COLUMNS - 1)[::2]])
     is_tidal = column[border] > 0
     phase = np.stack(
         [

@@ -1,12 +1,12 @@
 """Traces simulated releases in a tidal canal network of 216 nodes back to their outfalls.
 
-``python -m benchmarks trace [--releases 200] [--network plain|net3]``. In the plain network, flow is driven by
-tides at one border and levels at the other, and reverses in four reaches of five; 40 outfalls; five sensors
-at the nodes that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of
-detection. The truth is computed on a finer grid and shorter steps than the model, and the model is wrong:
-each *world* has velocities off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a
-dispersion off by 50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first
-detected it twice in a row; releases that no sensor detects are counted and left out.
+``python -m benchmarks trace [--releases 200]``. Tides at one border and levels at the other drive the flow,
+which reverses in four reaches of five; 40 outfalls; five sensors at the nodes that
+`analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The truth is
+computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has velocities
+off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by 50 %. A
+release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in a row;
+releases that no sensor detects are counted and left out.
 
 Beside the posterior: the lagged correlation of the sensors' readings, compared with travel times, and travel
 time alone (`analytics.twin.upstream_trace`). Times are processor time of this process on one core. Prints a
@@ -94,7 +94,10 @@ def main() -> None:
     network = _plain_network.build()
     history = model_history(network)
     sensors = choose_sensors(network, history)
-    print(f"{network.n_nodes} nodes, {len(network.tail)} reaches, {history.grid.n_cells} cells; sensors {sensors}")
+    print(
+        f"{network.n_nodes} nodes, {len(network.tail)} reaches, {history.grid.n_cells} cells; "
+        f"sensors at {sensors.tolist()}"
+    )
     began = time.process_time()
     response = model_response(network, history, sensors)
     response_s = time.process_time() - began
@@ -106,7 +109,10 @@ def main() -> None:
             break
     result = evaluate(network, sensors, history, response, releases[: arguments.releases])
     result |= {"undetected": n_undetected, "response_cpu_s": round(response_s, 1)}
-    print(f"no sensor detected {n_undetected} more; response of {N_VARIANTS} variants over 64 h: {response_s:.0f} s")
+    print(
+        f"no sensor detected {n_undetected} more; "
+        f"response of {N_VARIANTS} variants over 64 h: {response_s:.0f} s"
+    )
     print(json.dumps(result))
 
 
@@ -267,7 +273,7 @@ def mean_network(network: PlainNetwork, history: FlowHistory) -> FlowNetwork:
 
 
 def travel_times(network: PlainNetwork, history: FlowHistory, sensors: NDArray[np.intp]) -> Floats:
-    """Return travel times along the mean flow from outfalls to sensors, (n_outfalls, n_sensors) [s], inf if none."""
+    """Return travel times along the mean flow, (n_outfalls, n_sensors) [s]; inf where none leads there."""
     found = np.full((len(network.outfalls), len(sensors)), np.inf)
     directed = mean_network(network, history)
     for column, sensor in enumerate(sensors):

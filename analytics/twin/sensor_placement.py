@@ -92,7 +92,9 @@ def place_sensors(
         raise TwinModelError("to place sensors, name outfalls, nodes and a number of sensors above 0")
     if history.n_steps < follow_steps:
         raise TwinModelError(f"{history.n_steps} steps of flow: at least {follow_steps} are followed")
-    signals = _signals(history, outfalls, nodes, amount_g, release_every, follow_steps)
+    begins = np.arange(0, history.n_steps - follow_steps + 1, release_every)
+    signals = _signals(history, outfalls, nodes, begins, follow_steps)
+    signals *= amount_g / history.dt_s
     detects, separates = _coverage(signals, detection_limit)
     return _greedy(nodes, detects, separates, min(n_sensors, len(nodes)))
 
@@ -101,20 +103,17 @@ def _signals(
     history: FlowHistory,
     outfalls: NDArray[np.intp],
     nodes: NDArray[np.intp],
-    amount_g: float,
-    release_every: int,
+    begins: NDArray[np.intp],
     follow_steps: int,
 ) -> NDArray[np.float32]:
-    """Return concentrations at each node after each release, (n_nodes, n_outfalls, n_releases, follow_steps)."""
-    begins = np.arange(0, history.n_steps - follow_steps + 1, release_every)
+    """Return concentrations after 1 g/s in one step, (n_nodes, n_outfalls, n_releases, follow_steps)."""
     as_it_is = ModelVariant(np.ones(int(history.grid.reach.max()) + 1), 1.0)
-    release = np.zeros((history.n_steps, len(outfalls), len(outfalls)))
+    release = np.zeros((follow_steps, len(outfalls), len(outfalls)))
+    release[0] = np.eye(len(outfalls))
     signals = np.empty((len(nodes), len(outfalls), len(begins), follow_steps), np.float32)
-    for number, begin in enumerate(begins):
-        release[:] = 0
-        release[begin, np.arange(len(outfalls)), np.arange(len(outfalls))] = amount_g / history.dt_s
-        part = history.between(int(begin), int(begin) + follow_steps)
-        found = concentrations(part, as_it_is, release[begin : begin + follow_steps], outfalls)
+    for number, begin in enumerate(begins.tolist()):
+        part = history.between(begin, begin + follow_steps)
+        found = concentrations(part, as_it_is, release, outfalls)
         signals[:, :, number] = found[:, nodes].transpose(1, 2, 0)
     return signals
 
@@ -173,6 +172,4 @@ def _greedy(
         chosen.append(best)
         value = float(values[best])
     table = np.array(rows).reshape(-1, 5)
-    return SensorPlacement(
-        nodes[np.array(chosen, np.intp)], *table[:, :4].T, table[:, 4].astype(np.intp)
-    )
+    return SensorPlacement(nodes[np.array(chosen, np.intp)], *table[:, :4].T, table[:, 4].astype(np.intp))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-AMOUNT_FACTORS = np.geomspace(0.4, 2.5, 7)
+AMOUNT_FACTORS = np.geomspace(0.5, 2.0, 5)
 CANNOT_BE_TOLD_APART = np.log(3.0)  # a Bayes factor below 3 is "barely worth mentioning" (Jeffreys, 1961)
 CREDIBLE_SHARE = 0.9
 
@@ -71,7 +71,7 @@ class InferenceOptions:
     relative_error: float = 0.3
     weight: float = 0.3
     duration_steps: tuple[int, ...] = (1, 2, 4, 8)
-    n_kept: int = 12
+    n_kept: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,8 @@ def infer_source(
     n_observations, n_candidates = response.shape[1:3]
     if not n_observations or len(readings.value) != n_observations:
         raise TwinModelError(
-            f"{len(readings.value)} readings for {n_observations} rows of the response: give one each, at least one"
+            f"{len(readings.value)} readings "
+            f"for {n_observations} rows of the response: give one each, at least one"
         )
     hypotheses = _best_hypotheses(response, readings, options)
     log_prior = np.log(np.ones(n_candidates) if prior is None else prior)
@@ -218,7 +219,7 @@ def _best_of_variant(
     for index, kernel in enumerate(kernels):
         candidate, position = np.nonzero(which == index)
         kernel_kept[candidate, position] = kernel[:, candidate, first_step[candidate, position]].T
-    amounts = AMOUNT_FACTORS[:, None, None] * rate[row, kept]
+    amounts = (AMOUNT_FACTORS[:, None, None] * rate[row, kept]).astype(np.float32)
     likelihood = np.stack(
         [log_likelihood(one[:, :, None] * kernel_kept, readings, options) for one in amounts]
     )
@@ -235,13 +236,21 @@ def _best_of_variant(
     )
 
 
-def log_likelihood(predicted: Floats, readings: SensorReadings, options: InferenceOptions) -> Floats:
-    """Return the logarithm of the likelihood of predictions, (..., n_observations) to (...), weighted by β."""
-    spread = np.sqrt(readings.noise**2 + (options.relative_error * predicted) ** 2)
-    standardised = (readings.value - predicted) / spread
-    detected = readings.is_detected
-    found = -0.5 * standardised[..., detected] ** 2 - np.log(spread[..., detected])
-    total: Floats = found.sum(axis=-1) + log_ndtr(standardised[..., ~detected]).sum(axis=-1)
+def log_likelihood(
+    predicted: NDArray[np.floating], readings: SensorReadings, options: InferenceOptions
+) -> Floats:
+    """Return the logarithm of the likelihood of predictions, (..., n_observations) to (...), weighted by β.
+
+    In the precision of ``predicted``: single precision takes half of the time, and is enough.
+    """
+    dtype = predicted.dtype
+    value, noise_2 = readings.value.astype(dtype), (readings.noise**2).astype(dtype)
+    variance = noise_2 + dtype.type(options.relative_error**2) * predicted**2
+    gap = value - predicted
+    detected, missed = readings.is_detected, ~readings.is_detected
+    at_detects = gap[..., detected] ** 2 / variance[..., detected] + np.log(variance[..., detected])
+    below = log_ndtr(gap[..., missed] / np.sqrt(variance[..., missed]))
+    total = below.sum(axis=-1, dtype=np.float64) - 0.5 * at_detects.sum(axis=-1, dtype=np.float64)
     return options.weight * total
 
 

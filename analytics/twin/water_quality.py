@@ -79,7 +79,8 @@ def oxygen_deficit(
 
     Examples
     --------
-    >>> oxygen_deficit(1.8855 * 86_400, kd_per_day=0.3, ka_per_day=0.7, bod_mg_l=15.0, deficit_mg_l=1.0).round(4)
+    >>> days = 1.8855 * 86_400
+    >>> oxygen_deficit(days, kd_per_day=0.3, ka_per_day=0.7, bod_mg_l=15.0, deficit_mg_l=1.0).round(4)
     np.float64(3.6513)
 
     """
@@ -123,14 +124,12 @@ def oxygen_step(
     demand_in_g_s, oxygen_in_g_s : inputs, inflowing water included, one or (n_cells,) [g/s]
 
     """
-    demand, oxygen = state.demand_g, state.oxygen_g
-    demand_before: Floats | None = None
-    oxygen_before: Floats | None = None
+    demand_before, oxygen_before = state.demand_g, state.oxygen_g
     for number in range(demand_step.n_stages):
-        demand_before = demand_step.stage(number, demand, demand_before, demand_in_g_s)
+        earlier = (demand_before, oxygen_before) if number else (None, None)
+        demand_before = demand_step.stage(number, state.demand_g, earlier[0], demand_in_g_s)
         surface = ka_per_s * saturation_mg_l * oxygen_step.volumes_m3[number]
         source = surface - kd_per_s * demand_before + oxygen_in_g_s
-        oxygen_before = oxygen_step.stage(number, oxygen, oxygen_before, source)
-    assert demand_before is not None and oxygen_before is not None  # noqa: S101 - a step has a stage
+        oxygen_before = oxygen_step.stage(number, state.oxygen_g, earlier[1], source)
     lacking = np.maximum(-oxygen_before, 0.0)
     return OxygenState(demand_before + lacking, oxygen_before + lacking)

@@ -61,6 +61,11 @@ class FlowHistory:
         """Number of steps."""
         return len(self.face_m3_s)
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether all steps have the same discharges."""
+        return bool((self.face_m3_s == self.face_m3_s[:1]).all())
+
     def between(self, begin: int, end: int) -> FlowHistory:
         """Return the steps from ``begin`` up to, without, ``end``."""
         return FlowHistory(
@@ -133,7 +138,7 @@ def response_matrix(
     step: NDArray[np.intp],
     candidates: NDArray[np.intp],
 ) -> NDArray[np.float32]:
-    """Return the response of observations to releases, (n_observations, n_candidates, n_steps) [g/m³ per g/s].
+    """Return the response of observations to releases, (n_observations, n_candidates, n_steps) [s/m³].
 
     Parameters
     ----------
@@ -150,6 +155,8 @@ def response_matrix(
         raise TwinModelError(
             f"observation {outside} is of step {step[outside]}: there are 0 to {history.n_steps - 1}"
         )
+    if history.is_steady:
+        return _steady_response(history, variant, sensor, step, candidates)
     order = np.argsort(-step, kind="stable")  # latest first: columns in use are always the first ones
     begun = np.searchsorted(-step[order], -np.arange(history.n_steps), side="right")
     sensitivity = np.zeros((history.grid.n_cells, len(order)), order="F")
@@ -168,6 +175,28 @@ def response_matrix(
     return response
 
 
+def _steady_response(
+    history: FlowHistory,
+    variant: ModelVariant,
+    sensor: NDArray[np.intp],
+    step: NDArray[np.intp],
+    candidates: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """Return the response in steady flow: one run per sensor, as it depends on the lag alone."""
+    sensors, column = np.unique(sensor, return_inverse=True)
+    sensitivity = np.zeros((history.grid.n_cells, len(sensors)), order="F")
+    by_lag = np.zeros((len(sensors), len(candidates), history.n_steps + 1), np.float32)  # the last stays 0
+    for lag, operator in enumerate(history.steps(variant, backward=True)):
+        if not lag:
+            sensitivity[sensors, np.arange(len(sensors))] = 1 / operator.volumes_m3[-1][sensors]
+        sensitivity, by_source = operator.adjoint(sensitivity)
+        by_lag[:, :, lag] = by_source[candidates].T
+    lags = step[:, None] - np.arange(history.n_steps)
+    lags[lags < 0] = history.n_steps
+    response: NDArray[np.float32] = by_lag[column[:, None], :, lags].transpose(0, 2, 1)
+    return response
+
+
 def response_ensemble(
     history: FlowHistory,
     variants: Sequence[ModelVariant],
@@ -178,10 +207,7 @@ def response_ensemble(
 ) -> NDArray[np.float32]:
     """Return `response_matrix` of each variant, (n_variants, n_observations, n_candidates, n_steps)."""
     return np.stack(
-        [
-            response_matrix(history, one, sensor=sensor, step=step, candidates=candidates)
-            for one in variants
-        ]
+        [response_matrix(history, one, sensor=sensor, step=step, candidates=candidates) for one in variants]
     )
 
 

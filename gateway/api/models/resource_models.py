@@ -222,7 +222,9 @@ class PosteriorCandidateResponse(ApiModel):
     en: str
     zh: str
     kind: str
-    probability: float = Field(description="Given the readings; sums to 1 over all candidates", examples=[0.82])
+    probability: float = Field(
+        description="Given the readings; sums to 1 over all candidates", examples=[0.82]
+    )
     released_from: UtcTime
     released: UtcTime
     released_to: UtcTime

@@ -145,7 +145,7 @@ def trace(
     uncertainty: Annotated[
         float, Query(ge=0, lt=1, description="Share by which velocities may be off")
     ] = 0.3,
-    posterior: Annotated[
+    posterior: Annotated[  # noqa: FBT002 - a query parameter
         bool,
         Query(description="Also infer the source from concentrations, which takes a second or so"),
     ] = False,

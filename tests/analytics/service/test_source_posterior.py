@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from analytics.errors import AnalyticsError
 from analytics.service import source_posterior
-from analytics.service.source_posterior import SourcePosteriorAnswer
+from analytics.service.placement_report import placement_report
 from ingest_service.storage.contract.models import (
     READING,
     Anomaly,
@@ -20,11 +21,20 @@ from ingest_service.storage.contract.models import (
     Site,
 )
 
+if TYPE_CHECKING:
+    from analytics.service.source_posterior import SourcePosteriorAnswer
+
 START_S = 1_700_000_000.0
 PLACE: dict[str, Any] = {"area_id": "t", "lat": 30.6, "lon": 120.5}
 KINDS = {"in": "source", "a": "outfall", "b": "outfall", "k": "confluence", "up": "section", "end": "section"}
 #  in ──▶ k ──▶ up ──▶ end     outfall a joins at k, above both sensors; b joins at "end" below "up"
-REACHES = [("in", "k", 2000.0), ("a", "k", 600.0), ("k", "up", 1500.0), ("up", "end", 3000.0), ("b", "end", 800.0)]
+REACHES = [
+    ("in", "k", 2000.0),
+    ("a", "k", 600.0),
+    ("k", "up", 1500.0),
+    ("up", "end", 3000.0),
+    ("b", "end", 800.0),
+]
 SITES = ("up", "end")
 
 
@@ -162,3 +172,24 @@ def test_clean_readings_have_no_posterior() -> None:
         return rows
 
     assert source_posterior.infer_sources(directory(), anomaly(), clean) is None
+
+
+def test_sensors_are_suggested_where_outfalls_become_traceable() -> None:
+    found = placement_report(
+        directory(), readings(at_up=False), n_sensors=3, amount_kg=20, limit_mg_l=0.1, now_s=START_S
+    )
+    assert found.n_outfalls == 2
+    assert found.rows[0].node_id == "end", "the one node that both outfalls pass"
+    assert found.rows[0].has_site
+    assert found.rows[-1].outfalls_traceable == 2
+    assert {one.node_id for one in found.rows}.isdisjoint({"a", "b"})
+
+
+def test_a_river_without_outfalls_is_a_sentence() -> None:
+    empty = directory()
+    empty.nodes = [one for one in empty.nodes if one.node_id not in {"a", "b"}]
+    empty.links = [one for one in empty.links if one.from_node not in {"a", "b"}]
+    with pytest.raises(AnalyticsError, match="no outfall"):
+        placement_report(
+            empty, readings(at_up=False), n_sensors=3, amount_kg=20, limit_mg_l=0.1, now_s=START_S
+        )

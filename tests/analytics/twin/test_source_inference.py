@@ -1,7 +1,8 @@
-"""Tests responses, source inference, the extra sample and sensor placement on a small river whose flow turns."""
+"""Tests responses, source inference, extra samples and sensor placement on a river whose flow turns."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,8 +89,12 @@ def observe(outfall: int, *, seed: int = 3, hide: int | None = None) -> Case:
     return Case(posterior, first, amount_g, model)
 
 
-def test_a_row_of_the_response_is_what_forward_runs_give() -> None:
+@pytest.mark.parametrize("is_steady", [False, True])
+def test_a_row_of_the_response_is_what_forward_runs_give(is_steady: bool) -> None:  # noqa: FBT001 - a case
     model, rng = history(), np.random.default_rng(1)
+    if is_steady:
+        model = replace(model, face_m3_s=np.broadcast_to(model.face_m3_s[0], model.face_m3_s.shape))
+    assert model.is_steady == is_steady
     variant = draw_variants(2, len(TAIL), rng)[1]
     sensor, step = np.array([4, 2, 4, 2]), np.array([40, 47, 0, 15])
     response = response_matrix(model, variant, sensor=sensor, step=step, candidates=OUTFALLS)

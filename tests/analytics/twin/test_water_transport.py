@@ -128,7 +128,9 @@ def test_a_sharp_step_without_dispersion_neither_overshoots_nor_is_lost() -> Non
     assert concentration.min() >= 0
     assert concentration.max() <= 1 + 1e-12
     assert (np.diff(concentration) <= 1e-15).all()
-    assert np.interp(0.5, concentration[::-1], np.linspace(2000, 0, len(order))) == pytest.approx(960, rel=0.03)
+    assert np.interp(0.5, concentration[::-1], np.linspace(2000, 0, len(order))) == pytest.approx(
+        960, rel=0.03
+    )
 
 
 def sag_error(cell_m: float) -> float:
@@ -178,9 +180,7 @@ def test_oxygen_ends_at_zero_and_the_rest_of_the_demand_stays() -> None:
     step = TransportModel(grid).step(flow, 86_400.0, dispersion_m2_s=1.0, decay_per_s=1e-5, stages=2)
     closed = TransportModel(grid).step(flow, 86_400.0, dispersion_m2_s=1.0, stages=2)
     before = water_quality.OxygenState(50 * grid.volume_m3, 4 * grid.volume_m3)
-    after = water_quality.oxygen_step(
-        step, closed, before, kd_per_s=1e-5, ka_per_s=0.0, saturation_mg_l=9.0
-    )
+    after = water_quality.oxygen_step(step, closed, before, kd_per_s=1e-5, ka_per_s=0.0, saturation_mg_l=9.0)
     assert after.oxygen_g.min() == 0
     assert (after.demand_g - after.oxygen_g).sum() == pytest.approx((50 - 4) * grid.volume_m3.sum())
 
@@ -241,8 +241,10 @@ def test_mass_is_conserved_to_rounding_at_any_flow_and_step(
         first = step.stage(0, mass, None, 0.0)
         after = first if stages == 1 else step.stage(1, mass, first, 0.0)
         volumes = step.volumes_m3
-        leaves = [float((field.outflow_m3_s * part / volume).sum()) for part, volume in
-                  zip([first, after][:stages], volumes, strict=True)]
+        leaves = [
+            float((field.outflow_m3_s * part / volume).sum())
+            for part, volume in zip([first, after][:stages], volumes, strict=True)
+        ]
         weights = [1.0] if stages == 1 else [0.5**0.5, 1 - 0.5**0.5]
         left = dt_s * sum(weight * rate for weight, rate in zip(weights, leaves, strict=True))
         scale = mass.sum() * max(1.0, dt_s * np.abs(flow.face_m3_s).max() / grid.volume_m3.min())
@@ -270,7 +272,9 @@ def test_a_network_that_fills_dilutes_what_is_in_it() -> None:
     flow = FlowField(np.zeros(len(grid.tail)), inflow, np.zeros(grid.n_cells))
     step = TransportModel(grid).step(flow, 600.0, dispersion_m2_s=0.0)
     after = step.forward(2 * grid.volume_m3)
-    assert after[0] / step.volumes_m3[-1][0] == pytest.approx(2 * grid.volume_m3[0] / (grid.volume_m3[0] + 600))
+    assert after[0] / step.volumes_m3[-1][0] == pytest.approx(
+        2 * grid.volume_m3[0] / (grid.volume_m3[0] + 600)
+    )
 
 
 @settings(max_examples=25)
@@ -301,7 +305,12 @@ def test_the_adjoint_is_the_exact_transpose(reach_flows: list[list[float]], stag
 
 @pytest.mark.parametrize(
     ("length_m", "tail", "message"),
-    [(0.0, 0, "length_m 0"), (np.nan, 0, "length_m nan"), (9.0, 1, "two different nodes"), (9.0, 7, "0 to 1")],
+    [
+        (0.0, 0, "length_m 0"),
+        (np.nan, 0, "length_m nan"),
+        (9.0, 1, "two different nodes"),
+        (9.0, 7, "0 to 1"),
+    ],
 )
 def test_a_wrong_reach_is_a_sentence(length_m: float, tail: int, message: str) -> None:
     with pytest.raises(TwinModelError, match=message):
