@@ -185,7 +185,7 @@ def worlds(
         twice = ((read[1:] >= LIMIT) & (read[:-1] >= LIMIT)).any(axis=1)
         first = np.where(twice.any(axis=0), 1 + twice.argmax(axis=0), N_STEPS)
         at = first * READ_EVERY + READ_EVERY - 1
-        seen = at + AFTER < N_STEPS
+        is_traced = at + AFTER < N_STEPS
         yield (
             [
                 Release(
@@ -196,9 +196,9 @@ def worlds(
                     int(at[case]),
                     read[:, :, case],
                 )
-                for case in np.flatnonzero(seen)
+                for case in np.flatnonzero(is_traced)
             ],
-            int((~seen).sum()),
+            int((~is_traced).sum()),
         )
 
 
@@ -324,7 +324,7 @@ def _chances(fit: Floats, outfall: int) -> tuple[float, float]:
     if not np.isfinite(fit[outfall]):
         return 0.0, 0.0
     better, equal = int((fit > fit[outfall]).sum()), int((fit == fit[outfall]).sum())
-    first, three = (min(max(places - better, 0) / equal, 1.0) for places in (1, 3))
+    first, three = (min(max(n_best - better, 0) / equal, 1.0) for n_best in (1, 3))
     return first, three
 
 

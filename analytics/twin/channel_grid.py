@@ -122,7 +122,8 @@ def divide_reaches(
 
 
 def _volumes(n_cells: int, tail: NDArray[np.intp], head: NDArray[np.intp], between_m3: Floats) -> Floats:
-    return 0.5 * (np.bincount(tail, between_m3, n_cells) + np.bincount(head, between_m3, n_cells))
+    both: Floats = np.bincount(tail, between_m3, n_cells) + np.bincount(head, between_m3, n_cells)
+    return np.multiply(both, 0.5)
 
 
 def _check_reaches(

@@ -152,22 +152,28 @@ def _greedy(
     n_others = max(n_outfalls - 1, 1)
     flat_detects, flat_separates = detects.reshape(n_nodes, -1), separates.reshape(n_nodes, -1)
     n_releases = flat_detects.shape[1]
-    seen = np.zeros(n_releases, np.bool_)
+    is_covered = np.zeros(n_releases, np.bool_)
     apart = np.zeros(flat_separates.shape[1], np.bool_)
     chosen: list[int] = []
     rows: list[tuple[float, float, float, float, int]] = []
     value = 0.0
     for _ in range(n_sensors):
-        values = 0.5 * (flat_detects | seen).mean(axis=1)
+        values = 0.5 * (flat_detects | is_covered).mean(axis=1)
         values += 0.5 * (flat_separates | apart).sum(axis=1) / (n_releases * n_others)
         best = int(values.argmax())
         if values[best] <= value + 1e-12:
             break
-        seen, apart = seen | flat_detects[best], apart | flat_separates[best]
+        is_covered, apart = is_covered | flat_detects[best], apart | flat_separates[best]
         shares = apart.reshape(n_outfalls, -1, n_outfalls).sum(axis=2).mean(axis=1) / n_others
         traceable = int((shares >= TRACEABLE_SHARE).sum())
         rows.append(
-            (float(values[best]) - value, float(values[best]), seen.mean(), float(shares.mean()), traceable)
+            (
+                float(values[best]) - value,
+                float(values[best]),
+                is_covered.mean(),
+                float(shares.mean()),
+                traceable,
+            )
         )
         chosen.append(best)
         value = float(values[best])

@@ -197,7 +197,7 @@ def test_variants_are_stratified_around_the_model_as_it_is() -> None:
     assert np.log([one.dispersion_factor for one in variants[1:]]).std() == pytest.approx(0.5, rel=0.1)
 
 
-def test_sensors_are_placed_where_they_tell_most_apart() -> None:
+def test_sensors_are_placed_where_they_separate_most() -> None:
     placed = place_sensors(
         history(),
         OUTFALLS,
