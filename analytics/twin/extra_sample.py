@@ -2,8 +2,8 @@
 
 The likeliest hypothesis of each candidate is carried forward through the network. Between two candidates
 i and j with predictions c_i, c_j and variances s_i², s_j² the separation at a place and time is 1 - BC,
-where BC is the Bhattacharyya coefficient of the two normal distributions; the gain is its mean over pairs, weighted
-by the probabilities of both,
+where BC is the Bhattacharyya coefficient of the two normal distributions; the gain is its mean over pairs,
+weighted by the probabilities of both,
 
     gain = Σ_{i<j} P_i P_j (1 - BC_ij) / Σ_{i<j} P_i P_j.
 

@@ -26,7 +26,7 @@ D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron Devices 16, 1969.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy.sparse import csc_array
@@ -229,13 +229,19 @@ class StepOperator:
         sensitivity : (n_cells,) or (n_cells, k) derivative of a quantity by the mass at the end of the step
 
         """
-        last = self._factors[-1].solve(_times(self.volumes_m3[-1], sensitivity), "T")
+        last = _solve_transposed(self._factors[-1], _times(self.volumes_m3[-1], sensitivity))
         if self.n_stages == 1:
             return last, self._weight_s * last
         share = (1 - GAMMA) / GAMMA
-        first = self._factors[0].solve(_times(share * self.volumes_m3[0], last), "T")
+        first = _solve_transposed(self._factors[0], _times(share * self.volumes_m3[0], last))
         return (1 - share) * last + first, self._weight_s * (last + first)
 
 
 def _times(volume: Floats, values: Floats) -> Floats:
     return (volume if values.ndim == 1 else volume[:, None]) * values
+
+
+def _solve_transposed(factor: SuperLU, values: Floats) -> Floats:
+    solve: Any = factor.solve  # the stubs leave out its second argument
+    solution: Floats = solve(values, "T")
+    return solution
