@@ -122,8 +122,9 @@ def divide_reaches(
 
 
 def _volumes(n_cells: int, tail: NDArray[np.intp], head: NDArray[np.intp], between_m3: Floats) -> Floats:
-    both: Floats = np.bincount(tail, between_m3, n_cells) + np.bincount(head, between_m3, n_cells)
-    return np.multiply(both, 0.5)
+    both = np.bincount(tail, between_m3, n_cells) + np.bincount(head, between_m3, n_cells)
+    halves: Floats = 0.5 * both.astype(np.float64)
+    return halves
 
 
 def _check_reaches(

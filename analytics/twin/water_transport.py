@@ -71,9 +71,10 @@ class FlowField:
 
 def _gain(grid: ChannelGrid, face_values: Floats) -> Floats:
     """Return what the faces bring to each cell less what they take, (n_cells,)."""
-    return np.bincount(grid.head, face_values, grid.n_cells) - np.bincount(
-        grid.tail, face_values, grid.n_cells
-    )
+    brought = np.bincount(grid.head, face_values, grid.n_cells).astype(np.float64)
+    taken = np.bincount(grid.tail, face_values, grid.n_cells).astype(np.float64)
+    gain: Floats = brought - taken
+    return gain
 
 
 class TransportModel:
