@@ -178,4 +178,11 @@ def _greedy(
         chosen.append(best)
         value = float(values[best])
     table = np.array(rows).reshape(-1, 5)
-    return SensorPlacement(nodes[np.array(chosen, np.intp)], *table[:, :4].T, table[:, 4].astype(np.intp))
+    return SensorPlacement(
+        nodes[np.array(chosen, np.intp)],
+        table[:, 0],
+        table[:, 1],
+        table[:, 2],
+        table[:, 3],
+        table[:, 4].astype(np.intp),
+    )

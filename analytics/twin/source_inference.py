@@ -165,7 +165,7 @@ def infer_source(
     evidence = logsumexp(hypotheses.log_evidence, axis=1) + log_prior
     probability = np.exp(evidence - logsumexp(evidence))
     weights = np.exp(hypotheses.log_evidence - hypotheses.log_evidence.max(axis=1, keepdims=True))
-    duration_s = hypotheses.n_release_steps * dt_s
+    duration_s = hypotheses.n_release_steps.astype(np.float64) * dt_s
     return SourcePosterior(
         probability=probability,
         first_step=_quantiles(hypotheses.first_step.astype(float), weights),
@@ -251,7 +251,8 @@ def log_likelihood(
     at_detects = gap[..., detected] ** 2 / variance[..., detected] + np.log(variance[..., detected])
     below = log_ndtr(gap[..., missed] / np.sqrt(variance[..., missed]))
     total = below.sum(axis=-1, dtype=np.float64) - 0.5 * at_detects.sum(axis=-1, dtype=np.float64)
-    return options.weight * total
+    weighted: Floats = options.weight * total
+    return weighted
 
 
 def _quantiles(values: Floats, weights: Floats) -> Floats:
