@@ -35,6 +35,7 @@ COMMANDS = (
     "letters",
     "feedback",
     "probe",
+    "twin",
     "report",
     "doctor",
     "dashboards",

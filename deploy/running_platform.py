@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Not the platform's own processes: a second ingest or service would compete with those of `up`.
 COMMANDS_USING_RUNNING_UP = frozenset(
-    {"dashboards", "doctor", "edge", "enrol", "feedback", "key", "letters", "probe", "report"}
+    {"dashboards", "doctor", "edge", "enrol", "feedback", "key", "letters", "probe", "report", "twin"}
 )
 
 

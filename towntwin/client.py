@@ -210,10 +210,16 @@ class Client:
         params = {"area": area, "site": site, "quantity": quantity}
         return self._to_frame(_read_arrow(self._get("/v1/latest", params)))
 
-    def trace(self, anomaly_id: int, *, window_hours: float | None = None) -> dict[str, Any]:
-        """Return the upstream nodes that may have caused an anomaly on the river, and when."""
+    def trace(
+        self, anomaly_id: int, *, window_hours: float | None = None, posterior: bool = False
+    ) -> dict[str, Any]:
+        """Return the upstream nodes that may have caused an anomaly on the river, and when.
+
+        With ``posterior``, outfalls have probabilities from concentrations, under the key of that name.
+        """
         path = f"/v1/anomalies/{anomaly_id}/trace"
-        result: dict[str, Any] = self._get(path, {"window_hours": window_hours}).json()
+        query = {"window_hours": window_hours, "posterior": True if posterior else None}
+        result: dict[str, Any] = self._get(path, query).json()
         return result
 
     def _query_table(self, path: str, query: dict[str, Any]) -> Any:

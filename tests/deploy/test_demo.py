@@ -23,6 +23,7 @@ from edge.wire.topics import LEVEL_PATTERN
 from ingest_service.storage.contract.incidents import IncidentKind
 
 if TYPE_CHECKING:
+    from ingest_service.storage.contract.duty import GridCell, Roster, Team
     from ingest_service.storage.contract.models import Site
 
 DAY_S = 86_400.0

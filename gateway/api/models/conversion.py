@@ -15,7 +15,7 @@ from gateway.api.models.row_models import quantity_and_unit, rule_names
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analytics.service import network_state
+    from analytics.service import network_state, source_posterior
     from gateway.api.directory_cache import DirectoryIndex
     from ingest_service.storage.contract.models import (
         Anomaly,
@@ -121,8 +121,10 @@ def _anomaly_model(model: type[AnomalyModel], one: Anomaly, **values: Any) -> An
     )
 
 
-def trace_response(one: network_state.UpstreamTrace) -> resource_models.TraceResponse:
-    """Return an upstream trace as a model."""
+def trace_response(
+    one: network_state.UpstreamTrace, posterior: source_posterior.SourcePosteriorAnswer | None
+) -> resource_models.TraceResponse:
+    """Return an upstream trace as a model, with the posterior over sources if there is one."""
     candidates = []
     for candidate in one.candidates:
         row = msgspec.structs.asdict(candidate)
@@ -142,6 +144,40 @@ def trace_response(one: network_state.UpstreamTrace) -> resource_models.TraceRes
         equally_likely=one.equally_likely,
         explanation_en=one.explanation_en,
         explanation_zh=one.explanation_zh,
+        posterior=None if posterior is None else _posterior_response(posterior),
+    )
+
+
+def _posterior_response(
+    one: source_posterior.SourcePosteriorAnswer,
+) -> resource_models.SourcePosteriorResponse:
+    candidates = []
+    for candidate in one.candidates:
+        row = msgspec.structs.asdict(candidate)
+        row |= {
+            "released_from": utc_datetime(round(row.pop("released_from_s"))),
+            "released": utc_datetime(round(row.pop("released_s"))),
+            "released_to": utc_datetime(round(row.pop("released_to_s"))),
+            "probability": round(candidate.probability, LIKELIHOOD_DECIMALS),
+            "amount_kg": candidate.amount_kg and tuple(float(f"{kg:.2g}") for kg in candidate.amount_kg),
+        }
+        candidates.append(resource_models.PosteriorCandidateResponse(**row))
+    sample = one.extra_sample
+    return resource_models.SourcePosteriorResponse(
+        quantity=one.quantity,
+        candidates=candidates,
+        credible_90=one.credible_90,
+        n_detects=one.n_detects,
+        n_non_detects=one.n_non_detects,
+        sensors=one.sensors,
+        fit=round(one.fit, LIKELIHOOD_DECIMALS),
+        extra_sample=None
+        if sample is None
+        else resource_models.SuggestedSampleResponse(
+            node_id=sample.node_id,
+            time=utc_datetime(round(sample.time_s)),
+            gain=round(sample.gain, LIKELIHOOD_DECIMALS),
+        ),
     )
 
 

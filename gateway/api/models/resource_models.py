@@ -215,6 +215,49 @@ class TraceCandidateResponse(ApiModel):
     links: list[str]
 
 
+class PosteriorCandidateResponse(ApiModel):
+    """A possible source of a release; ranges hold 90 % of the probability."""
+
+    node_id: str
+    en: str
+    zh: str
+    kind: str
+    probability: float = Field(
+        description="Given the readings; sums to 1 over all candidates", examples=[0.82]
+    )
+    released_from: UtcTime
+    released: UtcTime
+    released_to: UtcTime
+    duration_s: float = Field(description="Median duration of the release [s]")
+    amount_kg: tuple[float, float, float] | None = Field(
+        description="Quantiles 5, 50, 95 % of the amount [kg]; null where no discharge is measured"
+    )
+    group: int = Field(
+        description="Candidates of one group can't be told apart by these readings; 0 is the likeliest"
+    )
+
+
+class SuggestedSampleResponse(ApiModel):
+    """Place and time of one more sample that would separate the candidates best."""
+
+    node_id: str
+    time: UtcTime
+    gain: float = Field(description="0 separates nothing, 1 separates all pairs of candidates")
+
+
+class SourcePosteriorResponse(ApiModel):
+    """Posterior over outfalls and inflows, likeliest first, from concentrations at all sensors upstream."""
+
+    quantity: str
+    candidates: list[PosteriorCandidateResponse]
+    credible_90: list[str] = Field(description="The fewest candidates with 90 % of the probability")
+    n_detects: int
+    n_non_detects: int = Field(description="Readings not above the expected value: evidence, too")
+    sensors: list[str]
+    fit: float = Field(description="Share of the detected concentrations that the best candidate explains")
+    extra_sample: SuggestedSampleResponse | None
+
+
 class TraceResponse(ApiModel):
     """Possible upstream origins of an anomaly; outfalls first."""
 
@@ -228,6 +271,11 @@ class TraceResponse(ApiModel):
     )
     explanation_en: str
     explanation_zh: str
+    posterior: SourcePosteriorResponse | None = Field(
+        default=None,
+        description="From concentrations, with uncertain velocities and dispersion; null without "
+        "`posterior=true`, or where the anomaly is of no traced quantity or no outfall lies upstream",
+    )
 
 
 class MeasuredResponse(ApiModel):

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from analytics.service import network_state
+from analytics.service import network_state, source_posterior
 from gateway.api import fast_route, network_distance, query_params, snapshots
 from gateway.api.directory_cache import DirectoryIndex
 from gateway.api.models import conversion, resource_models
@@ -25,6 +25,7 @@ router = APIRouter(prefix="/v1", tags=["anomalies"], route_class=fast_route.Fast
 AnomalyState = Literal["open", "closed", "withdrawn"]
 DEFAULT_PAGE_ROWS = 100
 EXPORT_BLOCK_ROWS = 5000
+POSTERIOR_READINGS = 10_000  # of each series; 60 h at one every 22 s
 SeverityParam = Annotated[int, Query(ge=1, le=3, description="1 notice, 2 warning, 3 alarm")]
 
 
@@ -144,14 +145,31 @@ def trace(
     uncertainty: Annotated[
         float, Query(ge=0, lt=1, description="Share by which velocities may be off")
     ] = 0.3,
+    posterior: Annotated[  # noqa: FBT002 - a query parameter
+        bool,
+        Query(description="Also infer the source from concentrations, which takes a second or so"),
+    ] = False,
 ) -> resource_models.TraceResponse:
-    """Which nodes upstream could have caused an anomaly on the river, and when, by travel time."""
+    """Which nodes upstream could have caused an anomaly on the river, and when.
+
+    By travel time; with `posterior=true` also by the concentrations at all sensors upstream: probability,
+    time, duration and amount for each outfall, what can't be told apart, and where to take one more sample.
+    """
     matched = _visible_anomaly(context, anomaly_id)
+    directory = context.directory_index.directory
     window_s = window_hours * 3600 if window_hours else context.settings.trace_window_s
     return conversion.trace_response(
-        network_state.trace_anomaly(
-            context.directory_index.directory, matched, window_s=window_s, uncertainty=uncertainty
+        network_state.trace_anomaly(directory, matched, window_s=window_s, uncertainty=uncertainty),
+        source_posterior.infer_sources(
+            directory,
+            matched,
+            lambda series_id, from_s, to_s: context.store.readings(
+                series_id, from_s, to_s, limit=POSTERIOR_READINGS
+            ),
+            window_s=window_s,
         )
+        if posterior
+        else None,
     )
 
 

@@ -1,0 +1,136 @@
+"""Builds the transport model of an enrolled river from lengths, usual velocities and measured discharges.
+
+At a node, water leaves by its reaches in equal parts; sources and outfalls let in `SOURCE_M3_S` and
+`OUTFALL_M3_S` by assumption, scaled to the measured discharges (the median ratio). The cross-section of a
+reach is its discharge divided by its usual velocity. Flow is steady, in the enrolled direction: where a river
+reverses, the answers hold for as long as the usual direction does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from analytics.twin.water_response import FlowHistory
+    from ingest_service.storage.contract.models import Directory, Link, Node
+
+    Floats = NDArray[np.float64]
+    ReadSeries = Callable[[int, float, float], NDArray[np.void]]
+
+SOURCE_M3_S, OUTFALL_M3_S, ELSEWHERE_M3_S = 2.0, 0.1, 1e-3
+DISPERSION_M2_S = 5.0  # slow canals: 1 to 10 [m²/s]; its uncertainty is part of the model
+DECAY_PER_S = 0.1 / 86_400  # nitrogen and oxygen demand in canals: 0.05 to 0.2 a day
+STEP_S, CELL_M = 1800.0, 200.0
+# Of the water that a circle of reaches would carry round for ever; rivers have no such circles.
+LOST_SHARE = 1e-9
+
+
+class RiverPart(NamedTuple):
+    """Nodes and reaches of a river, or of a part of it; each node has a reach."""
+
+    nodes: list[Node]
+    links: list[Link]
+
+
+def whole_river(directory: Directory) -> RiverPart:
+    """Return all nodes and reaches of the river network."""
+    return _part(directory, {one.node_id for one in directory.nodes})
+
+
+def upstream_of(directory: Directory, site_id: str) -> RiverPart:
+    """Return the nodes and reaches upstream of a site, its node included; none if it is on no river."""
+    begin = next(
+        (one.node_id for one in directory.nodes if one.site_id == site_id and one.network == "river"), None
+    )
+    into: dict[str, list[str]] = {}
+    for link in directory.links:
+        if link.network == "river":
+            into.setdefault(link.to_node, []).append(link.from_node)
+    waiting = [] if begin is None else [begin]
+    reached = set(waiting)
+    while waiting:
+        new = [one for one in into.get(waiting.pop(), []) if one not in reached]
+        reached.update(new)
+        waiting += new
+    return _part(directory, reached)
+
+
+def _part(directory: Directory, names: set[str]) -> RiverPart:
+    links = [
+        one
+        for one in directory.links
+        if one.network == "river" and one.from_node in names and one.to_node in names
+    ]
+    used = {name for one in links for name in (one.from_node, one.to_node)}
+    nodes = {one.node_id: one for one in directory.nodes}
+    return RiverPart([nodes[name] for name in sorted(used)], links)
+
+
+def flow_history(
+    directory: Directory, part: RiverPart, read: ReadSeries, *, begin_s: float, n_steps: int
+) -> tuple[FlowHistory, bool]:
+    """Return the steady flow of a part of the river, and whether a discharge was measured in it.
+
+    Parameters
+    ----------
+    part : with a reach at least
+    read : returns the READING rows of a series between two Unix times [s]
+    begin_s, n_steps : beginning of the first step [s], number of steps of `STEP_S`
+
+    """
+    from analytics.twin.channel_grid import divide_reaches  # noqa: PLC0415 - scipy, on the first use: 25 MB
+    from analytics.twin.water_response import FlowHistory  # noqa: PLC0415
+
+    at = {node.node_id: number for number, node in enumerate(part.nodes)}
+    tail = np.array([at[one.from_node] for one in part.links], np.intp)
+    head = np.array([at[one.to_node] for one in part.links], np.intp)
+    share = 1 / np.bincount(tail, minlength=len(part.nodes))[tail]
+    through = _throughflow(part, tail, head, share)
+    measured = _measured_discharge(directory, part, read, begin_s, begin_s + n_steps * STEP_S)
+    ratios = [discharge / float(through[number]) for number, discharge in measured.items()]
+    discharge = share * through[tail] * (float(np.median(ratios)) if ratios else 1.0)
+    grid = divide_reaches(
+        len(part.nodes),
+        tail,
+        head,
+        length_m=np.array([one.length_m for one in part.links]),
+        area_m2=discharge / np.array([one.speed_m_s for one in part.links]),
+        cell_m=CELL_M,
+    )
+    face = np.broadcast_to(discharge[grid.reach], (n_steps, len(grid.reach)))
+    return FlowHistory(grid, STEP_S, face, DISPERSION_M2_S, DECAY_PER_S), bool(ratios)
+
+
+def _throughflow(part: RiverPart, tail: NDArray[np.intp], head: NDArray[np.intp], share: Floats) -> Floats:
+    """Return the assumed flow through each node: what enters there and what its reaches bring [m³/s]."""
+    from scipy.sparse import csc_array, eye_array  # noqa: PLC0415 - see above
+    from scipy.sparse.linalg import spsolve  # noqa: PLC0415
+
+    n = len(part.nodes)
+    assumed = {"source": SOURCE_M3_S, "outfall": OUTFALL_M3_S}
+    inflow = np.array([assumed.get(node.kind, ELSEWHERE_M3_S) for node in part.nodes])
+    brought = csc_array((share * (1 - LOST_SHARE), (head, tail)), shape=(n, n))
+    through: Floats = spsolve(csc_array(eye_array(n) - brought), inflow)
+    return through
+
+
+def _measured_discharge(
+    directory: Directory, part: RiverPart, read: ReadSeries, from_s: float, to_s: float
+) -> dict[int, float]:
+    """Return the median discharge at each node that measures one above 0, by its number [m³/s]."""
+    series = {one.site_id: one.series_id for one in directory.series if one.quantity == "discharge"}
+    found = {}
+    for number, node in enumerate(part.nodes):
+        if node.kind == "outfall" or node.site_id not in series:
+            continue  # the discharge of an outfall is not that of the river
+        values = read(series[node.site_id], from_s, to_s)["value"]
+        values = values[np.isfinite(values)]
+        if len(values) and np.median(values) > 0:
+            found[number] = float(np.median(values))
+    return found

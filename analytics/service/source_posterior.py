@@ -1,0 +1,256 @@
+"""Computes the posterior over possible sources of a water-quality anomaly, from the readings of its river.
+
+The river is modelled by `analytics.service.river_model`; without a measured discharge the amount of a release
+is not given. Readings count by how far they exceed what was expected of them; below `DETECTION_SPREADS`
+spreads they are non-detects. Velocities and dispersion are uncertain (`analytics.twin.water_response`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from analytics.service import river_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.service.river_model import ReadSeries
+    from analytics.twin.source_inference import SourcePosterior
+    from analytics.twin.water_response import FlowHistory, ModelVariant
+    from ingest_service.storage.contract.models import Anomaly, Directory
+
+    Floats = NDArray[np.float64]
+
+# Measures of what is let out, by mass, in the order in which a site's anomaly is traced.
+TRACED_QUANTITIES = ("ammonia_nitrogen", "permanganate_index", "total_nitrogen", "total_phosphorus")
+CANDIDATE_KINDS = ("outfall", "source")
+AFTER_S = 21_600.0  # readings after the beginning of the anomaly that are used
+DETECTION_SPREADS, LEAST_NOISE_SHARE = 3.0, 0.05
+LEAST_NOISE = 0.02  # [mg/L]
+N_VARIANTS = 12
+MAX_CELLS, MAX_SENSORS, MAX_STEPS = 3000, 12, 120
+SHOWN = 20
+SAMPLE_STEPS = 24  # after the readings, within which one more sample is suggested
+
+
+class PosteriorCandidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A possible source; intervals hold 90 % of its probability. ``group`` 0 is that of the likeliest."""
+
+    node_id: str
+    en: str
+    zh: str
+    kind: str
+    probability: float
+    released_from_s: float
+    released_s: float
+    released_to_s: float
+    duration_s: float
+    amount_kg: tuple[float, float, float] | None
+    group: int
+
+
+class SuggestedSample(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and when one more sample would separate the candidates best; gain 0 … 1."""
+
+    node_id: str
+    time_s: float
+    gain: float
+
+
+class SourcePosteriorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Posterior over sources, likeliest first; ``fit`` is the share of the readings that is explained."""
+
+    quantity: str
+    candidates: list[PosteriorCandidate]
+    credible_90: list[str]
+    n_detects: int
+    n_non_detects: int
+    sensors: list[str]
+    fit: float
+    extra_sample: SuggestedSample | None
+
+
+def infer_sources(
+    directory: Directory, anomaly: Anomaly, read: ReadSeries, *, window_s: float = 86_400.0
+) -> SourcePosteriorAnswer | None:
+    """Return the posterior over the outfalls and inflows of the anomaly's river; None if it can't be made.
+
+    Parameters
+    ----------
+    read : returns the READING rows of a series between two Unix times [s]
+    window_s : how long before the anomaly a release may have begun [s], at most 54 h
+
+    """
+    found = _traced_series(directory, anomaly)
+    if found is None:
+        return None
+    quantity, sensor_series = found
+    part = river_model.upstream_of(directory, anomaly.site_id)
+    sensor_series = {
+        site: series for site, series in sensor_series.items() if any(n.site_id == site for n in part.nodes)
+    }
+    candidates = [at for at, node in enumerate(part.nodes) if node.kind in CANDIDATE_KINDS]
+    if anomaly.site_id not in sensor_series or not candidates or len(sensor_series) > MAX_SENSORS:
+        return None
+    begin_s = anomaly.start_s - min(window_s, (MAX_STEPS - 1) * river_model.STEP_S - AFTER_S)
+    n_steps = int(np.ceil((anomaly.start_s + AFTER_S - begin_s) / river_model.STEP_S))
+    history, has_discharge = river_model.flow_history(
+        directory, part, read, begin_s=begin_s, n_steps=n_steps + SAMPLE_STEPS
+    )
+    if history.grid.n_cells > MAX_CELLS:
+        return None
+    rows = _sensor_rows(part, sensor_series, read, begin_s, n_steps)
+    if rows is None:
+        return None
+    inference = _infer(np.array(candidates, np.intp), history, rows, len(part.links))
+    if inference is None:
+        return None
+    return _answer(quantity, part, inference, rows, begin_s=begin_s, has_discharge=has_discharge)
+
+
+class _SensorRows(NamedTuple):
+    """Observations: node and step of each, what was read above the expected value, and its noise."""
+
+    node: NDArray[np.intp]
+    step: NDArray[np.intp]
+    value: Floats
+    noise: Floats
+
+
+def _traced_series(directory: Directory, anomaly: Anomaly) -> tuple[str, dict[str, int]] | None:
+    """Return the quantity that an anomaly is traced by, and its series at all sites; None without one."""
+    here = {
+        one.quantity: one.series_id
+        for one in directory.series
+        if one.site_id == anomaly.site_id
+        and (anomaly.series_id is None or one.series_id == anomaly.series_id)
+    }
+    for quantity in TRACED_QUANTITIES:
+        if quantity in here:
+            return quantity, {
+                one.site_id: one.series_id for one in directory.series if one.quantity == quantity
+            }
+    return None
+
+
+def _sensor_rows(
+    part: river_model.RiverPart, sensor_series: dict[str, int], read: ReadSeries, begin_s: float, n_steps: int
+) -> _SensorRows | None:
+    """Return the last reading of every step at every sensor, less its expected value; None without one."""
+    parts = []
+    for number, node in enumerate(part.nodes):
+        if node.site_id not in sensor_series:
+            continue
+        rows = read(sensor_series[node.site_id], begin_s, begin_s + n_steps * river_model.STEP_S)
+        rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["expected"])]
+        if not len(rows):
+            continue
+        step = ((rows["time_us"] / 1e6 - begin_s) // river_model.STEP_S).astype(np.intp)
+        last = np.flatnonzero(np.append(np.diff(step) > 0, True))
+        excess = (rows["value"] - rows["expected"])[last]
+        noise = np.maximum(rows["spread"][last], LEAST_NOISE)
+        noise = np.hypot(noise, LEAST_NOISE_SHARE * np.maximum(excess, 0))
+        parts.append(_SensorRows(np.full(len(last), number), step[last], excess, noise))
+    if not parts:
+        return None
+    return _SensorRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+class _Inference(NamedTuple):
+    """A posterior with what it was inferred from."""
+
+    candidates: NDArray[np.intp]
+    history: FlowHistory
+    variants: list[ModelVariant]
+    detected: NDArray[np.bool_]
+    posterior: SourcePosterior
+
+
+def _infer(
+    candidates: NDArray[np.intp], history: FlowHistory, rows: _SensorRows, n_reaches: int
+) -> _Inference | None:
+    from analytics.twin import source_inference, water_response  # noqa: PLC0415 - scipy, on the first use
+
+    limit = DETECTION_SPREADS * rows.noise
+    detected = rows.value >= limit
+    if not detected.any():
+        return None
+    readings = source_inference.SensorReadings(np.where(detected, rows.value, limit), detected, rows.noise)
+    variants = water_response.draw_variants(N_VARIANTS, n_reaches, np.random.default_rng(0))
+    response = water_response.response_ensemble(
+        history.between(0, history.n_steps - SAMPLE_STEPS),
+        variants,
+        sensor=rows.node,
+        step=rows.step,
+        candidates=candidates,
+    )
+    posterior = source_inference.infer_source(response, readings, dt_s=history.dt_s)
+    return _Inference(candidates, history, variants, detected, posterior)
+
+
+def _answer(
+    quantity: str,
+    part: river_model.RiverPart,
+    inference: _Inference,
+    rows: _SensorRows,
+    *,
+    begin_s: float,
+    has_discharge: bool,
+) -> SourcePosteriorAnswer:
+    posterior, dt_s = inference.posterior, inference.history.dt_s
+    nodes = [part.nodes[at] for at in inference.candidates]
+    shown = []
+    for at in np.argsort(-posterior.probability, kind="stable")[:SHOWN].tolist():
+        early, middle, late = (begin_s + dt_s * posterior.first_step[at]).tolist()
+        low, median, high = (posterior.amount_g[at] / 1000).tolist()
+        shown.append(
+            PosteriorCandidate(
+                node_id=nodes[at].node_id,
+                en=nodes[at].en,
+                zh=nodes[at].zh,
+                kind=nodes[at].kind,
+                probability=float(posterior.probability[at]),
+                released_from_s=early,
+                released_s=middle,
+                released_to_s=late + dt_s,
+                duration_s=float(posterior.duration_s[at, 1]),
+                amount_kg=(low, median, high) if has_discharge else None,
+                group=int(posterior.group[at]),
+            )
+        )
+    return SourcePosteriorAnswer(
+        quantity=quantity,
+        candidates=shown,
+        credible_90=[nodes[at].node_id for at in posterior.credible_set()],
+        n_detects=int(inference.detected.sum()),
+        n_non_detects=int((~inference.detected).sum()),
+        sensors=sorted({part.nodes[at].site_id or "" for at in rows.node}),
+        fit=posterior.best_fit,
+        extra_sample=_suggest_sample(part, inference, rows, begin_s),
+    )
+
+
+def _suggest_sample(
+    part: river_model.RiverPart, inference: _Inference, rows: _SensorRows, begin_s: float
+) -> SuggestedSample | None:
+    from analytics.twin import extra_sample  # noqa: PLC0415 - scipy, on the first use
+
+    sample = extra_sample.best_extra_sample(
+        inference.history,
+        inference.variants,
+        inference.posterior,
+        inference.candidates,
+        np.arange(len(part.nodes)),
+        from_step=int(rows.step.max()) + 1,
+        noise=float(np.median(rows.noise)),
+    )
+    if sample is None:
+        return None
+    return SuggestedSample(
+        node_id=part.nodes[sample.node].node_id,
+        time_s=begin_s + inference.history.dt_s * (sample.step + 1),
+        gain=sample.gain,
+    )

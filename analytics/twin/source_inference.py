@@ -1,0 +1,300 @@
+"""Infers where, when, how much and how long something was released, from concentrations at sensors.
+
+A *hypothesis* is a candidate node, a model variant, the step of the first release, a duration and an amount.
+Its likelihood compares what it predicts, p, with every observation y. Detects are normal about p with the
+variance of the sensor and of the model together; a non-detect at limit l has the probability that a reading
+falls below it, so that clean water at a sensor is evidence:
+
+    log L = β Σ [ log N(y; p, s² + (ρ p)²)   or   log Φ((l - p) / sqrt(s² + (ρ p)²)) ].
+
+β < 1 counts the observations as fewer than they are, because the errors of a model are alike from one reading
+to the next (a power posterior); β and ρ are calibrated on releases of a synthetic network
+(``benchmarks/trace.py``). The prior is uniform over candidates (or as given), times, durations and variants,
+and over the logarithm of the amount. The posterior of a candidate is the sum over all else:
+
+    P(candidate | y) = Σ_{variant, time, duration, amount} L / Σ of all.
+
+Amounts enter linearly, so for each hypothesis the best one follows from weighted least squares; the few
+best times and durations of each candidate and variant are then summed over a range of amounts about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import log_ndtr, logsumexp
+
+from analytics.errors import TwinModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+AMOUNT_FACTORS = np.geomspace(0.5, 2.0, 5)
+CANNOT_BE_TOLD_APART = np.log(3.0)  # a Bayes factor below 3 is "barely worth mentioning" (Jeffreys, 1961)
+CREDIBLE_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class SensorReadings:
+    """Concentrations above the background, of all sensors together.
+
+    Attributes
+    ----------
+    value : (n_observations,) concentration, or the limit of detection of a non-detect [g/m³]
+    is_detected : (n_observations,) False for a non-detect
+    noise : (n_observations,) standard deviation of the sensor, above 0 [g/m³]
+
+    """
+
+    value: Floats
+    is_detected: NDArray[np.bool_]
+    noise: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceOptions:
+    """How the likelihood is computed.
+
+    Attributes
+    ----------
+    relative_error : ρ, standard deviation of the model as a share of its prediction
+    weight : β, by which the log-likelihood of each observation counts
+    duration_steps : durations that are tried, in steps
+    n_kept : times and durations that are kept for each candidate and variant
+
+    """
+
+    relative_error: float = 0.3
+    weight: float = 0.3
+    duration_steps: tuple[int, ...] = (1, 2, 4, 8)
+    n_kept: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Hypotheses:
+    """What was kept of each candidate and variant, best of all amounts, (n_candidates, n) each.
+
+    Attributes
+    ----------
+    log_likelihood : of the best amount
+    log_evidence : logarithm of the likelihood, averaged over amounts
+    variant, first_step, n_release_steps : of the hypothesis
+    rate_g_s : release rate [g/s]
+    predicted : (n_candidates, n, n_observations) concentration [g/m³]
+
+    """
+
+    log_likelihood: Floats
+    log_evidence: Floats
+    variant: NDArray[np.intp]
+    first_step: NDArray[np.intp]
+    n_release_steps: NDArray[np.intp]
+    rate_g_s: Floats
+    predicted: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePosterior:
+    """Posterior over candidates, and of time, amount and duration given each; (n_candidates,) each.
+
+    Attributes
+    ----------
+    probability : sums to 1
+    first_step : (n_candidates, 3) quantiles 5, 50, 95 % of the step of the first release
+    amount_g : (n_candidates, 3) likewise of the amount [g]
+    duration_s : (n_candidates, 3) likewise of the duration [s]
+    group : number of the group of candidates that the observations do not tell apart; 0 is the likeliest
+    best_fit : share of the observed variance (weighted by the noise) that the best hypothesis explains
+    hypotheses : what the above was computed from
+
+    """
+
+    probability: Floats
+    first_step: Floats
+    amount_g: Floats
+    duration_s: Floats
+    group: NDArray[np.intp]
+    best_fit: float
+    hypotheses: Hypotheses
+
+    def credible_set(self, share: float = CREDIBLE_SHARE) -> NDArray[np.intp]:
+        """Return the fewest candidates that have this share of the probability together, likeliest first."""
+        order = np.argsort(-self.probability, kind="stable")
+        needed = int(np.searchsorted(np.cumsum(self.probability[order]), share - 1e-12)) + 1
+        credible: NDArray[np.intp] = order[:needed]
+        return credible
+
+
+def infer_source(
+    response: NDArray[np.float32],
+    readings: SensorReadings,
+    *,
+    dt_s: float,
+    prior: Floats | None = None,
+    options: InferenceOptions | None = None,
+) -> SourcePosterior:
+    """Return the posterior over candidate sources of one release.
+
+    Parameters
+    ----------
+    response : (n_variants, n_observations, n_candidates, n_steps) of `response_ensemble`
+    readings : the observations, in the same order
+    dt_s : length of a step [s]
+    prior : (n_candidates,) weights of candidates, any scale; equal if None
+    options : of the likelihood
+
+    Raises
+    ------
+    TwinModelError
+        If the sizes do not agree, or there is no observation.
+
+    """
+    options = options or InferenceOptions()
+    n_observations, n_candidates = response.shape[1:3]
+    if not n_observations or len(readings.value) != n_observations:
+        raise TwinModelError(
+            f"{len(readings.value)} readings "
+            f"for {n_observations} rows of the response: give one each, at least one"
+        )
+    hypotheses = _best_hypotheses(response, readings, options)
+    log_prior = np.log(np.ones(n_candidates) if prior is None else prior)
+    evidence = logsumexp(hypotheses.log_evidence, axis=1) + log_prior
+    probability = np.exp(evidence - logsumexp(evidence))
+    weights = np.exp(hypotheses.log_evidence - hypotheses.log_evidence.max(axis=1, keepdims=True))
+    duration_s = hypotheses.n_release_steps.astype(np.float64) * dt_s
+    return SourcePosterior(
+        probability=probability,
+        first_step=_quantiles(hypotheses.first_step.astype(float), weights),
+        amount_g=_quantiles(hypotheses.rate_g_s * duration_s, weights),
+        duration_s=_quantiles(duration_s, weights),
+        group=_groups(probability, hypotheses, readings, options),
+        best_fit=_best_fit(hypotheses, readings),
+        hypotheses=hypotheses,
+    )
+
+
+def _best_hypotheses(
+    response: NDArray[np.float32], readings: SensorReadings, options: InferenceOptions
+) -> Hypotheses:
+    parts = [_best_of_variant(number, one, readings, options) for number, one in enumerate(response)]
+    return Hypotheses(
+        *(
+            np.concatenate([getattr(part, name) for part in parts], axis=1)
+            for name in Hypotheses.__dataclass_fields__
+        )
+    )
+
+
+def _best_of_variant(
+    number: int, response: NDArray[np.float32], readings: SensorReadings, options: InferenceOptions
+) -> Hypotheses:
+    """Return the best times and durations of each candidate under one variant."""
+    n_observations, n_candidates, n_steps = response.shape
+    observed = np.where(readings.is_detected, readings.value, 0.0)
+    weight = 1 / (readings.noise**2 + (options.relative_error * observed) ** 2)
+    weight32, weighted = weight.astype(np.float32), (weight * observed).astype(np.float32)
+    total = np.concatenate(
+        [np.zeros((n_observations, n_candidates, 1), np.float32), response.cumsum(axis=2)], axis=2
+    )
+    scores, rates, kernels = [], [], []
+    for duration in options.duration_steps:
+        end = np.minimum(np.arange(n_steps) + duration, n_steps)
+        kernel = (total[:, :, end] - total[:, :, :n_steps]).reshape(n_observations, -1)
+        squares, product = weight32 @ kernel**2, weighted @ kernel
+        rate = np.divide(product, squares, out=np.zeros_like(product), where=squares > 0)
+        rate = np.maximum(rate, 0)
+        scores.append((rate * product).reshape(n_candidates, n_steps))
+        rates.append(rate.reshape(n_candidates, n_steps))
+        kernels.append(kernel.reshape(n_observations, n_candidates, n_steps))
+    score, rate = np.concatenate(scores, axis=1), np.concatenate(rates, axis=1)
+    n_kept = min(options.n_kept, score.shape[1])
+    kept = np.argpartition(-score, n_kept - 1, axis=1)[:, :n_kept]
+    row = np.arange(n_candidates)[:, None]
+    which, first_step = kept // n_steps, kept % n_steps
+    kernel_kept = np.empty((n_candidates, n_kept, n_observations), np.float32)
+    for index, kernel in enumerate(kernels):
+        candidate, position = np.nonzero(which == index)
+        kernel_kept[candidate, position] = kernel[:, candidate, first_step[candidate, position]].T
+    amounts = (AMOUNT_FACTORS[:, None, None] * rate[row, kept]).astype(np.float32)
+    likelihood = np.stack(
+        [log_likelihood(one[:, :, None] * kernel_kept, readings, options) for one in amounts]
+    )
+    best = likelihood.argmax(axis=0)
+    best_rate = np.take_along_axis(amounts, best[None], axis=0)[0]
+    return Hypotheses(
+        log_likelihood=likelihood.max(axis=0),
+        log_evidence=logsumexp(likelihood, axis=0) - np.log(len(AMOUNT_FACTORS)),
+        variant=np.full(kept.shape, number, np.intp),
+        first_step=first_step,
+        n_release_steps=np.array(options.duration_steps, np.intp)[which],
+        rate_g_s=best_rate,
+        predicted=(best_rate[:, :, None] * kernel_kept).astype(np.float32),
+    )
+
+
+def log_likelihood(
+    predicted: NDArray[np.floating], readings: SensorReadings, options: InferenceOptions
+) -> Floats:
+    """Return the logarithm of the likelihood of predictions, (..., n_observations) to (...), weighted by β.
+
+    In the precision of ``predicted``: single precision takes half of the time, and is enough.
+    """
+    dtype = predicted.dtype
+    value, noise_2 = readings.value.astype(dtype), (readings.noise**2).astype(dtype)
+    variance = noise_2 + dtype.type(options.relative_error**2) * predicted**2
+    gap = value - predicted
+    detected, missed = readings.is_detected, ~readings.is_detected
+    at_detects = gap[..., detected] ** 2 / variance[..., detected] + np.log(variance[..., detected])
+    below = log_ndtr(gap[..., missed] / np.sqrt(variance[..., missed]))
+    total = below.sum(axis=-1, dtype=np.float64) - 0.5 * at_detects.sum(axis=-1, dtype=np.float64)
+    weighted: Floats = options.weight * total
+    return weighted
+
+
+def _quantiles(values: Floats, weights: Floats) -> Floats:
+    """Return weighted quantiles 5, 50, 95 % of each row, (n, 3)."""
+    order = np.argsort(values, axis=1)
+    cumulated = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    cumulated /= cumulated[:, -1:]
+    at = [(cumulated < level).sum(axis=1) for level in (0.05, 0.5, 0.95)]
+    index = np.minimum(np.stack(at, axis=1), values.shape[1] - 1)
+    return np.take_along_axis(np.take_along_axis(values, order, axis=1), index, axis=1)
+
+
+def _groups(
+    probability: Floats, hypotheses: Hypotheses, readings: SensorReadings, options: InferenceOptions
+) -> NDArray[np.intp]:
+    """Return a group number for each candidate: those joined by predictions that the sensors can't separate.
+
+    Two candidates are joined if some hypothesis of the one predicts what the best hypothesis of the other
+    predicts, so closely that observations of the latter would favour it by a factor of less than 3.
+    Candidates of less than 1 % of the probability of the first are groups of their own.
+    """
+    n = len(probability)
+    order = np.argsort(-probability, kind="stable")
+    likely = order[: max(int((probability > 0.01 * probability.max()).sum()), 1)]
+    parent = np.arange(n)
+    for position, one in enumerate(likely):
+        best = hypotheses.predicted[one, hypotheses.log_likelihood[one].argmax()].astype(float)
+        precision = options.weight / (readings.noise**2 + (options.relative_error * best) ** 2)
+        for other in likely[:position]:
+            gap = 0.5 * ((hypotheses.predicted[other] - best) ** 2 @ precision).min()
+            if gap < CANNOT_BE_TOLD_APART:
+                parent[parent == parent[one]] = parent[other]
+    first = np.full(n, n)
+    np.minimum.at(first, parent, np.argsort(order))
+    rank = np.unique(first[parent], return_inverse=True)[1]
+    return rank.astype(np.intp)
+
+
+def _best_fit(hypotheses: Hypotheses, readings: SensorReadings) -> float:
+    best = np.unravel_index(hypotheses.log_likelihood.argmax(), hypotheses.log_likelihood.shape)
+    observed = np.where(readings.is_detected, readings.value, 0.0)
+    precision = 1 / readings.noise**2
+    left = ((hypotheses.predicted[best] - observed) ** 2 * precision * readings.is_detected).sum()
+    whole = (observed**2 * precision).sum()
+    return float(max(0.0, 1 - left / whole)) if whole else 0.0

@@ -1,0 +1,332 @@
+"""Traces simulated releases in a tidal canal network of 216 nodes back to their outfalls.
+
+``python -m benchmarks trace [--releases 200]``. Tides at one border and levels at the other drive the flow,
+which reverses in four reaches of five; 40 outfalls; five sensors at the nodes that
+`analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The truth is
+computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has velocities
+off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by 50 %. A
+release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in a row;
+releases that no sensor detects are counted and left out.
+
+Beside the posterior: the lagged correlation of the sensors' readings, compared with travel times, and travel
+time alone (`analytics.twin.upstream_trace`). Times are processor time of this process on one core. Prints a
+table, and last one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.twin.network import FlowNetwork
+from analytics.twin.sensor_placement import place_sensors
+from analytics.twin.source_inference import InferenceOptions, SensorReadings, infer_source
+from analytics.twin.upstream_trace import trace_upstream
+from analytics.twin.water_response import (
+    FlowHistory,
+    concentrations,
+    draw_variants,
+    response_ensemble,
+)
+from benchmarks import _plain_network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from analytics.twin.source_inference import SourcePosterior
+    from benchmarks._plain_network import PlainNetwork
+
+    Floats = NDArray[np.float64]
+
+STEP_S, READ_EVERY = 1800.0, 2
+N_STEPS, BEFORE, AFTER = 128, 60, 12  # steps simulated; traced before and after the first detection
+RELEASE_STEPS = (24, 56)  # a release begins between
+CELL_M, DISPERSION_M2_S, DECAY_PER_S = 150.0, 10.0, 1e-6
+FINE, FINE_CELL_M = 3, 75.0  # steps of the truth in one of the model; its cells
+NOISE, NOISE_SHARE = 0.02, 0.05  # of a sensor [g/m³], and as a share of the reading
+LIMIT = 3 * NOISE
+N_SENSORS, N_VARIANTS = 5, 16
+PER_WORLD = 8
+MODEL_SEED, TRUTH_SEED = 7, 20_000
+
+
+class Release(NamedTuple):
+    """A true release, and what the sensors read of it.
+
+    Attributes
+    ----------
+    outfall : its number among the outfalls
+    begin, end : first step, and step after the last (in steps of the model, fractions)
+    amount_g : [g]
+    detected_at : step of the model of the second detection in a row
+    readings : (n_steps / READ_EVERY, n_sensors) [g/m³], noise included
+
+    """
+
+    outfall: int
+    begin: float
+    end: float
+    amount_g: float
+    detected_at: int
+    readings: Floats
+
+
+class Score(NamedTuple):
+    """How one method ranked the true outfall: 0 is first."""
+
+    rank: int
+    in_set: bool = False
+    set_size: int = 0
+
+
+def main() -> None:
+    """Trace all releases, print shares of ranks, and the JSON line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks trace")
+    parser.add_argument("benchmark", nargs="?")
+    parser.add_argument("--releases", type=int, default=200)
+    arguments = parser.parse_args()
+    network = _plain_network.build()
+    history = model_history(network)
+    sensors = choose_sensors(network, history)
+    print(
+        f"{network.n_nodes} nodes, {len(network.tail)} reaches, {history.grid.n_cells} cells; "
+        f"sensors at {sensors.tolist()}"
+    )
+    began = time.process_time()
+    response = model_response(network, history, sensors)
+    response_s = time.process_time() - began
+    releases, n_undetected = [], 0
+    for found, missed in worlds(network, sensors, TRUTH_SEED):
+        releases += found
+        n_undetected += missed
+        if len(releases) >= arguments.releases:
+            break
+    result = evaluate(network, sensors, history, response, releases[: arguments.releases])
+    result |= {"undetected": n_undetected, "response_cpu_s": round(response_s, 1)}
+    print(
+        f"no sensor detected {n_undetected} more; "
+        f"response of {N_VARIANTS} variants over 64 h: {response_s:.0f} s"
+    )
+    print(json.dumps(result))
+
+
+def model_history(network: PlainNetwork) -> FlowHistory:
+    """Return the flow as the model has it."""
+    grid = network.grid(CELL_M)
+    flow = network.discharges((np.arange(N_STEPS) + 0.5) * STEP_S)
+    return FlowHistory(grid, STEP_S, flow[:, grid.reach], DISPERSION_M2_S, DECAY_PER_S)
+
+
+def choose_sensors(network: PlainNetwork, history: FlowHistory) -> NDArray[np.intp]:
+    """Return the nodes of the sensors."""
+    return place_sensors(
+        history.between(0, 72),
+        network.outfalls,
+        np.arange(network.n_nodes),
+        n_sensors=N_SENSORS,
+        amount_g=50e3,
+        detection_limit=LIMIT,
+        release_every=12,
+        follow_steps=60,
+    ).node
+
+
+def model_response(
+    network: PlainNetwork, history: FlowHistory, sensors: NDArray[np.intp], n_variants: int = N_VARIANTS
+) -> NDArray[np.float32]:
+    """Return responses, (n_variants, n_readings, n_sensors, n_outfalls, n_steps)."""
+    steps = np.arange(READ_EVERY - 1, N_STEPS, READ_EVERY)
+    variants = draw_variants(n_variants, len(network.tail), np.random.default_rng(MODEL_SEED))
+    response = response_ensemble(
+        history,
+        variants,
+        sensor=np.tile(sensors, len(steps)),
+        step=np.repeat(steps, len(sensors)),
+        candidates=network.outfalls,
+    )
+    return response.reshape(n_variants, len(steps), len(sensors), *response.shape[2:])
+
+
+def worlds(
+    network: PlainNetwork, sensors: NDArray[np.intp], seed: int
+) -> Iterator[tuple[list[Release], int]]:
+    """Yield the detected releases of one world after the other, and how many were not detected."""
+    grid = network.grid(FINE_CELL_M)
+    flow = network.discharges((np.arange(N_STEPS * FINE) + 0.5) * STEP_S / FINE)
+    history = FlowHistory(grid, STEP_S / FINE, flow[:, grid.reach], DISPERSION_M2_S, DECAY_PER_S)
+    for number in range(seed, seed + 10_000):
+        rng = np.random.default_rng(number)
+        variant = draw_variants(2, len(network.tail), rng)[1]
+        variant = variant.__class__(
+            variant.velocity_factor * np.exp(0.2 * rng.standard_normal()),
+            float(np.exp(0.5 * rng.standard_normal())),
+        )
+        n = PER_WORLD
+        outfall = rng.integers(len(network.outfalls), size=n)
+        begin = rng.uniform(*RELEASE_STEPS, n)
+        end = begin + np.exp(rng.uniform(np.log(0.5), np.log(4), n)) * 3600 / STEP_S
+        amount = np.exp(rng.uniform(np.log(10e3), np.log(200e3), n))
+        rates = np.zeros((N_STEPS * FINE, len(network.outfalls), n))
+        edges = np.arange(N_STEPS * FINE + 1) / FINE
+        for case in range(n):
+            share = np.diff(np.clip((edges - begin[case]) / (end[case] - begin[case]), 0, 1))
+            rates[:, outfall[case], case] = share * amount[case] / history.dt_s
+        exact = concentrations(history, variant, rates, network.outfalls)[
+            FINE * READ_EVERY - 1 :: FINE * READ_EVERY, sensors
+        ]
+        noise = rng.standard_normal(exact.shape)
+        read = exact + np.hypot(NOISE, NOISE_SHARE * exact) * noise
+        twice = ((read[1:] >= LIMIT) & (read[:-1] >= LIMIT)).any(axis=1)
+        first = np.where(twice.any(axis=0), 1 + twice.argmax(axis=0), N_STEPS)
+        at = first * READ_EVERY + READ_EVERY - 1
+        is_traced = at + AFTER < N_STEPS
+        yield (
+            [
+                Release(
+                    int(outfall[case]),
+                    float(begin[case]),
+                    float(end[case]),
+                    float(amount[case]),
+                    int(at[case]),
+                    read[:, :, case],
+                )
+                for case in np.flatnonzero(is_traced)
+            ],
+            int((~is_traced).sum()),
+        )
+
+
+def trace(
+    response: NDArray[np.float32], release: Release, options: InferenceOptions | None = None
+) -> SourcePosterior:
+    """Return the posterior over outfalls; steps count from ``BEFORE`` steps before the detection."""
+    begin, end = max(release.detected_at - BEFORE, 0), release.detected_at + AFTER + 1
+    rows = slice(begin // READ_EVERY, end // READ_EVERY)
+    part = response[:, rows, :, :, begin:end]
+    value = release.readings[rows].ravel()
+    readings = SensorReadings(
+        np.maximum(value, LIMIT), value >= LIMIT, np.hypot(NOISE, NOISE_SHARE * np.maximum(value, 0))
+    )
+    n_variants, n_readings, n_sensors, n_outfalls, n_steps = part.shape
+    flat = part.reshape(n_variants, n_readings * n_sensors, n_outfalls, n_steps)
+    return infer_source(flat, readings, dt_s=STEP_S, options=options)
+
+
+def score(posterior: SourcePosterior, outfall: int) -> Score:
+    """Return the rank of an outfall in the posterior."""
+    order = np.argsort(-posterior.probability, kind="stable")
+    credible = posterior.credible_set()
+    return Score(int(np.flatnonzero(order == outfall)[0]), outfall in credible, len(credible))
+
+
+def evaluate(
+    network: PlainNetwork,
+    sensors: NDArray[np.intp],
+    history: FlowHistory,
+    response: NDArray[np.float32],
+    releases: list[Release],
+) -> dict[str, float]:
+    """Print ranks of all methods; return those of the posterior."""
+    began = time.process_time()
+    scores = [score(trace(response, one), one.outfall) for one in releases]
+    trace_s = (time.process_time() - began) / len(releases)
+    rank = np.array([one.rank for one in scores])
+    times = travel_times(network, history, sensors)
+    baselines = {
+        "lagged correlation": [rank_by_lag(times, one) for one in releases],
+        "travel time only": [rank_by_travel_time(network, history, sensors, one) for one in releases],
+    }
+    print(f"{'':22}{'first':>8}{'in 3':>8}{'in 90 % set':>13}{'its size':>10}{'s each':>8}")
+    in_set = np.mean([one.in_set for one in scores])
+    size = np.mean([one.set_size for one in scores])
+    first, in_three = np.mean(rank == 0), np.mean(rank < 3)
+    print(f"{'posterior':22}{first:8.1%}{in_three:8.1%}{in_set:13.1%}{size:10.1f}{trace_s:8.2f}")
+    result = {"releases": len(releases), "top1": first, "top3": in_three, "in_set": in_set, "set_size": size}
+    for name, ranks in baselines.items():
+        expected = np.array(ranks)
+        print(f"{name:22}{expected[:, 0].mean():8.1%}{expected[:, 1].mean():8.1%}")
+        result[name.replace(" ", "_") + "_top1"] = expected[:, 0].mean()
+        result[name.replace(" ", "_") + "_top3"] = expected[:, 1].mean()
+    return {name: round(float(value), 4) for name, value in (result | {"trace_cpu_s": trace_s}).items()}
+
+
+def mean_network(network: PlainNetwork, history: FlowHistory) -> FlowNetwork:
+    """Return the network directed by its mean flow, as a trace by travel time has it."""
+    grid = history.grid
+    face = np.unique(grid.reach, return_index=True)[1]
+    speed = (history.face_m3_s[:, face] / network.area_m2).mean(axis=0)
+    flows = np.abs(speed) > 1e-3
+    back = speed < 0
+    return FlowNetwork(
+        network.n_nodes,
+        np.where(back, network.head, network.tail)[flows],
+        np.where(back, network.tail, network.head)[flows],
+        network.length_m[flows],
+        np.abs(speed)[flows],
+    )
+
+
+def travel_times(network: PlainNetwork, history: FlowHistory, sensors: NDArray[np.intp]) -> Floats:
+    """Return travel times along the mean flow, (n_outfalls, n_sensors) [s]; inf where none leads there."""
+    found = np.full((len(network.outfalls), len(sensors)), np.inf)
+    directed = mean_network(network, history)
+    for column, sensor in enumerate(sensors):
+        upstream = trace_upstream(directed, int(sensor), window_s=1e7)
+        times = np.full(network.n_nodes, np.inf)
+        times[upstream.node] = upstream.travel_s
+        times[sensor] = 0
+        found[:, column] = times[network.outfalls]
+    return found
+
+
+def rank_by_lag(travel_s: Floats, release: Release) -> tuple[float, float]:
+    """Return the chances that the outfall is first, and among three, by lags between sensors.
+
+    The lag of each pair of sensors that detected is that of their greatest cross-correlation; an outfall is
+    better, the closer its travel times to the two differ by that lag. With one sensor, the nearest is best.
+    """
+    read = release.readings[: (release.detected_at + AFTER + 1) // READ_EVERY]
+    hit = np.flatnonzero((read >= LIMIT).sum(axis=0) >= 2)
+    if len(hit) == 0:
+        hit = np.array([int(read.max(axis=0).argmax())])
+    misfit = np.where(np.isfinite(travel_s[:, hit]).all(axis=1), travel_s[:, hit[0]] * 1e-6, np.inf)
+    for one in range(len(hit)):
+        for other in range(one):
+            a, b = (read[:, hit[i]] - read[:, hit[i]].mean() for i in (one, other))
+            lag_s = (np.correlate(a, b, "full").argmax() - (len(b) - 1)) * READ_EVERY * STEP_S
+            with np.errstate(invalid="ignore"):
+                gap = travel_s[:, hit[one]] - travel_s[:, hit[other]] - lag_s
+            misfit = misfit + np.where(np.isnan(gap), np.inf, gap**2)
+    return _chances(-misfit, release.outfall)
+
+
+def rank_by_travel_time(
+    network: PlainNetwork, history: FlowHistory, sensors: NDArray[np.intp], release: Release
+) -> tuple[float, float]:
+    """Return the chances that the outfall is first, and among three, by the fit of travel times alone."""
+    read = release.readings[release.detected_at // READ_EVERY]
+    sensor = int(sensors[read.argmax()])
+    found = trace_upstream(mean_network(network, history), sensor, window_s=86_400)
+    fit = np.full(network.n_nodes, -np.inf)
+    fit[found.node] = found.likelihood
+    fit[sensor] = max(fit.max(), 0.0)
+    return _chances(fit[network.outfalls], release.outfall)
+
+
+def _chances(fit: Floats, outfall: int) -> tuple[float, float]:
+    """Return the chances of an outfall to be first, and among three, where equal ones come in any order."""
+    if not np.isfinite(fit[outfall]):
+        return 0.0, 0.0
+    better, equal = int((fit > fit[outfall]).sum()), int((fit == fit[outfall]).sum())
+    first, three = (min(max(n_best - better, 0) / equal, 1.0) for n_best in (1, 3))
+    return first, three
+
+
+if __name__ == "__main__":
+    main()

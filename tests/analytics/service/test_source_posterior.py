@@ -1,0 +1,195 @@
+"""Tests the source posterior of an anomaly on an enrolled river, from readings that the river model gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from analytics.errors import AnalyticsError
+from analytics.service import source_posterior
+from analytics.service.placement_report import placement_report
+from ingest_service.storage.contract.models import (
+    READING,
+    Anomaly,
+    Area,
+    Directory,
+    Link,
+    Node,
+    Series,
+    Site,
+)
+
+if TYPE_CHECKING:
+    from analytics.service.source_posterior import SourcePosteriorAnswer
+
+START_S = 1_700_000_000.0
+PLACE: dict[str, Any] = {"area_id": "t", "lat": 30.6, "lon": 120.5}
+KINDS = {"in": "source", "a": "outfall", "b": "outfall", "k": "confluence", "up": "section", "end": "section"}
+#  in ──▶ k ──▶ up ──▶ end     outfall a joins at k, above both sensors; b joins at "end" below "up"
+REACHES = [
+    ("in", "k", 2000.0),
+    ("a", "k", 600.0),
+    ("k", "up", 1500.0),
+    ("up", "end", 3000.0),
+    ("b", "end", 800.0),
+]
+SITES = ("up", "end")
+
+
+def directory(quantities: tuple[str, ...] = ("ammonia_nitrogen", "discharge")) -> Directory:
+    return Directory(
+        areas=[Area(area_id="t", level="town", en="Town", zh="镇")],
+        sites=[Site(site_id=one, kind="river_section", en=one, zh="点", **PLACE) for one in SITES],
+        series=[
+            Series(
+                series_id=10 * number + place,
+                site_id=site,
+                quantity=quantity,
+                interval_s=600.0,
+            )
+            for place, site in enumerate(SITES, 1)
+            for number, quantity in enumerate(quantities)
+        ],
+        nodes=[
+            Node(
+                node_id=name,
+                network="river",
+                kind=kind,
+                site_id=name if name in SITES else None,
+                en=name,
+                zh="点",
+                **PLACE,
+            )
+            for name, kind in KINDS.items()
+        ],
+        links=[
+            Link(
+                link_id=f"{tail}:{head}",
+                network="river",
+                from_node=tail,
+                to_node=head,
+                en="Canal",
+                zh="运河",
+                length_m=length_m,
+                speed_m_s=0.25,
+            )
+            for tail, head, length_m in REACHES
+        ],
+    )
+
+
+def anomaly(series_id: int | None = 2) -> Anomaly:
+    return Anomaly(
+        subject="site/end",
+        site_id="end",
+        series_id=series_id,
+        detector="residual",
+        version="1",
+        start_s=START_S,
+        peak_s=START_S,
+        score=9.0,
+        severity=3,
+        n_readings=3,
+        state="open",
+        reason_en="up",
+        reason_zh="升",
+    )
+
+
+def plume(time_s: np.ndarray[Any, Any], arrival_s: float, peak: float) -> np.ndarray[Any, Any]:
+    value: np.ndarray[Any, Any] = peak * np.exp(-0.5 * ((time_s - arrival_s) / 2400) ** 2)
+    return value
+
+
+def readings(at_up: bool, discharge: float = 5.0) -> Any:  # noqa: FBT001 - a case
+    """Return a reader: a plume at "end" from START_S on, and 3,000 m before it at "up" if ``at_up``."""
+
+    def read(series_id: int, from_s: float, to_s: float) -> Any:
+        times = np.arange(np.ceil(from_s / 600) * 600, to_s, 600.0)
+        rows = np.zeros(len(times), READING)
+        rows["series_id"], rows["time_us"] = series_id, (times * 1e6).astype(np.int64)
+        if series_id > 10:
+            rows["value"] = rows["expected"] = discharge
+            return rows
+        arrival_s = START_S + 4000 - (12_000 if series_id == 1 else 0)
+        present = at_up or series_id == 2
+        rows["expected"], rows["spread"] = 0.4, 0.03
+        rows["value"] = 0.4 + (plume(times, arrival_s, 1.5) if present else 0)
+        return rows
+
+    return read
+
+
+def infer(*, at_up: bool, **options: Any) -> SourcePosteriorAnswer:
+    found = source_posterior.infer_sources(directory(), anomaly(), readings(at_up, **options))
+    assert found is not None
+    return found
+
+
+def test_a_plume_at_both_sensors_came_from_above_both() -> None:
+    found = infer(at_up=True)
+    assert found.quantity == "ammonia_nitrogen"
+    assert found.candidates[0].node_id in {"a", "in"}
+    assert sum(one.probability for one in found.candidates) == pytest.approx(1)
+    assert next(one.probability for one in found.candidates if one.node_id == "b") < 0.05
+    assert found.sensors == ["end", "up"]
+    assert (found.n_detects > 5, found.n_non_detects > 50) == (True, True)
+
+
+def test_a_plume_that_passed_no_sensor_above_came_from_below_it() -> None:
+    found = infer(at_up=False)
+    assert found.candidates[0].node_id == "b"
+    assert found.candidates[0].probability > 0.9
+    assert found.credible_90 == ["b"]
+    first = found.candidates[0]
+    assert first.released_from_s <= first.released_s <= first.released_to_s < START_S + 4000
+
+
+def test_the_amount_follows_the_measured_discharge() -> None:
+    small, large = infer(at_up=False), infer(at_up=False, discharge=50.0)
+    assert small.candidates[0].amount_kg is not None
+    assert large.candidates[0].amount_kg is not None
+    assert large.candidates[0].amount_kg[1] == pytest.approx(10 * small.candidates[0].amount_kg[1], rel=0.3)
+
+
+def test_without_a_discharge_no_amount_is_given() -> None:
+    found = source_posterior.infer_sources(directory(("ammonia_nitrogen",)), anomaly(), readings(at_up=True))
+    assert found is not None
+    assert {one.amount_kg for one in found.candidates} == {None}
+
+
+def test_what_is_not_traced_by_mass_has_no_posterior() -> None:
+    other = directory(("dissolved_oxygen", "discharge"))
+    assert source_posterior.infer_sources(other, anomaly(), readings(at_up=True)) is None
+
+
+def test_clean_readings_have_no_posterior() -> None:
+    def clean(series_id: int, from_s: float, to_s: float) -> Any:
+        rows = readings(at_up=False)(series_id, from_s, to_s)
+        rows["value"] = rows["expected"]
+        return rows
+
+    assert source_posterior.infer_sources(directory(), anomaly(), clean) is None
+
+
+def test_sensors_are_suggested_where_outfalls_become_traceable() -> None:
+    found = placement_report(
+        directory(), readings(at_up=False), n_sensors=3, amount_kg=20, limit_mg_l=0.1, now_s=START_S
+    )
+    assert found.n_outfalls == 2
+    assert found.rows[0].node_id == "end", "the one node that both outfalls pass"
+    assert found.rows[0].has_site
+    assert found.rows[-1].outfalls_traceable == 2
+    assert {one.node_id for one in found.rows}.isdisjoint({"a", "b"})
+
+
+def test_a_river_without_outfalls_is_a_sentence() -> None:
+    empty = directory()
+    empty.nodes = [one for one in empty.nodes if one.node_id not in {"a", "b"}]
+    empty.links = [one for one in empty.links if one.from_node not in {"a", "b"}]
+    with pytest.raises(AnalyticsError, match="no outfall"):
+        placement_report(
+            empty, readings(at_up=False), n_sensors=3, amount_kg=20, limit_mg_l=0.1, now_s=START_S
+        )
