@@ -39,14 +39,23 @@ class ScoreEvents(NamedTuple):
     is_open: NDArray[np.bool_]
 
 
-def find_score_events(score: Floats, *, weak: float, strong: float, close: float, gap: int) -> ScoreEvents:
+def find_score_events(
+    score: Floats,
+    *,
+    weak: float,
+    strong: float,
+    close: float,
+    gap: int | NDArray[np.intp],
+    open_since: NDArray[np.intp] | None = None,
+) -> ScoreEvents:
     """Return the events of some tracks.
 
     Parameters
     ----------
     score : (n_ticks, n_tracks), −log10 of a false-alarm probability; NaN was not judged and ends no event
     weak, strong, close : limits of the score; close ≤ weak ≤ strong
-    gap : number of judged ticks without a score above ``close`` that ends an event
+    gap : number of judged ticks without a score above ``close`` that ends an event; of all tracks, or (n_tracks,)
+    open_since : (n_tracks,) tick at which an event that began earlier is open, −1 where there is none
 
     Raises
     ------
@@ -66,9 +75,16 @@ def find_score_events(score: Floats, *, weak: float, strong: float, close: float
     ticks, tracks = score.shape
     judged, known_score = ~np.isnan(score), np.nan_to_num(score, nan=0.0)
     is_weak, is_continuing = known_score > weak, known_score > close
-    begin, last, peak, quiet_ticks = (np.full(tracks, -1) for _ in range(4))
+    last, peak, quiet_ticks = (np.full(tracks, -1) for _ in range(3))
+    begin = np.full(tracks, -1)
+    open_since = begin.copy() if open_since is None else open_since
     event_rows: list[NDArray[np.intp]] = []
     for tick in range(ticks):  # over time; all tracks at once
+        resumes = open_since == tick
+        begin, last, peak, quiet_ticks = (
+            np.where(resumes, after, before)
+            for before, after in ((begin, tick), (last, tick), (peak, tick), (quiet_ticks, 0))
+        )
         recent = is_weak[max(0, tick + 1 - EVIDENCE_READINGS) : tick + 1]
         opens = (begin < 0) & ((recent.sum(axis=0) >= MIN_WEAK_READINGS) | (known_score[tick] > strong))
         first = np.where(recent.any(axis=0), tick + 1 - len(recent) + recent.argmax(axis=0), tick)
