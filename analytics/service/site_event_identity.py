@@ -103,16 +103,19 @@ def sites_cut(
 
     That is the case if an event that was open at the first tick would join it: the range has to begin earlier.
     """
-    new = [-1 if site in continued else first[site] - judged.first for site in judged.sites]
+    begin = np.array([first[site] - judged.first for site in judged.sites], np.intp)
     gap = gaps.of_sites(judged.sites)
-    joined = find_score_events(judged.score, gap=gap, open_since=np.array(new, np.intp), **SCORE_LIMITS)
+    is_known = np.array([site in continued for site in judged.sites], np.bool_)
+    joined = find_score_events(
+        judged.score, gap=gap, open_since=np.where(is_known, -1, begin), **SCORE_LIMITS
+    )
     events = find_score_events(judged.score, gap=gap, **SCORE_LIMITS)
     cut = set()
-    for track, begin, end in zip(joined.track, joined.begin, joined.end, strict=True):
+    for track, start, end in zip(joined.track, joined.begin, joined.end, strict=True):
         site = judged.sites[track]
-        if begin == new[track] and end + judged.first >= report_from[site]:
-            inside = (events.track == track) & (events.begin <= end) & (events.end >= begin)
-            if inside.any():
+        if start == begin[track] and not is_known[track] and end + judged.first >= report_from[site]:
+            is_joined = (events.track == track) & (events.begin <= end) & (events.end >= start)
+            if is_joined.any():
                 cut.add(site)
     return cut
 
