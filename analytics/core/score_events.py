@@ -57,7 +57,7 @@ def find_score_events(
     ----------
     score : (n_ticks, n_tracks), −log10 of a false-alarm probability; NaN was not judged and ends no event
     weak, strong, close : limits of the score; close ≤ weak ≤ strong
-    gap : number of judged ticks without a score above ``close`` that ends an event; of all tracks, or (n_tracks,)
+    gap : number of judged ticks without a score above ``close`` that ends an event; one, or (n_tracks,)
     open_since : (n_tracks,) tick at which an event that began earlier is open, −1 where there is none
 
     Raises

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from analytics.service import item_backoff, site_anomaly_builder, site_event_identity, site_scoring
+from analytics.service import (
+    explained_anomalies,
+    item_backoff,
+    site_anomaly_builder,
+    site_event_identity,
+    site_scoring,
+)
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
 from analytics.service.service_state import ServiceState, SiteJudgingState
 from analytics.service.site_anomaly_builder import DETECTORS
 from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.contract import explanations
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
@@ -28,10 +35,9 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Anomaly, Directory
     from ingest_service.storage.contract.store import Store
 
-MAX_EVENT_TICKS = (
-    72 * TICKS_PER_H
-)  # judged again at most; an event that began earlier goes on as it is stored
-# Ticks judged before those whose events are reported: water travels for up to 8 h, and 1.4 times as long if it is slow.
+# Ticks judged again at most; an event that began earlier goes on as it is stored.
+MAX_EVENT_TICKS = 72 * TICKS_PER_H
+# Ticks judged before those whose events are reported: water travels for 8 h, and 1.4 times that if slow.
 CONTEXT_TICKS = 12 * TICKS_PER_H
 CALM_EN, CALM_ZH = "with all readings there, nothing is unusual here", "读数补齐后此处并无异常"
 PART_EN, PART_ZH = "it is part of an event that began earlier", "属于更早开始的同一异常"
@@ -141,6 +147,7 @@ def _judge_areas(
             if found is None:
                 return False
             item_backoff.record_or_defer(store, faults, found)
+            explain(store, settings, part)
             judging_state.judged_s |= dict.fromkeys(part, time.monotonic())
         if (
             faults.failed(key)
@@ -149,6 +156,16 @@ def _judge_areas(
         ):
             faults.retry_now(key)
     return True
+
+
+def explain(store: Store, settings: Settings, until: Mapping[str, int]) -> None:
+    """Explain the anomalies of some areas by the events of their sites and by rain.
+
+    Raises `StoreUnavailableError`.
+    """
+    reach_ticks = round(settings.several_reach_h * TICKS_PER_H) + CONTEXT_TICKS
+    since_s = float((min(until.values(), default=0) - reach_ticks) * TICK_S)
+    explained_anomalies.explain_anomalies(store, store.directory(), until, since_s=since_s)
 
 
 def _defer_faulty_sites(
@@ -206,7 +223,7 @@ def find_site_anomalies(
     area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
     earliest_s = float((min(until.values(), default=0) - MAX_EVENT_TICKS) * TICK_S)
     query = AnomalyQuery(site_ids=sorted(area), detectors=DETECTORS, from_s=earliest_s)
-    stored = all_anomalies(store, query) if area else []
+    stored = [explanations.as_judged(one) for one in all_anomalies(store, query)] if area else []
     ranges = _area_ranges(area, settings, until, stored, directory)
     judging_state.models.prune(directory.version, {name: one.earliest for name, one in ranges.items()})
     while True:
@@ -266,7 +283,7 @@ def _area_ranges(
     stored: Sequence[Anomaly],
     directory: Directory,
 ) -> dict[str, TickRange]:
-    """Return the ticks to judge of each area: the last ones, and before them the events that reach into those.
+    """Return the ticks to judge of each area: the last ones, and events that reach into those.
 
     The range is bounded, so that the area's array stays within its bound, and has at least one block.
     """

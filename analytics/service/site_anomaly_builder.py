@@ -218,7 +218,7 @@ class _AnomalyBuilder(NamedTuple):
         )
 
     def _continuation(self, event: SiteEvent, stored: Anomaly) -> Anomaly:
-        """Return a stored event with its new end; start and cause stay, a larger peak replaces the stored one."""
+        """Return a stored event with its new end, and its new peak if that is larger."""
         at, end_s, score = (
             event.at,
             self._time_s(event.at.end),

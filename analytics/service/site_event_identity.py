@@ -37,7 +37,7 @@ class SiteGaps(NamedTuple):
 
     @classmethod
     def of(cls, directory: Directory) -> SiteGaps:
-        """Return `EVENT_GAP_READINGS` intervals of the median series of each site, an hour at least, a day at most."""
+        """Return `EVENT_GAP_READINGS` intervals of each site's median series, between an hour and a day."""
         intervals_s: dict[str, list[float]] = {}
         for one in directory.series:
             intervals_s.setdefault(one.site_id, []).append(one.interval_s)
@@ -68,7 +68,7 @@ def end_tick(one: Anomaly) -> int:
 
 
 def going_on(stored: Sequence[Anomaly], first: Mapping[str, int]) -> dict[str, Anomaly]:
-    """Return by site the stored event that began before the site's first tick and lasted until it or longer."""
+    """Return by site the stored event that began before the site's first tick and lasted until it."""
     found: dict[str, Anomaly] = {}
     for one in sorted(stored, key=lambda event: event.start_s):
         tick = first.get(one.site_id)
@@ -85,7 +85,7 @@ def going_on(stored: Sequence[Anomaly], first: Mapping[str, int]) -> dict[str, A
 def find_events(
     judged: ScoredSites, gaps: SiteGaps, continued: Mapping[str, Anomaly], first: Mapping[str, int]
 ) -> ScoreEvents:
-    """Return the events in the scores of all sites; those that are going on begin at the site's first tick."""
+    """Return the events in the scores; those that are going on begin at the site's first tick."""
     since = [first[site] - judged.first if site in continued else -1 for site in judged.sites]
     return find_score_events(
         judged.score, gap=gaps.of_sites(judged.sites), open_since=np.array(since, np.intp), **SCORE_LIMITS
@@ -99,7 +99,7 @@ def sites_cut(
     first: Mapping[str, int],
     report_from: Mapping[str, int],
 ) -> set[str]:
-    """Return the sites with an event that may have begun before the first tick without being stored.
+    """Return the sites with an event that may have begun before the first tick and is not stored.
 
     That is the case if an event that was open at the first tick would join it: the range has to begin earlier.
     """
@@ -109,7 +109,7 @@ def sites_cut(
     joined = find_score_events(
         judged.score, gap=gap, open_since=np.where(is_known, -1, begin), **SCORE_LIMITS
     )
-    events = find_score_events(judged.score, gap=gap, **SCORE_LIMITS)
+    events = find_score_events(judged.score, gap=gap, open_since=None, **SCORE_LIMITS)
     cut = set()
     for track, start, end in zip(joined.track, joined.begin, joined.end, strict=True):
         site = judged.sites[track]
@@ -123,7 +123,7 @@ def sites_cut(
 def with_stored_identity(
     found: Sequence[Anomaly], stored: Sequence[Anomaly]
 ) -> tuple[list[Anomaly], list[Anomaly]]:
-    """Return found events under the start of the stored event that each overlaps, and stored ones merged into those.
+    """Return found events under the start of the stored event that each overlaps, and those merged.
 
     Scores change a little when late readings arrive; the event that they show remains the same.
     """

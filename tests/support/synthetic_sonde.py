@@ -1,7 +1,8 @@
-"""Fills a store in memory with the judged readings of a synthetic sonde, with disturbances that a test plants."""
+"""Fills a store in memory with the judged readings of synthetic sondes, with planted disturbances."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +46,6 @@ def sonde_store(
     sites: Sequence[str] = ("s1",),
     travel_s: float = 2 * HOUR_S,
     rain_mm_h: Callable[[Floats], Floats] | None = None,
-    with_anomalies: bool = True,
 ) -> MemoryStore:
     """Return a store with the judged readings and anomalies of sondes one below the other in a river.
 
@@ -57,7 +57,6 @@ def sonde_store(
     sites : from the uppermost to the lowest
     travel_s : travel time of the water from one site to the next [s]
     rain_mm_h : rain at times since `BEGIN_S` [mm/h], measured at the first site; None without a gauge
-    with_anomalies : whether the anomalies of the series are stored
 
     """
     store = MemoryStore()
@@ -87,7 +86,7 @@ def sonde_store(
                     link_id=f"l-{below}", network="river", from_node=f"n-{above}", to_node=f"n-{below}",
                     en=below, zh=below, length_m=travel_s, speed_m_s=1.0,
                 )
-                for above, below in zip(sites, sites[1:], strict=False)
+                for above, below in itertools.pairwise(sites)
             ],
         )
     )  # fmt: skip
@@ -100,9 +99,7 @@ def sonde_store(
             else _usual_values(one.quantity, since_s, random)
         )
         disturb = disturbances.get((one.site_id, one.quantity))
-        _store_series(
-            store, one, since_s, value if disturb is None else disturb(since_s, value), with_anomalies
-        )
+        _store_series(store, one, since_s, value if disturb is None else disturb(since_s, value))
     return store
 
 
@@ -116,9 +113,7 @@ def _usual_values(quantity: str, since_s: Floats, random: np.random.Generator) -
     return np.asarray(np.round((mean + cycle + drift) / resolution) * resolution)
 
 
-def _store_series(
-    store: MemoryStore, series: Series, since_s: Floats, value: Floats, with_anomalies: bool
-) -> None:
+def _store_series(store: MemoryStore, series: Series, since_s: Floats, value: Floats) -> None:
     time_s = BEGIN_S + since_s
     outcome = judge(
         State.empty(1),
@@ -135,4 +130,4 @@ def _store_series(
     anomalies: list[Anomaly] = [
         anomaly_from_event(series, outcome.events, i) for i in range(len(outcome.events.series))
     ]
-    store.commit(Batch(fresh=rows, anomalies=anomalies if with_anomalies else []))
+    store.commit(Batch(fresh=rows, anomalies=anomalies))
