@@ -217,7 +217,9 @@ def _plan() -> Iterator[PlannedFault]:
             for number in range(3):
                 if set(planned.site_ids) & set(SITES):
                     length_s = planned.end_s - planned.start_s
-                    start_s = (FIRST_FAULT_DAY + 2.6 * number - HISTORY_DAYS) * DAY_S + planned.start_s % DAY_S
+                    start_s = (
+                        FIRST_FAULT_DAY + 2.6 * number - HISTORY_DAYS
+                    ) * DAY_S + planned.start_s % DAY_S
                     yield PlannedFault(
                         fault_id=f"{planned.kind} {planned.fault_id} {number}", kind=planned.kind,
                         site_ids=planned.site_ids, quantities=planned.quantities, origin=planned.origin,
@@ -227,7 +229,13 @@ def _plan() -> Iterator[PlannedFault]:
 
 
 def _fault(
-    name: str, kind: FaultKind, sites: tuple[str, ...], quantity: str, start_s: float, hours: float, size: float
+    name: str,
+    kind: FaultKind,
+    sites: tuple[str, ...],
+    quantity: str,
+    start_s: float,
+    hours: float,
+    size: float,
 ) -> PlannedFault:
     start_s = round(start_s / 300) * 300.0
     return PlannedFault(
@@ -239,9 +247,12 @@ def _fault(
 def _known_event(fault: PlannedFault) -> KnownEvent:
     kind = fault.fault_id.partition(" ")[0]
     causes = CAUSES.get(fault.kind) or {
-        {"drift": "sensor_fouling", "jump": "calibration_jump", "stuck": "sensor_stuck", "air": "air_exposure"}[
-            kind
-        ]
+        {
+            "drift": "sensor_fouling",
+            "jump": "calibration_jump",
+            "stuck": "sensor_stuck",
+            "air": "air_exposure",
+        }[kind]
     }
     later_s = MAX_TRAVEL_S if fault.kind in {FaultKind.SLUG, FaultKind.DISCHARGE} else 0.0
     return KnownEvent(

@@ -3,7 +3,8 @@
 An event opens at once on strong evidence, or when weak evidence fills three of the last six readings (a
 binomial event discriminator, as in EPA CANARY), then starting at the first of them. Readings with a score
 above ``score_close`` extend it (hysteresis), and it closes after ``event_gap_s`` without any, at least
-`EVENT_GAP_READINGS` reporting intervals: an event that pauses goes on.
+`EVENT_GAP_READINGS` reporting intervals: an event that pauses goes on. A long one may pause longer, for up to
+`PAUSE_SHARE` of the time that it lasted: a drift shows at some hours of the day only.
 
 Severity is 3 from a score of 11, 2 from a score of 9.5 or a duration of two hours, else 1.
 """
@@ -53,6 +54,7 @@ MIN_SHIFT_S = 14_400.0
 MAX_SPIKE_READINGS = 3.0
 RETURN_SHARE = 0.3  # of the peak's distance from the value before, within which a value has returned to that
 EVENT_GAP_READINGS = 24.0  # reporting intervals without evidence after which an event has ended
+PAUSE_SHARE, MAX_PAUSE_S = 0.5, 43_200.0  # pause that a long event may have; at most half a day [s]
 FAILED_CHECK_SCORE = 10.0  # of a failed check, whatever its rarity
 MAX_SCORE = 99.0
 NO_EVENT_ROWS = np.empty((0, 1 + len(SCALAR_COLUMN)))
@@ -133,8 +135,8 @@ def advance_events(
     ----------
     rows : scalars of these series by name, (k,) each
     evidence : of this reading
-    gap_s : (k,) flagged readings closer than this, or than `EVENT_GAP_READINGS` reporting intervals, belong
-        to one event [s]
+    gap_s : (k,) flagged readings closer than this, than `EVENT_GAP_READINGS` reporting intervals, or than a
+        share of the event so far belong to one event [s]
     series : (k,) index into the state, for the closed events
 
     Returns
@@ -145,7 +147,9 @@ def advance_events(
     """
     is_open = rows["event"] > 0
     interval_s = np.where(np.isnan(rows["interval"]), 0.0, rows["interval"])
-    gap_s = np.maximum(gap_s, EVENT_GAP_READINGS * interval_s)
+    with np.errstate(invalid="ignore"):  # without an event its times are unknown
+        pause_s = np.fmin(PAUSE_SHARE * (rows["event_last"] - rows["event_start"]), MAX_PAUSE_S)
+    gap_s = np.maximum(np.fmax(gap_s, pause_s), EVENT_GAP_READINGS * interval_s)
     has_ended = is_open & (evidence.time_s - rows["event_last"] > gap_s)
     closed = (
         np.column_stack([series[has_ended], *(row[has_ended] for row in rows.values())])

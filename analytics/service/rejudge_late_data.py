@@ -155,6 +155,7 @@ def _find_piece_corrections(
     gap_s = max(
         float(default_limits.judge_parameters([series]).event_gap_s[0]),
         events.EVENT_GAP_READINGS * series.interval_s,
+        events.MAX_PAUSE_S,
     )
     query = AnomalyQuery(
         series_ids=[series.series_id],

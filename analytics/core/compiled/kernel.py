@@ -63,6 +63,9 @@ def _advance_event(
         return False, False
     interval = 0.0 if np.isnan(r[s, k.INTERVAL]) else r[s, k.INTERVAL]
     gap = max(p[s, k.EVENT_GAP], k.EVENT_GAP_READINGS * interval)
+    if is_open:
+        pause = k.PAUSE_SHARE * (r[s, k.EVENT_LAST] - r[s, k.EVENT_START])
+        gap = max(gap, min(pause, k.MAX_PAUSE_S))
     event_ended = is_open and t - r[s, k.EVENT_LAST] > gap
     if event_ended:
         for column in range(r.shape[1]):
