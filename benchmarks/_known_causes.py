@@ -1,11 +1,12 @@
-"""Events whose cause is known: of simulated sites, by the plan of faults, and of rivers, by the type of label."""
+"""Events of known cause: at simulated sites, by the plan of faults, and in rivers, by the type of label."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from analytics.core.judge import judge
@@ -21,7 +22,7 @@ from ingest_service.storage.contract.models import READING, Area, Directory, Ser
 from ingest_service.storage.memory.store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,7 +54,7 @@ CAUSES_OF_LABELS = {
 
 
 class KnownEvent(NamedTuple):
-    """An event at one or several sites, ``start_s`` to ``end_s`` [s], and the causes that are right for it."""
+    """An event at some sites, from ``start_s`` to ``end_s`` [s], and the causes that are right for it."""
 
     kind: str
     sites: frozenset[str]
@@ -197,6 +198,11 @@ def store_series(store: MemoryStore, series: Series, time_s: Floats, value: Floa
 
 
 def _plan() -> Iterator[PlannedFault]:
+    return chain(_sensor_faults(), _repeated_events())
+
+
+def _sensor_faults() -> Iterator[PlannedFault]:
+    """Yield three faults of each river section, days apart."""
     random = np.random.default_rng(SEED)
     sections = [one for one in SITES if one.partition("-d1-")[2].startswith("r")]
     kinds = ("drift", "jump", "stuck", "air", "drift", "jump")
@@ -205,43 +211,40 @@ def _plan() -> Iterator[PlannedFault]:
         start_s = (FIRST_FAULT_DAY + 2.5 * number + random.uniform(0, 1) - HISTORY_DAYS) * DAY_S
         quantity = tuple(SPREADS)[turn % len(SPREADS)]
         size = SIZES[turn % 2] * SPREADS[quantity] * (1 if quantity == "turbidity" or turn % 4 < 2 else -1)
-        hours = random.uniform(8, 16)
+        fault = _sensor_fault(f"{kind} {turn}", site, start_s, random.uniform(8, 16))
         if kind == "air":
-            yield _fault(f"air {turn}", FaultKind.SPIKE, (site,), "conductivity", start_s, 5, -5_000.0)
-            yield _fault(f"warmth {turn}", FaultKind.SPIKE, (site,), "water_temperature", start_s, 5, 6.0)
+            yield fault(quantity="conductivity", size=-5_000.0)
+            yield _sensor_fault(f"warmth {turn}", site, start_s, 5.0)(quantity="water_temperature", size=6.0)
         else:
-            of = {"drift": FaultKind.DRIFT, "jump": FaultKind.SPIKE, "stuck": FaultKind.STUCK}[kind]
-            yield _fault(f"{kind} {turn}", of, (site,), quantity, start_s, hours, size)
+            yield fault(quantity=quantity, size=size)
+
+
+def _repeated_events() -> Iterator[PlannedFault]:
+    """Yield the slugs, discharges and incidents of the demo at these sites, three times each."""
     for planned in demo.plan():
-        if planned.origin is not None and planned.site_ids[0] in {*SITES, "330402-d1-o02"}:
-            for number in range(3):
-                if set(planned.site_ids) & set(SITES):
-                    length_s = planned.end_s - planned.start_s
-                    start_s = (
-                        FIRST_FAULT_DAY + 2.6 * number - HISTORY_DAYS
-                    ) * DAY_S + planned.start_s % DAY_S
-                    yield PlannedFault(
-                        fault_id=f"{planned.kind} {planned.fault_id} {number}", kind=planned.kind,
-                        site_ids=planned.site_ids, quantities=planned.quantities, origin=planned.origin,
-                        start_s=start_s, end_s=start_s + length_s, size=planned.size,
-                        find_within_s=planned.find_within_s, en="planned", zh="设定",
-                    )  # fmt: skip
+        for number in range(3 if planned.origin is not None and planned.site_ids[0] in SITES else 0):
+            day = FIRST_FAULT_DAY + 2.6 * number - HISTORY_DAYS
+            start_s = day * DAY_S + planned.start_s % DAY_S
+            yield msgspec.structs.replace(
+                planned,
+                fault_id=f"{planned.kind} {planned.fault_id} {number}",
+                start_s=start_s,
+                end_s=start_s + planned.end_s - planned.start_s,
+            )
 
 
-def _fault(
-    name: str,
-    kind: FaultKind,
-    sites: tuple[str, ...],
-    quantity: str,
-    start_s: float,
-    hours: float,
-    size: float,
-) -> PlannedFault:
+def _sensor_fault(name: str, site: str, start_s: float, hours: float) -> Callable[..., PlannedFault]:
+    """Return a fault of a sensor, without its quantity and size."""
     start_s = round(start_s / 300) * 300.0
-    return PlannedFault(
-        fault_id=name, kind=kind, site_ids=sites, quantities=(quantity,), start_s=start_s,
-        end_s=start_s + round(hours * 12) * 300.0, size=size, find_within_s=DAY_S, en=name, zh="设定",
-    )  # fmt: skip
+    kind = {"drift": FaultKind.DRIFT, "stuck": FaultKind.STUCK}.get(name.partition(" ")[0], FaultKind.SPIKE)
+
+    def fault(*, quantity: str, size: float) -> PlannedFault:
+        return PlannedFault(
+            fault_id=name, kind=kind, site_ids=(site,), quantities=(quantity,), start_s=start_s,
+            end_s=start_s + round(hours * 12) * 300.0, size=size, find_within_s=DAY_S, en=name, zh="设定",
+        )  # fmt: skip
+
+    return fault
 
 
 def _known_event(fault: PlannedFault) -> KnownEvent:

@@ -1,10 +1,9 @@
-"""Evaluates the events of sites (several series judged together): causes, and what they explain; plots one.
+"""Evaluates the events of sites (several series judged together): causes, and what they explain.
 
-``python -m benchmarks causes [--sets simulated oddwater logan] [--picture docs/pictures/several.png]``. Data:
-TOWNTWIN_DATA. The series are judged as if live, then site by site, a round every half day.
+``python -m benchmarks causes [--sets simulated oddwater logan] [--picture docs/pictures/several.png]``, which
+plots one event. Data: TOWNTWIN_DATA. The series are judged as if live, then site by site, in rounds.
 
-- *simulated*, *oddwater*: events whose cause is known (`benchmarks._known_causes`). The table has the share of
-  them whose cause is named rightly and the causes named falsely, beside a baseline: the quantity with the
+- *simulated*, *oddwater*: events whose cause is known (`benchmarks._known_causes`). The table has those whose cause is named rightly and the causes named falsely, beside a baseline: the quantity with the
   largest score alone. Below it: how many anomalies of series remain as warnings and alarms of their own.
 - *logan*: a year of the Logan River, three days at a time. For each detector the number of anomalies, and of
   those that coincide with an event of the technicians at the same site, who did not note the cause.
@@ -80,11 +79,9 @@ def evaluate_known_causes(name: str, store: MemoryStore, events: list[KnownEvent
     series = [one for one in store.anomalies(AnomalyQuery(limit=NO_LIMIT)) if one.series_id is not None]
     explained = [one for one in series if "explained_by" in one.evidence]
     separate = sum(one.severity >= WARNING for one in series)
-    print(
-        f"anomalies of series: {len(series)}, {len(explained)} explained; "
-        f"{separate} warnings and alarms of their own, {sum(_judged_severity(one) >= WARNING for one in series)}"
-        " without explanations"
-    )
+    judged = sum(explanations.as_judged(one).severity >= WARNING for one in series)
+    print(f"anomalies of series: {len(series)}, {len(explained)} explained")
+    print(f"warnings and alarms of series: {separate}, without explanations {judged}")
     return {
         "events": by_cause.events.total(),
         "right": by_cause.right.total(),
@@ -96,7 +93,7 @@ def evaluate_known_causes(name: str, store: MemoryStore, events: list[KnownEvent
 
 
 def judge_rounds(store: MemoryStore) -> list[Anomaly]:
-    """Judge all sites of a store, a round every half day, explain the anomalies, and return the site events."""
+    """Judge all sites of a store, a round every half day; explain the anomalies; return the site events."""
     directory = store.directory()
     area = {one.site_id: one.area_id for one in directory.sites}
     series = {one.series_id: one for one in directory.series}
@@ -118,10 +115,6 @@ def _first_time_s(store: MemoryStore) -> float:
         float(store.readings(one.series_id, 0.0, one.time_s + 1.0, limit=1)["time_us"][0]) / 1e6
         for one in store.latest()
     )
-
-
-def _judged_severity(one: Anomaly) -> int:
-    return explanations.as_judged(one).severity
 
 
 def evaluate_logan(arguments: argparse.Namespace) -> dict[str, Any]:

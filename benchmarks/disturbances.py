@@ -29,7 +29,7 @@ AIM = 1.2
 
 
 class EventCounts(NamedTuple):
-    """Counts of one family: events found, anomalies that overlap one, events with several, gaps [intervals]."""
+    """Counts of a family: events found, anomalies in events, events with several, gaps [intervals]."""
 
     found: int
     anomalies: float

@@ -62,6 +62,7 @@ _EVENT_COLUMNS = [0] + [
     1 + SCALAR_COLUMN[f"event_{name}"]
     for name in ("start", "last", "peak", "observed", "expected", "spread", "score", "rules", "count")
 ]
+_EVENT_COLUMNS.append(1 + SCALAR_COLUMN["first_time"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Events:
     rule : the one rule that names it
     severity : 1 notice, 2 warning, 3 alarm
     n_readings : number of flagged readings in it
+    since_s : first reading from which the series was learned [s]
 
     """
 
@@ -93,6 +95,7 @@ class Events:
     rule: NDArray[np.uint16]
     severity: NDArray[np.uint8]
     n_readings: NDArray[np.int64]
+    since_s: Floats
 
 
 class TickEvidence(NamedTuple):
@@ -187,7 +190,9 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
     rows = np.concatenate([closed[:, _EVENT_COLUMNS], still_open[:, _EVENT_COLUMNS]])
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     ended = order < len(closed)
-    series, start_s, last_s, peak_s, observed, expected, spread, score, rules, count = rows[order].T.copy()
+    series, start_s, last_s, peak_s, observed, expected, spread, score, rules, count, since_s = rows[
+        order
+    ].T.copy()
     duration_s = last_s - start_s
     severity = np.where((score >= WARNING_SCORE) | (duration_s >= WARNING_S), 2, 1)
     bits = rules.astype(np.intp)
@@ -204,6 +209,7 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
         rule=_naming_rule(bits, duration_s),
         severity=np.where(score >= ALARM_SCORE, 3, severity).astype(np.uint8),
         n_readings=count.astype(np.int64),
+        since_s=since_s,
     )
 
 

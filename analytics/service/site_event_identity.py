@@ -101,7 +101,8 @@ def sites_cut(
 ) -> set[str]:
     """Return the sites with an event that may have begun before the first tick and is not stored.
 
-    That is the case if an event that was open at the first tick would join it: the range has to begin earlier.
+    That is the case if an event that was open at the first tick would join it; the range has to begin
+    earlier then.
     """
     begin = np.array([first[site] - judged.first for site in judged.sites], np.intp)
     gap = gaps.of_sites(judged.sites)

@@ -14,7 +14,6 @@ from analytics.service.service_state import SiteJudgingState
 from analytics.service.settings import Settings
 from ingest_service.storage.contract.explanations import as_judged, explanation_of
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
-
 from tests.support.chinese_texts import english_in
 from tests.support.synthetic_sonde import AREA, BEGIN_S, DAY_S, HOUR_S, sonde_store
 
