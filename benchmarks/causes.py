@@ -3,8 +3,9 @@
 ``python -m benchmarks causes [--sets simulated oddwater logan] [--picture docs/pictures/several.png]``, which
 plots one event. Data: TOWNTWIN_DATA. The series are judged as if live, then site by site, in rounds.
 
-- *simulated*, *oddwater*: events whose cause is known (`benchmarks._known_causes`). The table has those whose cause is named rightly and the causes named falsely, beside a baseline: the quantity with the
-  largest score alone. Below it: how many anomalies of series remain as warnings and alarms of their own.
+- *simulated*, *oddwater*: events whose cause is known (`benchmarks._known_causes`). The table has those whose
+  cause is named rightly and the causes named falsely, beside a baseline: the quantity with the largest score
+  alone. Below it: how many anomalies of series remain as warnings and alarms of their own.
 - *logan*: a year of the Logan River, three days at a time. For each detector the number of anomalies, and of
   those that coincide with an event of the technicians at the same site, who did not note the cause.
 
