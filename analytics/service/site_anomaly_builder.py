@@ -196,7 +196,8 @@ class _AnomalyBuilder(NamedTuple):
             "quantities": self._quantities(event, look),
             "neighbours": [one.as_evidence() for one in near],
             "qartod_neighbour": self._neighbour_flag(event, departed[0].quantity),
-            "rain_mm": round(float(self.features.rain_mm[look]), 2),
+            # The most in 12 h at any look: a look long after the rain has the end of it only.
+            "rain_mm": round(float(self.features.rain_mm[event.looks.start : look + 1].max()), 2),
             "window": {"from_s": begin_s, "until_s": end_s},
             "parameters": site_event_identity.SCORE_LIMITS,
         }
