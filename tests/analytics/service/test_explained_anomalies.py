@@ -19,6 +19,7 @@ from tests.support.synthetic_sonde import AREA, BEGIN_S, DAY_S, HOUR_S, sonde_st
 
 if TYPE_CHECKING:
     from ingest_service.storage.memory.store import MemoryStore
+    from tests.support.synthetic_sonde import Disturbance
 
 SETTINGS = Settings(several_history_days=3.0)
 RAIN_H, PULSE_H = 124.0, 126.0
@@ -88,7 +89,7 @@ def test_what_rain_does_to_one_quantity_alone_is_usual_and_the_opposite_is_not()
 
 
 def test_water_that_passes_two_sites_is_one_cause() -> None:
-    def sewage(at_h: float) -> dict[str, object]:
+    def sewage(at_h: float) -> dict[str, Disturbance]:
         return {
             "conductivity": lambda since_s, value: value + 150.0 * pulse(since_s, at_h),
             "dissolved_oxygen": lambda since_s, value: value - 4.0 * pulse(since_s, at_h),
@@ -99,7 +100,7 @@ def test_water_that_passes_two_sites_is_one_cause() -> None:
             (site, quantity): disturb
             for site, at_h in (("s1", PULSE_H), ("s2", PULSE_H + 2))
             for quantity, disturb in sewage(at_h).items()
-        },  # type: ignore[arg-type]
+        },
         days=DAYS,
         sites=("s1", "s2"),
     )
