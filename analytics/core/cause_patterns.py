@@ -141,7 +141,13 @@ PATTERNS = (
         lone_shape=DepartureShape.GRADUAL,
         lone_quantity=PROBES,
     ),
-    CausePattern("calibration_jump", "sensor", lone_shape=DepartureShape.STEP, lone_quantity=PROBES),
+    CausePattern(
+        "calibration_jump",
+        "sensor",
+        excluding=(Symptom(RAIN, Direction.RAIN_FELL),),  # rain dilutes a small river within half an hour
+        lone_shape=DepartureShape.STEP,
+        lone_quantity=PROBES,
+    ),
     CausePattern(
         "incident_downstream", "road", required=(Symptom(OCC, Direction.UP), Symptom(SPEED, Direction.DOWN))
     ),

@@ -3,7 +3,8 @@
 An event opens at once on strong evidence, or when weak evidence fills three of the last six readings (a
 binomial event discriminator, as in EPA CANARY), then starting at the first of them. Readings with a score
 above ``score_close`` extend it (hysteresis), and it closes after ``event_gap_s`` without any, at least
-`EVENT_GAP_READINGS` reporting intervals: an event that pauses goes on.
+`EVENT_GAP_READINGS` reporting intervals: an event that pauses goes on. A long one may pause longer, for up to
+`PAUSE_SHARE` of the time that it lasted: a drift shows at some hours of the day only.
 
 Severity is 3 from a score of 11, 2 from a score of 9.5 or a duration of two hours, else 1.
 """
@@ -53,6 +54,7 @@ MIN_SHIFT_S = 14_400.0
 MAX_SPIKE_READINGS = 3.0
 RETURN_SHARE = 0.3  # of the peak's distance from the value before, within which a value has returned to that
 EVENT_GAP_READINGS = 24.0  # reporting intervals without evidence after which an event has ended
+PAUSE_SHARE, MAX_PAUSE_S = 0.5, 43_200.0  # pause that a long event may have; at most half a day [s]
 FAILED_CHECK_SCORE = 10.0  # of a failed check, whatever its rarity
 MAX_SCORE = 99.0
 NO_EVENT_ROWS = np.empty((0, 1 + len(SCALAR_COLUMN)))
@@ -60,6 +62,7 @@ _EVENT_COLUMNS = [0] + [
     1 + SCALAR_COLUMN[f"event_{name}"]
     for name in ("start", "last", "peak", "observed", "expected", "spread", "score", "rules", "count")
 ]
+_EVENT_COLUMNS.append(1 + SCALAR_COLUMN["first_time"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Events:
     rule : the one rule that names it
     severity : 1 notice, 2 warning, 3 alarm
     n_readings : number of flagged readings in it
+    since_s : first reading from which the series was learned [s]
 
     """
 
@@ -91,6 +95,7 @@ class Events:
     rule: NDArray[np.uint16]
     severity: NDArray[np.uint8]
     n_readings: NDArray[np.int64]
+    since_s: Floats
 
 
 class TickEvidence(NamedTuple):
@@ -133,8 +138,8 @@ def advance_events(
     ----------
     rows : scalars of these series by name, (k,) each
     evidence : of this reading
-    gap_s : (k,) flagged readings closer than this, or than `EVENT_GAP_READINGS` reporting intervals, belong
-        to one event [s]
+    gap_s : (k,) flagged readings closer than this, than `EVENT_GAP_READINGS` reporting intervals, or than a
+        share of the event so far belong to one event [s]
     series : (k,) index into the state, for the closed events
 
     Returns
@@ -145,7 +150,9 @@ def advance_events(
     """
     is_open = rows["event"] > 0
     interval_s = np.where(np.isnan(rows["interval"]), 0.0, rows["interval"])
-    gap_s = np.maximum(gap_s, EVENT_GAP_READINGS * interval_s)
+    with np.errstate(invalid="ignore"):  # without an event its times are unknown
+        pause_s = np.fmin(PAUSE_SHARE * (rows["event_last"] - rows["event_start"]), MAX_PAUSE_S)
+    gap_s = np.maximum(np.fmax(gap_s, pause_s), EVENT_GAP_READINGS * interval_s)
     has_ended = is_open & (evidence.time_s - rows["event_last"] > gap_s)
     closed = (
         np.column_stack([series[has_ended], *(row[has_ended] for row in rows.values())])
@@ -183,7 +190,9 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
     rows = np.concatenate([closed[:, _EVENT_COLUMNS], still_open[:, _EVENT_COLUMNS]])
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     ended = order < len(closed)
-    series, start_s, last_s, peak_s, observed, expected, spread, score, rules, count = rows[order].T.copy()
+    series, start_s, last_s, peak_s, observed, expected, spread, score, rules, count, since_s = rows[
+        order
+    ].T.copy()
     duration_s = last_s - start_s
     severity = np.where((score >= WARNING_SCORE) | (duration_s >= WARNING_S), 2, 1)
     bits = rules.astype(np.intp)
@@ -200,6 +209,7 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
         rule=_naming_rule(bits, duration_s),
         severity=np.where(score >= ALARM_SCORE, 3, severity).astype(np.uint8),
         n_readings=count.astype(np.int64),
+        since_s=since_s,
     )
 
 

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from analytics.core.events import Events
     from ingest_service.storage.contract.models import Series
 
+DAY_S = 86_400.0
+LEARNED_DAYS = 7.0  # of a series, after which its own history outweighs the priors of its quantity
+
 
 def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
-    """Build the stored anomaly of the ``i``-th event, which must belong to this series."""
+    """Build the stored anomaly of the ``i``-th event, which must belong to this series.
+
+    While the series is new, the reasons and ``evidence["learned_days"]`` state for how long it was learned.
+    """
     rule = Rule(int(events.rule[i]))
     observed, expected, spread = (
         float(column[i]) for column in (events.observed, events.expected, events.spread)
@@ -26,6 +32,11 @@ def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
     english, chinese = anomaly_text.anomaly_sentences(
         rule, QUANTITIES[series.quantity], observed=observed, expected=expected, spread=spread
     )
+    learned_days = float(events.start_s[i] - events.since_s[i]) / DAY_S
+    is_learning = learned_days < LEARNED_DAYS
+    if is_learning:
+        clause_en, clause_zh = anomaly_text.learning_clause(learned_days)
+        english, chinese = english + clause_en, chinese + clause_zh
     ended = bool(np.isfinite(events.end_s[i]))
     return Anomaly(
         subject=f"series/{series.series_id}",
@@ -48,5 +59,6 @@ def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
         evidence={
             "rules": [one.name for one in Rule(int(events.rules[i]))],
             "limits": default_limits.effective_limits(series),
-        },
+        }
+        | ({"learned_days": round(learned_days, 2)} if is_learning else {}),
     )

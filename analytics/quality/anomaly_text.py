@@ -88,6 +88,14 @@ def anomaly_sentences(
     )
 
 
+def learning_clause(learned_days: float) -> tuple[str, str]:
+    """Return the end of a reason for a series that was learned for so few days, in English and Chinese."""
+    return (
+        f"; new series, learned for {learned_days:.1f} days, judged in part by its quantity's usual values",
+        f"；新接入序列，仅学习{learned_days:.1f}天，部分按该监测项的通常情况判别",
+    )
+
+
 def _with_unit(value: float, quantity: Quantity) -> str:
     unit = "" if quantity.unit in ("pH", "1") else f" {quantity.unit}"
     return f"{value:.4g}{unit}"

@@ -25,6 +25,7 @@ from analytics.service.anomaly_corrections import RejudgedRange, correct_anomali
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.errors import StoreRefusedError
+from ingest_service.storage.contract.explanations import as_judged
 from ingest_service.storage.contract.models import REVISION, AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
@@ -154,6 +155,7 @@ def _find_piece_corrections(
     gap_s = max(
         float(default_limits.judge_parameters([series]).event_gap_s[0]),
         events.EVENT_GAP_READINGS * series.interval_s,
+        events.MAX_PAUSE_S,
     )
     query = AnomalyQuery(
         series_ids=[series.series_id],
@@ -161,7 +163,7 @@ def _find_piece_corrections(
         from_s=late.since_s - margin_s - gap_s,
         to_s=to_s,
     )
-    stored = all_anomalies(store, query)
+    stored = [as_judged(one) for one in all_anomalies(store, query)]
     found_anomalies = [
         one
         for one in block.found_anomalies

@@ -8,15 +8,22 @@ at least two quantities depart; a departure of one quantity without a cause is l
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from analytics.service import item_backoff, site_anomaly_builder, site_scoring
+from analytics.service import (
+    explained_anomalies,
+    item_backoff,
+    site_anomaly_builder,
+    site_event_identity,
+    site_scoring,
+)
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
 from analytics.service.service_state import ServiceState, SiteJudgingState
 from analytics.service.site_anomaly_builder import DETECTORS
 from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.contract import explanations
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
@@ -28,7 +35,12 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Anomaly, Directory
     from ingest_service.storage.contract.store import Store
 
-MAX_EVENT_TICKS = 72 * TICKS_PER_H  # an event that began earlier is ended
+# Ticks judged again at most; an event that began earlier goes on as it is stored.
+MAX_EVENT_TICKS = 72 * TICKS_PER_H
+# Ticks judged before those whose events are reported: water travels for 8 h, and 1.4 times that if slow.
+CONTEXT_TICKS = 12 * TICKS_PER_H
+CALM_EN, CALM_ZH = "with all readings there, nothing is unusual here", "读数补齐后此处并无异常"
+PART_EN, PART_ZH = "it is part of an event that began earlier", "属于更早开始的同一异常"
 MODELS_PER_ROUND = 6  # models fitted before the other tasks have their turn
 MODELS_OF_ONE_SITE = 12  # all models of one site in one time range
 CATCHING_UP_TICKS = 2 * TICKS_PER_H  # an area that advanced further since the last round is catching up
@@ -135,6 +147,7 @@ def _judge_areas(
             if found is None:
                 return False
             item_backoff.record_or_defer(store, faults, found)
+            explain(store, settings, part)
             judging_state.judged_s |= dict.fromkeys(part, time.monotonic())
         if (
             faults.failed(key)
@@ -143,6 +156,16 @@ def _judge_areas(
         ):
             faults.retry_now(key)
     return True
+
+
+def explain(store: Store, settings: Settings, until: Mapping[str, int]) -> None:
+    """Explain the anomalies of some areas by the events of their sites and by rain.
+
+    Raises `StoreUnavailableError`.
+    """
+    reach_ticks = round(settings.several_reach_h * TICKS_PER_H) + CONTEXT_TICKS
+    since_s = float((min(until.values(), default=0) - reach_ticks) * TICK_S)
+    explained_anomalies.explain_anomalies(store, store.directory(), until, since_s=since_s)
 
 
 def _defer_faulty_sites(
@@ -200,50 +223,93 @@ def find_site_anomalies(
     area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
     earliest_s = float((min(until.values(), default=0) - MAX_EVENT_TICKS) * TICK_S)
     query = AnomalyQuery(site_ids=sorted(area), detectors=DETECTORS, from_s=earliest_s)
-    stored = all_anomalies(store, query) if area else []
-    first = _first_ticks(area, settings, until, stored, _max_ticks_by_area(directory, settings))
-    judging_state.models.prune(directory.version, first)
-    groups = [
-        _with_marked_key(one, full_directory, excluded_sites)
-        for one in site_scoring.site_groups(directory, until, first)
-    ]
-    if not groups:
-        return []
-    if not site_scoring.fit_models(store, settings, judging_state.models, groups, max_models=models):
-        return None
-    judged = site_scoring.score_groups(store, judging_state.models, groups, area)
-    found = site_anomaly_builder.build_site_anomalies(store, directory, judged)
+    stored = [explanations.as_judged(one) for one in all_anomalies(store, query)] if area else []
+    ranges = _area_ranges(area, settings, until, stored, directory)
+    judging_state.models.prune(directory.version, {name: one.earliest for name, one in ranges.items()})
+    while True:
+        first_of_area = {name: one.first for name, one in ranges.items()}
+        groups = [
+            _with_marked_key(one, full_directory, excluded_sites)
+            for one in site_scoring.site_groups(directory, until, first_of_area)
+        ]
+        if not groups:
+            return []
+        if not site_scoring.fit_models(store, settings, judging_state.models, groups, max_models=models):
+            return None
+        judged = site_scoring.score_groups(store, judging_state.models, groups, area)
+        first, report_from = (
+            {site: getattr(ranges[name], field) for site, name in area.items()}
+            for field in ("first", "report_from")
+        )
+        continued = site_event_identity.going_on(stored, first)
+        cut = site_event_identity.sites_cut(
+            judged, site_event_identity.SiteGaps.of(directory), continued, first, report_from
+        )
+        longer = {name: ranges[name].longest() for name in {area[site] for site in cut}}
+        if all(one == ranges[name] for name, one in longer.items()):
+            break
+        ranges |= longer
+    found = site_anomaly_builder.build_site_anomalies(store, directory, judged, first, continued)
+    found = [one for one in found if site_event_identity.end_tick(one) >= report_from[one.site_id]]
     judging_state.until |= until
-    return [*found, *_end_or_withdraw(stored, found, area, first)]
+    kept, merged = site_event_identity.with_stored_identity(found, stored)
+    return [*kept, *_end_or_withdraw(stored, kept, merged, report_from)]
 
 
-def _first_ticks(
+class TickRange(NamedTuple):
+    """Ticks of an area to judge again.
+
+    Attributes
+    ----------
+    earliest : first tick that may be judged, the start of a block
+    first : first tick that is judged, the start of a block
+    report_from : events that end before it stay as they are stored
+
+    """
+
+    earliest: int
+    first: int
+    report_from: int
+
+    def longest(self) -> Self:
+        """Return the range from the earliest tick on."""
+        return self._replace(first=self.earliest)
+
+
+def _area_ranges(
     area: Mapping[str, str],
     settings: Settings,
     until: Mapping[str, int],
     stored: Sequence[Anomaly],
-    max_ticks: Mapping[str, int],
-) -> dict[str, int]:
-    """Return the first tick to judge of each area: the start of a block, before all anomalies that overlap.
+    directory: Directory,
+) -> dict[str, TickRange]:
+    """Return the ticks to judge of each area: the last ones, and events that reach into those.
 
-    The range has at most ``max_ticks`` ticks, so that the area's array stays within its bound, and at least
-    one block.
+    The range is bounded, so that the area's array stays within its bound, and has at least one block.
     """
-    firsts = {}
+    ranges = {}
+    gaps = site_event_identity.SiteGaps.of(directory)
+    max_ticks = _max_ticks_by_area(directory, settings)
     for name, last in until.items():
-        begin = last - round(settings.several_reach_h * TICKS_PER_H)
-        in_area = [one for one in stored if area[one.site_id] == name and one.state != "withdrawn"]
-        reaching = [
-            _tick(one.start_s)
-            for one in in_area
-            if one.end_s is None or _tick(one.end_s) + site_anomaly_builder.EVENT_GAP_TICKS >= begin
-        ]
         longest = max(min(MAX_EVENT_TICKS, max_ticks.get(name, MAX_EVENT_TICKS)), 1)
-        begin = max(
-            min([begin, *(tick - site_anomaly_builder.EVENT_GAP_TICKS for tick in reaching)]), last - longest
-        )
-        firsts[name] = begin // site_scoring.BLOCK_TICKS * site_scoring.BLOCK_TICKS
-    return firsts
+        context = CONTEXT_TICKS if longest > 2 * CONTEXT_TICKS else 0
+        begin = last - round(settings.several_reach_h * TICKS_PER_H)
+        # A neighbour downstream may show it later: an event is judged again for as long as that takes.
+        reaching = [
+            site_event_identity.start_tick(one) - gaps.of_site(one.site_id)
+            for one in stored
+            if area[one.site_id] == name
+            and one.state != "withdrawn"
+            and (one.state == "open" or site_event_identity.end_tick(one) + CONTEXT_TICKS >= begin)
+        ]
+        begin = max(min([begin, *reaching]), last - longest + context)
+        earliest = _block_start(last - longest)
+        ranges[name] = TickRange(earliest, max(_block_start(begin - context), earliest), begin)
+    return ranges
+
+
+def _block_start(tick: int) -> int:
+    return tick // site_scoring.BLOCK_TICKS * site_scoring.BLOCK_TICKS
 
 
 def _max_ticks_by_area(directory: Directory, settings: Settings) -> dict[str, int]:
@@ -278,33 +344,35 @@ def _without_sites(directory: Directory, excluded_sites: frozenset[str]) -> Dire
     )
 
 
-def _tick(time_s: float) -> int:
-    return round(time_s) // TICK_S
-
-
 def _end_or_withdraw(
-    stored: Sequence[Anomaly], found: Sequence[Anomaly], area: Mapping[str, str], first: Mapping[str, int]
+    stored: Sequence[Anomaly],
+    found: Sequence[Anomaly],
+    merged: Sequence[Anomaly],
+    report_from: Mapping[str, int],
 ) -> list[Anomaly]:
-    """Return stored anomalies no longer found as withdrawn, open ones from before ``first`` as closed."""
-    known = {(one.subject, _tick(one.start_s)) for one in found}
+    """Return stored anomalies no longer found as withdrawn, open ones from before the range as closed."""
+    known = {(one.subject, site_event_identity.start_tick(one)) for one in found}
+    merged_ids = {one.anomaly_id for one in merged}
     ended = []
     for one in stored:
-        start_tick, begin = _tick(one.start_s), first.get(area[one.site_id])
-        if begin is None or one.state == "withdrawn" or (one.subject, start_tick) in known:
+        start, begin = site_event_identity.start_tick(one), report_from.get(one.site_id)
+        if begin is None or one.state == "withdrawn" or (one.subject, start) in known:
             continue
-        if start_tick < begin and one.state == "open":
+        if one.anomaly_id in merged_ids:
+            ended.append(_withdrawn(one, PART_EN, PART_ZH))
+        elif start >= begin:
+            ended.append(_withdrawn(one, CALM_EN, CALM_ZH))
+        elif one.state == "open":
             end_s = one.evidence.get("window", {}).get("until_s", one.peak_s)
             ended.append(msgspec.structs.replace(one, state="closed", end_s=end_s))
-        elif start_tick >= begin:
-            ended.append(_withdrawn(one))
     return ended
 
 
-def _withdrawn(one: Anomaly) -> Anomaly:
+def _withdrawn(one: Anomaly, english: str, chinese: str) -> Anomaly:
     return msgspec.structs.replace(
         one,
         state="withdrawn",
         end_s=one.peak_s if one.end_s is None else one.end_s,
-        reason_en=f"withdrawn: with all readings there, nothing is unusual here; it was: {one.reason_en}",
-        reason_zh=f"已撤销：读数补齐后此处并无异常；原判：{one.reason_zh}",
+        reason_en=f"withdrawn: {english}; it was: {one.reason_en}",
+        reason_zh=f"已撤销：{chinese}；原判：{one.reason_zh}",
     )

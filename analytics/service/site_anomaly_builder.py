@@ -1,4 +1,8 @@
-"""Builds anomalies from site scores: finds the events, names their cause, and compiles the evidence."""
+"""Builds anomalies from site scores: finds the events, names their cause, and compiles the evidence.
+
+The cause of an event is evaluated at fixed ages of it ("looks"), so that it does not depend on when the
+service runs. The ages end before the range that is judged again does (`MAX_LOOK_TICKS`).
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,18 @@ import numpy as np
 from analytics.core import cause_patterns, checks, event_shapes
 from analytics.core.events import WARNING_S
 from analytics.core.flags import Flag
-from analytics.core.score_events import find_score_events
 from analytics.quality import anomaly_text, cause_text
-from analytics.service import network_neighbours
+from analytics.service import network_neighbours, site_event_identity
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
+from analytics.service.site_event_identity import SiteGaps
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from analytics.core.cause_patterns import CausePattern, EventFeatures, NamedCauses
+    from analytics.core.score_events import ScoreEvents
     from analytics.service.network_neighbours import NeighbouringSite
     from analytics.service.site_scoring import ScoredSites
     from ingest_service.storage.contract.models import Directory
@@ -30,23 +35,25 @@ DETECTOR = "several"
 DETECTOR_OF_CAUSE = {one.name: f"cause/{one.name}" for one in cause_patterns.PATTERNS}
 DETECTORS = [DETECTOR, *DETECTOR_OF_CAUSE.values()]
 VERSION = "1"
-EVENT_GAP_TICKS = TICKS_PER_H
-CAUSE_INTERVAL_TICKS = TICKS_PER_H  # ticks between two evaluations ("looks") of an event's cause
+MAX_LOOK_TICKS = 36 * TICKS_PER_H  # age after which an event's cause is no longer evaluated
+# Ages of an event [ticks] at which its cause is evaluated: every quarter of the first hour, then every hour.
+LOOK_AGES = (2, 5, 8, *range(TICKS_PER_H - 1, MAX_LOOK_TICKS + 1, TICKS_PER_H))
 MIN_SCORE_OF_SECOND = 3.0  # score of the second of several quantities that depart together
-LINK_MARGIN_S = 3600.0  # a series' anomaly that ended at most so long before belongs to the event
 SENSOR_SEVERITY = 2  # at most: a failing sensor is no alarm
-# A site's score is −log10 of the probability of an excursion, not the rarity that a series' score is.
-SCORE_LIMITS = {"weak": 5.0, "strong": 8.0, "close": 2.3}
 ALARM_SCORE, WARNING_SCORE = 12.0, 7.0
 
 
 class SiteEvent(NamedTuple):
-    """An event, the tick of its largest score, and its looks: rows of `EventFeatures` and `NamedCauses`."""
+    """An event, the tick of its largest score, and its looks: rows of `EventFeatures` and `NamedCauses`.
+
+    ``continued`` is the stored anomaly of an event that began before the ticks that are judged.
+    """
 
     at: event_shapes.EventWindow
     peak: int
     is_open: bool
     looks: range
+    continued: Anomaly | None
 
 
 class NeighbourEvidence(NamedTuple):
@@ -65,46 +72,77 @@ class NeighbourEvidence(NamedTuple):
         }
 
 
-def build_site_anomalies(store: Store, directory: Directory, judged: ScoredSites) -> list[Anomaly]:
-    """Return the events in the scores as anomalies to store. Raises `StoreUnavailableError`."""
+def build_site_anomalies(
+    store: Store,
+    directory: Directory,
+    judged: ScoredSites,
+    first: Mapping[str, int],
+    continued: Mapping[str, Anomaly],
+) -> list[Anomaly]:
+    """Return the events in the scores as anomalies to store. Raises `StoreUnavailableError`.
+
+    Parameters
+    ----------
+    store, directory, judged : of the sites that were judged
+    first : first tick that was judged of each site
+    continued : by site, the stored event that began before that and goes on
+
+    """
     above = network_neighbours.upstream_sites(directory, set(judged.sites))
     neighbours_by_side = {"upstream": above, "downstream": network_neighbours.downstream_sites(above)}
-    events, looks = _find_events(judged, neighbours_by_side)
+    gaps = SiteGaps.of(directory)
+    found = site_event_identity.find_events(judged, gaps, continued, first)
+    events, looks = _find_events(judged, found, neighbours_by_side, continued, first)
     features = event_shapes.event_features(judged.signals, looks)
     named = cause_patterns.name_causes(features, judged.quantities)
-    reported = [one for one in events if _is_reported(one, features, named)]
+    reported = [one for one in events if one.continued or _is_reported(one, features, named)]
     if not reported:
         return []
     query = AnomalyQuery(
         site_ids=sorted({judged.sites[one.at.site] for one in reported}),
         detectors=sorted(anomaly_text.DETECTOR_NAMES.values()),
-        from_s=min(one.at.begin + judged.first for one in reported) * TICK_S - LINK_MARGIN_S,
+        from_s=float(
+            min(one.at.begin + judged.first - gaps.of_site(judged.sites[one.at.site]) for one in reported)
+            * TICK_S
+        ),
     )
     stored = all_anomalies(store, query)
-    builder = _AnomalyBuilder(directory, judged, neighbours_by_side, features, named, stored)
+    builder = _AnomalyBuilder(directory, judged, neighbours_by_side, features, named, stored, gaps)
     return [builder.anomaly(one) for one in reported]
 
 
 def _find_events(
-    judged: ScoredSites, neighbours_by_side: dict[str, dict[str, list[NeighbouringSite]]]
+    judged: ScoredSites,
+    found: ScoreEvents,
+    neighbours_by_side: dict[str, dict[str, list[NeighbouringSite]]],
+    continued: Mapping[str, Anomaly],
+    first: Mapping[str, int],
 ) -> tuple[list[SiteEvent], list[event_shapes.EventWindow]]:
     """Return all events, and for each look the event up to that time."""
     events: list[SiteEvent] = []
     looks: list[event_shapes.EventWindow] = []
-    columns = zip(
-        *(column.tolist() for column in find_score_events(judged.score, gap=EVENT_GAP_TICKS, **SCORE_LIMITS)),
-        strict=True,
-    )
-    for site, begin, end, peak, is_open in columns:
+    for site, begin, end, peak, is_open in zip(*(column.tolist() for column in found), strict=True):
+        site_id = judged.sites[site]
         near = {
-            way: _lagged_sites(judged, sites.get(judged.sites[site], []), way)
+            way: _lagged_sites(judged, sites.get(site_id, []), way)
             for way, sites in neighbours_by_side.items()
         }
         event_window = event_shapes.EventWindow(site, begin, end, near["upstream"], near["downstream"])
-        ends = [*range(begin + CAUSE_INTERVAL_TICKS - 1, end, CAUSE_INTERVAL_TICKS), end]
-        events.append(SiteEvent(event_window, peak, is_open, range(len(looks), len(looks) + len(ends))))
+        known = continued.get(site_id) if begin + judged.first == first[site_id] else None
+        ends = [] if known else _look_ticks(begin, end, is_open=bool(is_open))
+        events.append(
+            SiteEvent(event_window, peak, bool(is_open), range(len(looks), len(looks) + len(ends)), known)
+        )
         looks += [event_window._replace(end=one) for one in ends]
     return events, looks
+
+
+def _look_ticks(begin: int, end: int, *, is_open: bool) -> list[int]:
+    """Return the ticks at which the cause of an event is evaluated: at its looks, and where it ended."""
+    ticks = [begin + age for age in LOOK_AGES if begin + age <= end]
+    if not is_open and end - begin <= MAX_LOOK_TICKS and end not in ticks:
+        ticks.append(end)
+    return ticks
 
 
 def _lagged_sites(
@@ -133,9 +171,12 @@ class _AnomalyBuilder(NamedTuple):
     features: EventFeatures
     named: NamedCauses
     series_anomalies: list[Anomaly]
+    gaps: SiteGaps
 
     def anomaly(self, event: SiteEvent) -> Anomaly:
         """Return an event as an anomaly; its cause is the last one that matched."""
+        if event.continued is not None:
+            return self._continuation(event, event.continued)
         at, site_id = event.at, self.judged.sites[event.at.site]
         begin_s, end_s, peak_s = (self._time_s(tick) for tick in (at.begin, at.end, event.peak))
         look = max((one for one in event.looks if self.named.pattern[one] >= 0), default=event.looks[-1])
@@ -155,9 +196,10 @@ class _AnomalyBuilder(NamedTuple):
             "quantities": self._quantities(event, look),
             "neighbours": [one.as_evidence() for one in near],
             "qartod_neighbour": self._neighbour_flag(event, departed[0].quantity),
-            "rain_mm": round(float(self.features.rain_mm[look]), 2),
+            # The most in 12 h at any look: a look long after the rain has the end of it only.
+            "rain_mm": round(float(self.features.rain_mm[event.looks.start : look + 1].max()), 2),
             "window": {"from_s": begin_s, "until_s": end_s},
-            "parameters": SCORE_LIMITS,
+            "parameters": site_event_identity.SCORE_LIMITS,
         }
         return Anomaly(
             subject=f"site/{site_id}/several",
@@ -174,6 +216,31 @@ class _AnomalyBuilder(NamedTuple):
             reason_en=english,
             reason_zh=chinese,
             evidence=evidence,
+        )
+
+    def _continuation(self, event: SiteEvent, stored: Anomaly) -> Anomaly:
+        """Return a stored event with its new end, and its new peak if that is larger."""
+        at, end_s, score = (
+            event.at,
+            self._time_s(event.at.end),
+            float(self.judged.score[event.peak, event.at.site]),
+        )
+        peak_s, score = max(
+            (stored.peak_s, stored.score), (self._time_s(event.peak), score), key=lambda one: one[1]
+        )
+        kind = {DETECTOR_OF_CAUSE[one.name]: one for one in cause_patterns.PATTERNS}.get(stored.detector)
+        window = {"from_s": stored.start_s, "until_s": end_s}
+        of = self._linked_anomalies(self.judged.sites[at.site], stored.start_s, end_s)
+        return msgspec.structs.replace(
+            stored,
+            end_s=None if event.is_open else end_s,
+            state="open" if event.is_open else "closed",
+            peak_s=peak_s,
+            score=score,
+            severity=max(stored.severity, _severity(score, end_s - stored.start_s, kind)),
+            n_readings=round((end_s - stored.start_s) / TICK_S) + 1,
+            evidence=stored.evidence
+            | {"of": sorted({*stored.evidence.get("of", []), *of}), "window": window},
         )
 
     def _time_s(self, tick: int) -> float:
@@ -268,21 +335,22 @@ class _AnomalyBuilder(NamedTuple):
             signed[:, [one.site for one in near]].T,
             lag_s=[one.lag * float(TICK_S) for one in near],
             max_age_s=float(TICK_S),
-            suspect=SCORE_LIMITS["weak"],
-            fail=SCORE_LIMITS["strong"],
+            suspect=site_event_identity.SCORE_LIMITS["weak"],
+            fail=site_event_identity.SCORE_LIMITS["strong"],
             least_n=1,
         )
         return int(flags[at.begin : at.end + 1].max())  # scores are never missing
 
     def _linked_anomalies(self, site_id: str, begin_s: float, end_s: float) -> list[int]:
-        """Return the ids of anomalies of the site's series at the same time."""
+        """Return the ids of anomalies of the site's series at the same time, or an event's gap before."""
+        margin_s = float(self.gaps.of_site(site_id) * TICK_S)
         return sorted(
             one.anomaly_id
             for one in self.series_anomalies
             if one.site_id == site_id
             and one.state != "withdrawn"
             and one.start_s <= end_s + TICK_S
-            and (one.end_s is None or one.end_s >= begin_s - LINK_MARGIN_S)
+            and (one.end_s is None or one.end_s >= begin_s - margin_s)
         )
 
 

@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "56823ed2af246467"
+INLINED_CODE_DIGEST = "f42ae438843cfb59"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -63,6 +63,9 @@ def _advance_event(
         return False, False
     interval = 0.0 if np.isnan(r[s, k.INTERVAL]) else r[s, k.INTERVAL]
     gap = max(p[s, k.EVENT_GAP], k.EVENT_GAP_READINGS * interval)
+    if is_open:
+        pause = k.PAUSE_SHARE * (r[s, k.EVENT_LAST] - r[s, k.EVENT_START])
+        gap = max(gap, min(pause, k.MAX_PAUSE_S))
     event_ended = is_open and t - r[s, k.EVENT_LAST] > gap
     if event_ended:
         for column in range(r.shape[1]):

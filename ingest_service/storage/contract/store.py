@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.contract.anomaly_changes import OmittedChanges
     from ingest_service.storage.contract.batch import Batch, Checkpoint, Committed, Epoch
+    from ingest_service.storage.contract.explanations import Explanation
     from ingest_service.storage.contract.models import (
         Anomaly,
         AnomalyQuery,
@@ -274,7 +275,17 @@ class Store(Reader, Protocol):
         ...
 
     def record_anomalies(self, anomalies: Sequence[Anomaly]) -> None:
-        """Insert or update anomalies by (subject, start time); ``evidence["rejudged"]`` is kept."""
+        """Insert or update anomalies by (subject, start time).
+
+        ``evidence["rejudged"]`` is kept, and so is an explanation (`explain_anomalies`).
+        """
+        ...
+
+    def explain_anomalies(self, explanations: Mapping[int, Explanation | None]) -> None:
+        """Replace the explanations of anomalies by id; None removes one. Nothing else of them changes.
+
+        So it can't undo what ingest writes to the same anomaly at the same time.
+        """
         ...
 
     def close(self) -> None:

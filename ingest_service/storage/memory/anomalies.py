@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ingest_service.storage.contract import explanations
 from ingest_service.storage.contract.anomaly_changes import OmittedChanges
 from ingest_service.storage.memory import row_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from threading import RLock
 
+    from ingest_service.storage.contract.explanations import Explanation
     from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
 
 
@@ -67,6 +69,8 @@ class MemoryAnomalies:
                 one = msgspec.structs.replace(  # noqa: PLW2901 - the record of a re-judging is kept
                     one, evidence={"rejudged": previous.evidence["rejudged"]} | one.evidence
                 )
+            if previous and one.state != "withdrawn" and not explanations.is_explained(one):
+                one = explanations.explained(one, explanations.explanation_of(previous))  # noqa: PLW2901 - likewise
             anomaly_id = previous.anomaly_id if previous else len(self._anomalies) + 1
             if (
                 previous
@@ -78,6 +82,15 @@ class MemoryAnomalies:
             self._anomalies[key] = msgspec.structs.replace(
                 one, anomaly_id=anomaly_id, revision=self._revision
             )
+
+    def explain(self, by_id: Mapping[int, Explanation | None]) -> None:
+        """Replace the explanations of anomalies by id; None removes one."""
+        for key, one in self._anomalies.items():
+            if one.anomaly_id in by_id:
+                changed = explanations.explained(one, by_id[one.anomaly_id])
+                if changed != one:
+                    self._revision += 1
+                    self._anomalies[key] = msgspec.structs.replace(changed, revision=self._revision)
 
 
 class AnomalyChanges:

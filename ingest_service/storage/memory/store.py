@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ingest_service.storage.contract.batch import Batch, Checkpoint
+    from ingest_service.storage.contract.explanations import Explanation
     from ingest_service.storage.memory.shards import MemoryLease
 
 LATE_RULE = 64
@@ -317,3 +318,8 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
         """Insert or update anomalies by (subject, start time)."""
         with self._lock:
             self._anomalies.record_anomalies(anomalies)
+
+    def explain_anomalies(self, explanations: Mapping[int, Explanation | None]) -> None:
+        """Replace the explanations of anomalies by id; None removes one."""
+        with self._lock:
+            self._anomalies.explain(explanations)

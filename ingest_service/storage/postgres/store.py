@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
     from ingest_service.storage.contract.batch import Batch, Committed
+    from ingest_service.storage.contract.explanations import Explanation
     from ingest_service.storage.contract.models import Bucket, DeadLetterQuery, Directory, Verdict
     from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
     from ingest_service.storage.postgres.connection_pool import TimeLimitedConnection
@@ -362,6 +363,11 @@ class PostgresStore(AreaScopedConnections):
         """Insert or update anomalies by (subject, start time)."""
         with self.transaction() as connection, connection.cursor() as cursor:
             write_batch.upsert_anomalies(cursor, anomalies)
+
+    def explain_anomalies(self, explanations: Mapping[int, Explanation | None]) -> None:
+        """Replace the explanations of anomalies by id; None removes one."""
+        with self.transaction() as connection, connection.cursor() as cursor:
+            write_batch.explain_anomalies(cursor, explanations)
 
     def _rows(self, query: str, parameters: Any, kind: type[T], **options: Any) -> list[T]:
         with self.run_query(QUERIES[query], parameters, **options) as cursor:

@@ -15,12 +15,13 @@ from ingest_service.storage.postgres import binary_copy, dead_letters, shard_lea
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from psycopg import Connection, Cursor
 
     from ingest_service.storage.contract.batch import Batch
+    from ingest_service.storage.contract.explanations import Explanation
     from ingest_service.storage.contract.models import Anomaly, Directory, LateReadings
 
 MINUTE_US, HOUR_US, WEEK_US = 60_000_000, 3_600_000_000, 604_800_000_000
@@ -58,6 +59,20 @@ def upsert_anomalies(cursor: Cursor[Any], changed_anomalies: Sequence[Anomaly]) 
     """Insert or update anomalies by (subject, start time)."""
     if changed_anomalies:
         cursor.executemany(QUERIES["upsert_anomaly"], [_anomaly_row(one) for one in changed_anomalies])
+
+
+def explain_anomalies(cursor: Cursor[Any], explanations: Mapping[int, Explanation | None]) -> None:
+    """Replace the explanations of anomalies by id; None removes one."""
+    cursor.executemany(
+        QUERIES["explain_anomaly"],
+        [
+            {
+                "anomaly_id": anomaly_id,
+                "explanation": None if one is None else Jsonb(msgspec.to_builtins(one)),
+            }
+            for anomaly_id, one in sorted(explanations.items())
+        ],
+    )
 
 
 def store_corrections(

@@ -262,7 +262,7 @@ def test_a_reason_names_no_site_of_another_area() -> None:
     here, beside = [one for one in directory.sites if one.area_id == directory.sites[0].area_id][:2]
     abroad = next(one for one in directory.sites if one.area_id != here.area_id)
     nobody: Any = None
-    builder = site_anomaly_builder._AnomalyBuilder(directory, nobody, {}, nobody, nobody, [])
+    builder = site_anomaly_builder._AnomalyBuilder(directory, nobody, {}, nobody, nobody, [], nobody)
     near = [
         site_anomaly_builder.NeighbourEvidence(
             NeighbouringSite(one.site_id, HOUR_S, "river"), "upstream", HOUR_S, "ph", 9.0

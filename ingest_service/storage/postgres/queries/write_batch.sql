@@ -36,7 +36,11 @@ SELECT series_id, 'epoch'::timestamptz + time_us * interval '1 microsecond', qua
 FROM unnest(%s::int[], %s::bigint[], %s::smallint[], %s::smallint[]) AS n (series_id, time_us, quality, rules)
 ON CONFLICT (series_id, "time") DO UPDATE SET quality = excluded.quality, rules = excluded.rules, revised = now();
 
--- upsert_anomaly: Insert or update an anomaly by subject and start; an unchanged one keeps its revision, and all keep `rejudged`.
+-- kept_explanation: Of the row before, unless the new one is withdrawn or has one; with the severity that was judged now.
+CASE WHEN a.evidence ? 'explained_by' AND NOT excluded.evidence ? 'explained_by' AND excluded.state <> 'withdrawn'
+    THEN a.evidence -> 'explained_by' || jsonb_build_object('judged_severity', excluded.severity) END;
+
+-- upsert_anomaly: Insert or update an anomaly by subject and start; an unchanged one keeps its revision, and all keep `rejudged` and `explained_by`.
 INSERT INTO anomaly AS a (subject, site_id, series_id, device_id, detector, version, start, "end", peak, observed,
     expected, spread, score, severity, n_readings, state, reason_en, reason_zh, evidence)
 VALUES (%(subject)s, %(site_id)s, %(series_id)s, %(device_id)s, %(detector)s, %(version)s,
@@ -47,15 +51,38 @@ VALUES (%(subject)s, %(site_id)s, %(series_id)s, %(device_id)s, %(detector)s, %(
     %(reason_zh)s, %(evidence)s)
 ON CONFLICT (subject, start) DO UPDATE SET detector = excluded.detector, version = excluded.version,
     "end" = excluded."end", peak = excluded.peak, observed = excluded.observed, expected = excluded.expected,
-    spread = excluded.spread, score = excluded.score, severity = excluded.severity, n_readings = excluded.n_readings,
-    state = excluded.state, reason_en = excluded.reason_en, reason_zh = excluded.reason_zh,
+    spread = excluded.spread, score = excluded.score, n_readings = excluded.n_readings, state = excluded.state,
+    severity = least(excluded.severity, ({{kept_explanation}} ->> 'severity')::smallint),
+    reason_en = concat(excluded.reason_en, {{kept_explanation}} ->> 'en'),
+    reason_zh = concat(excluded.reason_zh, {{kept_explanation}} ->> 'zh'),
     evidence = excluded.evidence
         || CASE WHEN a.evidence ? 'rejudged' AND NOT excluded.evidence ? 'rejudged'
-            THEN jsonb_build_object('rejudged', a.evidence -> 'rejudged') ELSE '{}' END,
+            THEN jsonb_build_object('rejudged', a.evidence -> 'rejudged') ELSE '{}' END
+        || jsonb_strip_nulls(jsonb_build_object('explained_by', {{kept_explanation}})),
     updated = now(), revision = nextval('anomaly_revision')
 WHERE (a.detector, a."end", a.peak, a.score, a.severity, a.n_readings, a.state, a.reason_en)
-    IS DISTINCT FROM (excluded.detector, excluded."end", excluded.peak, excluded.score, excluded.severity,
-    excluded.n_readings, excluded.state, excluded.reason_en);
+    IS DISTINCT FROM (excluded.detector, excluded."end", excluded.peak, excluded.score,
+    least(excluded.severity, ({{kept_explanation}} ->> 'severity')::smallint), excluded.n_readings, excluded.state,
+    concat(excluded.reason_en, {{kept_explanation}} ->> 'en'));
+
+-- explain_anomaly: Replace the explanation of an anomaly, or remove it (null): severity and reasons follow from it and from what was judged.
+WITH judged AS (
+    SELECT anomaly_id, evidence - 'explained_by' AS evidence,
+        coalesce((evidence #>> '{explained_by,judged_severity}')::smallint, severity) AS severity,
+        CASE WHEN evidence ? 'explained_by' AND right(reason_en, length(evidence #>> '{explained_by,en}')) = evidence #>> '{explained_by,en}'
+            THEN left(reason_en, length(reason_en) - length(evidence #>> '{explained_by,en}')) ELSE reason_en END AS reason_en,
+        CASE WHEN evidence ? 'explained_by' AND right(reason_zh, length(evidence #>> '{explained_by,zh}')) = evidence #>> '{explained_by,zh}'
+            THEN left(reason_zh, length(reason_zh) - length(evidence #>> '{explained_by,zh}')) ELSE reason_zh END AS reason_zh
+    FROM anomaly WHERE anomaly_id = %(anomaly_id)s FOR UPDATE
+)
+UPDATE anomaly AS a SET severity = least(j.severity, (x.explanation ->> 'severity')::smallint),
+    reason_en = concat(j.reason_en, x.explanation ->> 'en'), reason_zh = concat(j.reason_zh, x.explanation ->> 'zh'),
+    evidence = j.evidence || CASE WHEN x.explanation IS NULL THEN '{}'
+        ELSE jsonb_build_object('explained_by', x.explanation || jsonb_build_object('judged_severity', j.severity)) END,
+    updated = now(), revision = nextval('anomaly_revision')
+FROM judged AS j, (SELECT %(explanation)s::jsonb AS explanation) AS x
+WHERE a.anomaly_id = j.anomaly_id
+    AND (a.evidence -> 'explained_by') - 'judged_severity' IS DISTINCT FROM x.explanation;
 
 -- insert_due: Stretches of series whose rollups are out of date.
 INSERT INTO rollup_due (series_id, since, until)
