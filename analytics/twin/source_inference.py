@@ -10,8 +10,8 @@ falls below it, so that clean water at a sensor is evidence:
 β < 1 counts the observations as fewer than they are, because the errors of a model are alike from one reading
 to the next (a power posterior). β and ρ are arguments; ``benchmarks/trace.py`` measures on releases in a
 synthetic network whether the credible sets hold the truth as often as they should. The prior is uniform over
-candidates (or as given), times, durations and variants, and over the logarithm of the amount. The posterior of
-a candidate is the sum over all else:
+candidates (or as given), times, durations and variants, and over the logarithm of the amount. The posterior
+of a candidate is the sum over all else:
 
     P(candidate | y) = Σ_{variant, time, duration, amount} L / Σ of all.
 
