@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from deploy.argument_bounds import bounded_integer, bounded_number
 from deploy.command_resources import open_store
 
 if TYPE_CHECKING:
@@ -14,17 +15,25 @@ if TYPE_CHECKING:
     from analytics.service.placement_report import PlacementReport, PlacementRow
     from deploy.settings import CommonSettings
 
-MOST_READINGS = 10_000
+MAX_READINGS = 10_000
+MAX_SENSORS = 100
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     actions = parser.add_subparsers(dest="action", required=True)
     placement = actions.add_parser("placement", help="which nodes to give a sensor, one after the other")
-    placement.add_argument("--sensors", type=int, default=5, help="how many at most (5)")
-    placement.add_argument("--amount-kg", type=float, default=50.0, help="released at each outfall (50)")
     placement.add_argument(
-        "--limit-mg-l", type=float, default=0.1, help="above the usual, that a sensor detects (0.1)"
+        "--sensors", type=bounded_integer(1, MAX_SENSORS), default=5, help="how many at most (5)"
+    )
+    placement.add_argument(
+        "--amount-kg", type=bounded_number(1e-3, 1e6), default=50.0, help="released at each outfall (50)"
+    )
+    placement.add_argument(
+        "--limit-mg-l",
+        type=bounded_number(1e-6, 1e6),
+        default=0.1,
+        help="above the usual, that a sensor detects (0.1)",
     )
     placement.add_argument("--json", action="store_true", help="one JSON document instead of a table")
 
@@ -40,7 +49,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     try:
         report = placement_report(
             store.directory(),
-            lambda series_id, from_s, to_s: store.readings(series_id, from_s, to_s, limit=MOST_READINGS),
+            lambda series_id, from_s, to_s: store.readings(series_id, from_s, to_s, limit=MAX_READINGS),
             n_sensors=args.sensors,
             amount_kg=args.amount_kg,
             limit_mg_l=args.limit_mg_l,
@@ -67,6 +76,6 @@ def _table(report: PlacementReport) -> str:
         f"{report.amount_kg:g} kg at each of {report.n_outfalls} outfalls; "
         f"a sensor detects {report.limit_mg_l:g} mg/L above the usual"
     )
-    head = f"{'':>3} {'node':<20} {'gain':>6} {'detected':>9} {'told apart':>11} {'traceable':>10}   name"
+    head = f"{'':>3} {'node':<20} {'gain':>6} {'detected':>9} {'separated':>11} {'traceable':>10}   name"
     lines = [_line(one, report.n_outfalls) for one in report.rows]
     return "\n".join([given, head, *lines, "+: no site there yet"])

@@ -164,7 +164,6 @@ def test_a_code_is_made_by_command(
     for arguments, sentence in (
         (["--code", "d2", "--url", "https://h"], "there is no area 'd2'"),
         (["--code", "d1"], "give the address of the gateway"),
-        (["--code", "d1", "--url", "https://h", "--devices", "0"], "--devices is 1 to 1000"),
         ([], "give site files, or a fleet by --csv"),
         (["x.toml", "--credentials", "y"], "belongs to --csv"),
     ):
