@@ -3,10 +3,9 @@
 All series are fitted at once. With z the standardised series, a(t, h) an *anchor* that is known at t (the
 newest
 value, or the value at the same hour of the day before t + h) and f(t) the features of `forecast_features`,
-the
-forecast is
+the forecast is
 
-    z(t + h) = a(t, h) + w_h · f(t),    w_h = argmin mean loss(residual) + λ |w|²,
+    z(t + h) = a(t, h) + w_h · f(t),    w_h = argmin mean loss(residual) + λ ‖w‖²,
 
 with one w_h per series and horizon. A large penalty λ leaves the anchor, so that a forecast falls back on
 persistence or on yesterday's value where the record has no more to offer. The loss is squared (water), or

@@ -7,7 +7,7 @@ The mass m = V C of each cell follows
 with the flux of Scharfetter and Gummel through a face from cell a to cell b (exponential fitting: exact for
 steady advection and dispersion between two centres),
 
-    F = Q (C_a + C_b) / 2 + κ (C_a - C_b),   κ = |Q|/2 coth(|Q| / 2E),   E = A D / Δx,
+    F = Q (C_a + C_b) / 2 + κ (C_a - C_b),   κ = Q/2 coth(Q / 2E),   E = A D / Δx,
 
 which is central differencing where dispersion is resolved (second order in Δx), upwinding where it is not
 (first order), and changes direction with the sign of Q. The matrix has positive diagonal, non-positive

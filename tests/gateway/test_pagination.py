@@ -91,7 +91,7 @@ class PagedInstallation(NamedTuple):
 @contextmanager
 def create_installation(server: PostgresServer | NamedServer) -> Iterator[PagedInstallation]:
     """One installation more."""
-    with fresh_database(server) as dsn:
+    with fresh_database(server, is_empty=True) as dsn:  # migrated here, so that its secret is its own
         migrate(dsn)
         store = PostgresStore.open(dsn)
         enrol(store)

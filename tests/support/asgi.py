@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from httpx import ASGITransport, AsyncClient
@@ -19,14 +20,18 @@ LOOPBACK = ("127.0.0.1", 5)
 def send_request(
     app: FastAPI, method: str, path: str, *, client: tuple[str, int] = LOOPBACK, **request_options: Any
 ) -> Response:
-    """Send one request; return the complete response."""
+    """Send one request; return the complete response.
+
+    It is sent in a thread of its own: Playwright keeps an event loop running in that of the tests.
+    """
 
     async def send_once() -> Response:
         transport = ASGITransport(app, raise_app_exceptions=False, client=client)
         async with AsyncClient(transport=transport, base_url="http://gateway") as client_session:
             return await client_session.request(method, path, **request_options)
 
-    return asyncio.run(send_once())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, send_once()).result()
 
 
 class StreamedResponse:
