@@ -175,9 +175,7 @@ FORM_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "rule_name": ("give 1 to 200 characters without < and >.", "请填写1至200个字符，不含尖括号。"),
     "rule_unknown": ("choose one of the list.", "请从列表中选择。"),
     "rule_members": (
-        (
-            "each member has an id of its own (letters, digits, dots, _ and -) and a name, and belongs to the team."
-        ),
+        ("each member has its own id (letters, digits, dots, _ and -) and a name, and belongs to the team."),
         "每名成员须有唯一编号（字母、数字及 . _ -）和姓名，且属于该队伍。",
     ),
     "rule_geometry": (
