@@ -46,7 +46,7 @@ def write(number):
     for at in range(1500):
         library.error(f"{number} {at}") if number % 2 else log.error("refused", number=number, at=at)
 threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-library.filters.clear(); logging.getLogger().handlers[0].filters.clear()
+logging.getLogger().handlers[0].filters.clear()  # the limit of repeated lines
 [thread.start() for thread in threads]; [thread.join() for thread in threads]
 """
 

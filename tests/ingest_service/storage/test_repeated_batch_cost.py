@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATEMENTS = 6  # BEGIN, staging made, COPY in, insert, COPY of conflicts out, COMMIT
-REPEATS = (
-    5  # vacuuming and checkpoints write to the same log: the least of several measurements is the batch's
-)
+# Vacuuming and checkpoints write to the same log: the least of several measurements is the batch's.
+REPEATS = 5
 
 
 def statements(trace: Path) -> int:
