@@ -1,4 +1,7 @@
-"""Tests that the documentation site builds without a warning."""
+"""Tests that the documentation site builds without a warning.
+
+Pages are read and their references resolved, but not written: that takes longer than all else.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ def test_the_documentation_site_builds_without_a_warning(tmp_path: Path) -> None
         "-W",
         "--keep-going",
         "-b",
-        "html",
+        "dummy",
         "docs",
         str(tmp_path),
     ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for page in ("index", "reference/modules", "reference/http-api", "reference/errors", "reference/python"):
-        assert (tmp_path / f"{page}.html").stat().st_size > 5_000, page
+        assert (tmp_path / f".doctrees/{page}.doctree").stat().st_size > 5_000, page

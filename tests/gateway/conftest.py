@@ -93,15 +93,19 @@ def browser(chromium_process: Browser) -> Iterator[Browser]:
         one.close()
 
 
-@pytest.fixture(params=LANGUAGES)
+@pytest.fixture
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[translations.Language, Page]]:
-    """Provide a page and its language; an error in the page's console fails the test."""
+    """Provide a page and its language; an error in the page's console fails the test.
+
+    The language is Chinese; tests of texts add English: ``parametrize("page", LANGUAGES, indirect=True)``.
+    """
+    language = getattr(request, "param", "zh")
     one = browser.new_context(
-        locale=LANGUAGES[request.param], viewport={"width": 1366, "height": 768}
+        locale=LANGUAGES[language], viewport={"width": 1366, "height": 768}
     ).new_page()
     errors: list[str] = []
     one.on("pageerror", lambda error: errors.append(str(error)))
     one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield request.param, one
+    yield language, one
     one.close()
     assert errors == []

@@ -20,7 +20,7 @@ from ingest_service.storage.health import process_messages
 from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.chinese_texts import english_in
-from tests.support.console import serve_console
+from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import (
     key_of_area,
     serious_findings,
@@ -70,6 +70,7 @@ def served() -> Iterator[ServedConsole]:
             yield address, store, pulses
 
 
+@pytest.mark.parametrize("page", LANGUAGES, indirect=True)
 def test_a_fault_is_detected_when_it_appears(
     page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
@@ -149,6 +150,7 @@ def test_the_documentation_is_drawn_without_the_internet(
     assert [url for url in requested_urls if not url.startswith((base_url, "data:"))] == []
 
 
+@pytest.mark.parametrize("page", LANGUAGES, indirect=True)
 def test_the_strip_shows_every_process_and_what_keeps_readings_out(
     page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
