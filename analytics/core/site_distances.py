@@ -180,14 +180,20 @@ def _usable(values: Floats) -> Floats:
 
 def _deviations(state: DistanceState, values: Floats, step: Floats) -> Floats:
     """Return the values less their moving levels, (n_ticks, n_sites, n_quantities), and update the levels."""
-    off = np.empty_like(values)
-    level = state.level
-    for tick, current in enumerate(values):  # over time; all sites and quantities at once
-        is_present = ~np.isnan(current)
-        level = np.where(np.isnan(level) & is_present, current, level)
-        off[tick] = np.where(is_present, current - level, np.nan)
-        level_change = LEVEL_GAIN * np.clip(off[tick], -step, step)
-        level = np.where(is_present, level + level_change, level)
+    if not len(values):
+        return values
+    off, change = np.empty_like(values), np.empty_like(step)
+    is_present = ~np.isnan(values)
+    first = np.take_along_axis(values, is_present.argmax(axis=0)[None], axis=0)[0]
+    level = np.where(np.isnan(state.level), first, state.level)
+    for current, present, off_level in zip(
+        values, is_present, off, strict=True
+    ):  # over time; all sites at once
+        np.subtract(current, level, out=off_level)
+        np.minimum(off_level, step, out=change)
+        np.maximum(change, -step, out=change)
+        change *= LEVEL_GAIN
+        np.add(level, change, out=level, where=present)
     state.level = level
     return off
 

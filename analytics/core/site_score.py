@@ -210,13 +210,15 @@ def score_sites(model: SiteModel, departures: Floats, failed: Bools) -> SiteScor
 
 def smooth_over_ticks(z: Floats) -> Floats:
     """Return exponential means over ticks, of the same shape; missing values stay missing."""
-    mean = np.zeros(z.shape[1:])
+    mean, change = np.zeros(z.shape[1:]), np.empty(z.shape[1:])
+    is_present = ~np.isnan(z)
     made = np.empty_like(z)
-    for tick, current in enumerate(z):  # over time; all sites and quantities at once
-        is_present = ~np.isnan(current)
-        mean = np.where(is_present, mean + SMOOTHING_GAIN * (np.where(is_present, current, 0.0) - mean), mean)
-        made[tick] = np.where(is_present, mean, np.nan)
-    return made
+    for current, present, mean_now in zip(z, is_present, made, strict=True):  # over time; all sites at once
+        np.subtract(current, mean, out=change)
+        change *= SMOOTHING_GAIN
+        np.add(mean, change, out=mean, where=present)
+        mean_now[...] = mean
+    return np.where(is_present, made, np.nan)
 
 
 def _append_distances(quantity_sum: Floats, distances: Floats) -> Floats:

@@ -100,9 +100,7 @@ def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[tra
     The language is Chinese; tests of texts add English: ``parametrize("page", LANGUAGES, indirect=True)``.
     """
     language = getattr(request, "param", "zh")
-    one = browser.new_context(
-        locale=LANGUAGES[language], viewport={"width": 1366, "height": 768}
-    ).new_page()
+    one = browser.new_context(locale=LANGUAGES[language], viewport={"width": 1366, "height": 768}).new_page()
     errors: list[str] = []
     one.on("pageerror", lambda error: errors.append(str(error)))
     one.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

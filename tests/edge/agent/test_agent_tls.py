@@ -222,4 +222,6 @@ password_file = "password"
 """
     )
     (tmp_path / "readings").write_text('[{"n":"ph","u":"pH","v":7.4,"t":1795000000}]\n')
-    assert main(["edge", "run", str(tmp_path / "site.toml"), "--receipts", "false", "--clock-wait-s", "0"]) == 0
+    assert (
+        main(["edge", "run", str(tmp_path / "site.toml"), "--receipts", "false", "--clock-wait-s", "0"]) == 0
+    )
