@@ -99,7 +99,7 @@ def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[tra
 
     The language is Chinese; tests of texts add English: ``parametrize("page", LANGUAGES, indirect=True)``.
     """
-    language = getattr(request, "param", "zh")
+    language: translations.Language = getattr(request, "param", "zh")
     one = browser.new_context(locale=LANGUAGES[language], viewport={"width": 1366, "height": 768}).new_page()
     errors: list[str] = []
     one.on("pageerror", lambda error: errors.append(str(error)))
