@@ -19,16 +19,12 @@ _WORDS = re.compile(r"\w+ \w+|[\u4e00-\u9fff]{3}")
 
 def texts_in(source: str) -> Iterator[tuple[int, str]]:
     """Yield each text of a module with its line, without docstrings; interpolated values are ``{x}``."""
-    tree = ast.parse(source)
+    nodes = list(ast.walk(ast.parse(source)))
     left_out = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    left_out |= {
-        id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
-    }
-    for node in ast.walk(tree):
+    left_out |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         if id(node) in left_out:
             continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
