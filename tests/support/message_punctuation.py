@@ -21,7 +21,9 @@ def texts_in(source: str) -> Iterator[tuple[int, str]]:
     """Yield each text of a module with its line, without docstrings; interpolated values are ``{x}``."""
     nodes = list(ast.walk(ast.parse(source)))
     left_out = {
-        id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value)
+        for node in nodes
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
     left_out |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in nodes:

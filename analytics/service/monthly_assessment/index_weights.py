@@ -14,7 +14,7 @@ from analytics.errors import AnalyticsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = "1"
+VERSION = "2"
 INDEX_PARTS = ("water_target", "water_good", "roads", "capture", "validity", "response")
 
 

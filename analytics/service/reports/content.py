@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from analytics.assessments import gb3838
-from analytics.service.reports import plots, probe_content, town_content
+from analytics.service.reports import incident_content, plots, probe_content, town_content
 from analytics.service.reports.blocks import (
     Figure,
     MonthlyReport,
@@ -64,6 +64,7 @@ def build_report(source: ReportData) -> MonthlyReport:
             *_capture(source),
             *probe_content.calibrations(source),
             *town_content.anomalies(source),
+            *incident_content.incidents(source),
             *town_content.ranking(source),
             *_unmeasured(source),
         ],

@@ -7,23 +7,31 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from analytics.assessments import gb3838
 from analytics.errors import AnalyticsError
+from analytics.incidents.performance import alarm_performance
 from analytics.service import monthly_assessment
 from analytics.service.monthly_assessment import month_data as months
+from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
+from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.maintenance import MaintenanceLog
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+    from analytics.incidents.performance import AlarmPerformance
     from analytics.service.reports.translations import Language
+    from ingest_service.storage.contract.incidents import Incident
     from ingest_service.storage.contract.models import Area, Directory
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.assessments import AssessmentKind
     from ingest_service.storage.postgres.maintenance import Calibration
 
 MAX_LINES = 6
+MAX_INCIDENTS, MAX_HISTORY_ROWS = 100_000, 200_000
 
 
 class NothingAssessedError(AnalyticsError, LookupError):
@@ -46,6 +54,9 @@ class ReportData:
     newest_s: float  # time of the newest reading of the area within the month [Unix s]
     # Of the area's series up to `as_of_s`, oldest first.
     calibrations: dict[int, list[Calibration]] = field(default_factory=dict)
+    # At home in the area, not over before the month, as they were at `as_of_s`, newest opening first.
+    incidents: list[Incident] = field(default_factory=list)
+    alarm_performance: AlarmPerformance | None = None  # of the month up to `as_of_s`
 
     @property
     def month_starts_s(self) -> float:
@@ -118,6 +129,8 @@ def read_report_data(
             f"nothing is assessed of {area_id} in {month}: the service does it where data are"
         )
     as_of_s = min(one.data_to_s for one in month_assessments)
+    month_starts_s = months.month_bounds(month, store.zone)[0]
+    incidents, alarms = _incidents(store, directory, area_id, month_starts_s, as_of_s)
     return ReportData(
         area=area,
         month=month,
@@ -126,12 +139,12 @@ def read_report_data(
         directory=directory,
         month_assessments=month_assessments,
         previous_assessments=_assessments_below(store, directory, area_id, months.month_before(month)),
-        days=_daily_means(
-            store, directory, month_assessments, (months.month_bounds(month, store.zone)[0], as_of_s)
-        ),
+        days=_daily_means(store, directory, month_assessments, (month_starts_s, as_of_s)),
         as_of_s=as_of_s,
         newest_s=_newest(store, directory, area_id, month),
         calibrations=_calibrations(store, directory, area_id, as_of_s),
+        incidents=incidents,
+        alarm_performance=alarms,
     )
 
 
@@ -183,6 +196,33 @@ def _calibrations(
         if one.calibrated_s <= as_of_s:
             found.setdefault(one.series_id, []).append(one)
     return found
+
+
+def _incidents(
+    store: Database, directory: Directory, area_id: str, from_s: float, as_of_s: float
+) -> tuple[list[Incident], AlarmPerformance | None]:
+    """Return an area's incidents as they were at a time, and the alarm performance up to it."""
+    areas = sorted(areas_below(directory, area_id))
+    stored = Incidents(store)
+    found = [
+        _as_of(one, as_of_s)
+        for one in stored.found(IncidentQuery(area_ids=areas, to_s=as_of_s, limit=MAX_INCIDENTS))
+        if one.area_id in areas and (one.closed_s is None or one.closed_s >= from_s)
+    ]
+    if not found or as_of_s <= from_s:
+        return found, None
+    history = stored.history_between(from_s, as_of_s, area_ids=areas, limit=MAX_HISTORY_ROWS)
+    return found, alarm_performance(found, history, from_s=from_s, to_s=as_of_s)
+
+
+def _as_of(one: Incident, as_of_s: float) -> Incident:
+    """Return an incident without what happened to it after a time."""
+    later = {
+        name: None
+        for name in ("acknowledged_s", "filed_s", "dispatched_s", "reported_s", "closed_s")
+        if (at_s := getattr(one, name)) is not None and at_s > as_of_s
+    }
+    return msgspec.structs.replace(one, **later) if later else one
 
 
 def _assessments_below(store: Database, directory: Directory, area_id: str, month: str) -> list[Assessment]:

@@ -73,7 +73,11 @@ class TrafficHour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandledAnomaly(msgspec.Struct, frozen=True, kw_only=True):
-    """Times of an anomaly and of its first feedback that was not withdrawn (``said_s``), Unix seconds [s]."""
+    """Times of an anomaly and of the first response to it, Unix seconds [s].
+
+    ``said_s`` is the time of the first feedback that was not withdrawn, or of the acknowledgement, filing or
+    dispatch of its incident if that was earlier.
+    """
 
     site_id: str
     detector: str

@@ -18,9 +18,11 @@ from analytics.service.monthly_assessment import month_data as months
 from analytics.service.reports import translations
 from analytics.service.settings import Settings
 from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentAnomaly, IncidentUpdate
 from ingest_service.storage.contract.models import AnomalyQuery, Channel, Device, Directory, Series, Site
 from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
+from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.demo_store import fill_with_demo
@@ -257,6 +259,52 @@ def test_rounds_wait_for_each_other_and_a_store_in_memory_has_no_assessments(
     ago_s = kept.seconds_since_check()
     assert ago_s is not None
     assert ago_s < 600
+
+
+def test_the_steps_of_an_incident_are_responses_and_its_times_are_in_the_report(
+    store: PostgresStore,
+) -> None:
+    from_s, _ = months.month_bounds("2026-11", ZONE)
+    found = store.anomalies(AnomalyQuery(limit=1000))
+    anomaly = next(one for one in found if from_s < one.start_s < UNTIL_S - 7200)
+    area = anomaly.site_id.rpartition("-")[0]
+    opened_s = anomaly.start_s + 300
+    incident = Incident(
+        area_id=area, area_ids=[area], main_site_id=anomaly.site_id, kind="water", cause="water_departure",
+        priority=1, severity=3, started_s=anomaly.start_s, last_s=anomaly.start_s, opened_s=opened_s,
+        acknowledged_s=opened_s + 420, dispatched_s=opened_s + 900, closed_s=UNTIL_S + 1e6, annunciations=1,
+    )  # fmt: skip
+    member = IncidentAnomaly(
+        anomaly_id=anomaly.anomaly_id, incident_id=None, site_id=anomaly.site_id, role="opened",
+        reason="first", reason_en="it opened the incident", reason_zh="首个异常", state="open",
+        anomaly_revision=anomaly.revision, start_s=anomaly.start_s, severity=3,
+        series_id=anomaly.series_id, detector=anomaly.detector,
+    )  # fmt: skip
+    sounded = HistoryEntry(
+        machine="alarm",
+        event="open",
+        to_state="unacknowledged",
+        who="service",
+        at_s=opened_s,
+        from_state=None,
+    )
+    Incidents(store).apply([IncidentUpdate(incident=incident, entries=[sounded], members=[member])])
+    assess(store, SETTINGS)
+    (town,) = [one for one in stored_assessments(store, "response", month="2026-11") if one.area_id == area]
+    assert town.detail["answered"] == 1
+    assert town.detail["median_answer_h"] == pytest.approx((300 + 420) / 3600, rel=1e-3)
+    rows = {
+        "en": ["1 (urgent)", "1", "1", "7.0", "15.0", "–", "–"],
+        "zh": ["1（紧急）", "1", "1", "7.0", "15.0"],
+    }
+    for language in translations.LANGUAGES:
+        page = reports.render_report(
+            store, store.directory(), area, "2026-11", language=language, form="html"
+        ).decode()
+        cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", page)
+        assert rows[language][0] in cells, page
+        at = cells.index(rows[language][0])
+        assert cells[at : at + 5] == rows[language][:5], "what happened after the data is not known yet"
 
 
 def test_a_report_beside_newer_readings_shows_that_it_is_stale_until_the_service_assesses_again(

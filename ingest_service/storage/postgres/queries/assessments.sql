@@ -21,6 +21,8 @@ SELECT concat_ws('/',
         WHERE start < to_timestamp(%(to_s)s) AND ("end" IS NULL OR "end" >= to_timestamp(%(from_s)s))),
     (SELECT concat_ws(',', count(*), count(withdrawn)) FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
         WHERE a.start < to_timestamp(%(to_s)s) AND (a."end" IS NULL OR a."end" >= to_timestamp(%(from_s)s))),
+    (SELECT concat_ws(',', count(*), max(revision)) FROM incident
+        WHERE opened < to_timestamp(%(to_s)s) AND (closed IS NULL OR closed >= to_timestamp(%(from_s)s))),
     %(made_by)s::text
 );
 
@@ -53,12 +55,15 @@ WHERE s.quantity = 'traffic_speed' AND v.good > 0 AND q.good > 0
     AND v.bucket >= to_timestamp(%(from_s)s) AND v.bucket < to_timestamp(%(to_s)s)
 ORDER BY s.site_id, v.bucket;
 
--- month_anomalies: Anomalies that started in a time range, with the time of their first feedback.
+-- month_anomalies: Anomalies that started in a time range, with the time of the first response: feedback, or a step of their incident.
 SELECT a.site_id, a.detector, a.severity, extract(epoch FROM a.start)::float8 AS start_s,
     extract(epoch FROM a."end")::float8 AS end_s,
-    (SELECT extract(epoch FROM min(f."at"))::float8 FROM feedback AS f
-        WHERE f.anomaly_id = a.anomaly_id AND f.withdrawn IS NULL) AS said_s
+    extract(epoch FROM least(
+        (SELECT min(f."at") FROM feedback AS f WHERE f.anomaly_id = a.anomaly_id AND f.withdrawn IS NULL),
+        i.acknowledged, i.filed, i.dispatched))::float8 AS said_s
 FROM anomaly AS a
+LEFT JOIN incident_anomaly AS m ON m.anomaly_id = a.anomaly_id AND m.role <> 'suppressed'
+LEFT JOIN incident AS i USING (incident_id)
 WHERE a.state <> 'withdrawn' AND a.start >= to_timestamp(%(from_s)s) AND a.start < to_timestamp(%(to_s)s)
 ORDER BY a.site_id, a.start, a.anomaly_id;
 
