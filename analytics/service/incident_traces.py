@@ -39,6 +39,7 @@ MAX_READINGS: Final = 10_000  # of each series; 48 h at one every 17 s
 KEPT_S: Final = 3 * 86_400.0  # an incident without news for so long is not traced any more
 WINDOW_S, AFTER_S = 86_400.0, 86_400.0  # before and after the first anomaly
 STAGES_S: Final = (3_600.0, 3 * 3_600.0, 6 * 3_600.0, 12 * 3_600.0, AFTER_S)
+CHECK_AGAIN_S: Final = 60.0  # for a further stage, of an incident whose anomalies are the same
 VERSION: Final = "1"  # of the computation: another one computes all open incidents anew
 
 TRACE_SECONDS = Histogram("towntwin_service_trace_seconds", "Time that the trace of an incident took")
@@ -58,30 +59,29 @@ def trace_incidents(
         return
     incidents, failing = Incidents(store.database), service_state.backoff("trace_incidents")
     waiting = incidents.to_trace(settings.trace_severity, KEPT_S, limit=MAX_INCIDENTS)
-    newest_s = {one.series_id: one.time_s for one in store.latest()} if waiting else {}
+    checked, now_s = service_state.traces_checked, time.monotonic()
     for one in waiting:
         if time_slice.is_over:
             return  # the rest is traced in the next round
         is_early = one.age_s is not None and one.age_s < settings.trace_again_s
-        if is_early or failing.is_deferred(str(one.incident_id)):
+        anomaly_ids, checked_s = checked.get(one.incident_id, ([], now_s))
+        is_checked = anomaly_ids == one.anomaly_ids and now_s - checked_s < CHECK_AGAIN_S
+        if is_early or is_checked or failing.is_deferred(str(one.incident_id)):
             continue
         with failing.isolate(str(one.incident_id)):
-            _trace(store, incidents, service_state.directory_of(store), one, newest_s)
+            _trace(store, incidents, service_state.directory_of(store), one)
+            checked[one.incident_id] = (one.anomaly_ids, now_s)
+    for gone in checked.keys() - {one.incident_id for one in waiting}:
+        del checked[gone]
     service_state.traces_due_s = time.monotonic() + settings.trace_every_s
 
 
-def _trace(
-    store: Store,
-    incidents: Incidents,
-    directory: Directory,
-    one: IncidentToTrace,
-    newest_s: dict[int, float],
-) -> None:
+def _trace(store: Store, incidents: Incidents, directory: Directory, one: IncidentToTrace) -> None:
     """Compute and store the trace of an incident, if its inputs are others than those of its last trace."""
     anomalies = incidents.anomalies(one.anomaly_ids)
     members = [anomalies[number] for number in one.anomaly_ids if number in anomalies]
     traced = _traced_members(directory, members)
-    inputs = f"{VERSION} {_stage(directory, traced, newest_s)} {','.join(map(str, one.anomaly_ids))}"
+    inputs = f"{VERSION} {_stage(store, directory, traced)} {','.join(map(str, one.anomaly_ids))}"
     if inputs == one.inputs:
         return
     began_s = time.monotonic()
@@ -112,13 +112,12 @@ def _traced_members(directory: Directory, members: Sequence[Anomaly]) -> list[An
     return [msgspec.structs.replace(one, series_id=None) for one in members if one.site_id in measuring]
 
 
-def _stage(directory: Directory, traced: Sequence[Anomaly], newest_s: dict[int, float]) -> int:
-    """Return how many of `STAGES_S` the newest reading is behind the first anomaly."""
+def _stage(store: Store, directory: Directory, traced: Sequence[Anomaly]) -> int:
+    """Return how many of `STAGES_S` the newest reading of the sites is behind the first anomaly."""
     sites = {one.site_id for one in traced}
-    newest = max(
-        (newest_s.get(one.series_id, 0.0) for one in directory.series if one.site_id in sites), default=0.0
-    )
-    return sum(newest >= traced[0].start_s + after_s for after_s in STAGES_S) if traced else 0
+    series = [one.series_id for one in directory.series if one.site_id in sites]
+    newest_s = max((one.time_s for one in store.latest(series)), default=0.0) if series else 0.0
+    return sum(newest_s >= traced[0].start_s + after_s for after_s in STAGES_S) if traced else 0
 
 
 def _infer(store: Store, directory: Directory, traced: Sequence[Anomaly]) -> SourcePosteriorAnswer | None:

@@ -236,7 +236,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5.0
     trace_every_s: Annotated[
         float,
-        Meta(description="How often incidents on the river are looked at for a trace.", extra={"unit": "s"}, gt=0),
+        Meta(
+            description="How often incidents on the river are looked at for a trace.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
     ] = 3.0
     trace_again_s: Annotated[
         float,

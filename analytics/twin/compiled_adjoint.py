@@ -184,7 +184,16 @@ def _run_backward(  # type: ignore[no-untyped-def] # pragma: no cover - compiled
         if used == 0:
             continue
         _assemble(
-            values, gain, face_m3_s[at], exchange_m3_s, decay_per_s, weight_s, tail, head, face_slot, volume_m3
+            values,
+            gain,
+            face_m3_s[at],
+            exchange_m3_s,
+            decay_per_s,
+            weight_s,
+            tail,
+            head,
+            face_slot,
+            volume_m3,
         )
         _eliminate(values, ptr, len(row), pair_ptr, pair_slot)
         for first in range(0, used, COLUMNS_AT_ONCE):
