@@ -109,8 +109,17 @@ def plan_elimination(grid: ChannelGrid) -> EliminationPlan:
 
 
 @_compiled
-def _assemble(  # type: ignore[no-untyped-def] # pragma: no cover - compiled
-    values, gain, flow_m3_s, exchange_m3_s, decay_per_s, weight_s, tail, head, face_slot, volume_m3
+def _assemble(
+    values: Floats,
+    gain: Floats,
+    flow_m3_s: Floats,
+    exchange_m3_s: Floats,
+    decay_per_s: float,
+    weight_s: float,
+    tail: Indices,
+    head: Indices,
+    face_slot: Indices,
+    volume_m3: Floats,
 ) -> None:
     """Write the matrix of one step into ``values``; ``gain`` is zero before and after."""
     values[:] = 0.0
@@ -135,7 +144,7 @@ def _assemble(  # type: ignore[no-untyped-def] # pragma: no cover - compiled
 
 
 @_compiled
-def _eliminate(values, ptr, n_below, pair_ptr, pair_slot) -> None:  # type: ignore[no-untyped-def] # pragma: no cover - compiled
+def _eliminate(values: Floats, ptr: Indices, n_below: int, pair_ptr: Indices, pair_slot: Indices) -> None:
     """Factorise the matrix in place: no pivoting, as its columns are diagonally dominant."""
     n = len(ptr) - 1
     for k in range(n):
@@ -149,7 +158,7 @@ def _eliminate(values, ptr, n_below, pair_ptr, pair_slot) -> None:  # type: igno
 
 
 @_compiled
-def _solve_transposed(block, values, ptr, row) -> None:  # type: ignore[no-untyped-def] # pragma: no cover - compiled
+def _solve_transposed(block: Floats, values: Floats, ptr: Indices, row: Indices) -> None:
     """Replace ``block``, (n_cells, COLUMNS_AT_ONCE), by the solution of the transposed system."""
     n, n_below = len(ptr) - 1, len(row)
     for k in range(n):
@@ -169,13 +178,57 @@ def _solve_transposed(block, values, ptr, row) -> None:  # type: ignore[no-untyp
 
 
 @_compiled
-def _run_backward(  # type: ignore[no-untyped-def] # pragma: no cover - compiled
-    face_m3_s, exchange_m3_s, decay_per_s, weight_s, tail, head, volume_m3, ptr, row, face_slot, pair_ptr,
-    pair_slot, candidate, begun, sensor, block, values, gain, state, response,
-) -> None:  # fmt: skip
-    """Fill ``response``, (n_columns, n_candidates, n_steps); cells are places in the order of elimination."""
-    n = len(volume_m3)
+def _two_stages(
+    last: Floats, first: Floats, values: Floats, ptr: Indices, row: Indices, volume_m3: Floats
+) -> None:
+    """Replace sensitivities at the end of a step, ``last``, by the solutions of its last and first stage."""
     share = (1 - GAMMA) / GAMMA
+    for k in range(len(volume_m3)):
+        volume = volume_m3[k]
+        for c in range(COLUMNS_AT_ONCE):
+            first[k, c] = volume * last[k, c]
+    _solve_transposed(first, values, ptr, row)
+    for k in range(len(volume_m3)):
+        volume = share * volume_m3[k]
+        for c in range(COLUMNS_AT_ONCE):
+            last[k, c] = first[k, c]
+            first[k, c] *= volume
+    _solve_transposed(first, values, ptr, row)
+
+
+@_compiled
+def _combine(last: Floats, first: Floats) -> None:
+    """Replace the solution of the last stage by the sensitivities at the beginning of the step."""
+    share = (1 - GAMMA) / GAMMA
+    for k in range(len(last)):
+        for c in range(COLUMNS_AT_ONCE):
+            last[k, c] = (1 - share) * last[k, c] + first[k, c]
+
+
+@_compiled
+def _run_backward(
+    face_m3_s: Floats,
+    exchange_m3_s: Floats,
+    decay_per_s: float,
+    weight_s: float,
+    tail: Indices,
+    head: Indices,
+    volume_m3: Floats,
+    ptr: Indices,
+    row: Indices,
+    face_slot: Indices,
+    pair_ptr: Indices,
+    pair_slot: Indices,
+    candidate: Indices,
+    begun: Indices,
+    sensor: Indices,
+    block: Floats,
+    values: Floats,
+    gain: Floats,
+    state: Floats,
+    response: NDArray[np.float32],
+) -> None:
+    """Fill ``response``, (n_columns, n_candidates, n_steps); cells are places in the order of elimination."""
     for at in range(len(face_m3_s) - 1, -1, -1):
         used = begun[at]
         for column in range(begun[at + 1], used):
@@ -196,26 +249,14 @@ def _run_backward(  # type: ignore[no-untyped-def] # pragma: no cover - compiled
             volume_m3,
         )
         _eliminate(values, ptr, len(row), pair_ptr, pair_slot)
-        for first in range(0, used, COLUMNS_AT_ONCE):
-            last = state[first // COLUMNS_AT_ONCE]
-            for k in range(n):
-                volume = volume_m3[k]
-                for c in range(COLUMNS_AT_ONCE):
-                    block[k, c] = volume * last[k, c]
-            _solve_transposed(block, values, ptr, row)
-            for k in range(n):
-                volume = share * volume_m3[k]
-                for c in range(COLUMNS_AT_ONCE):
-                    last[k, c] = block[k, c]
-                    block[k, c] *= volume
-            _solve_transposed(block, values, ptr, row)
+        for begin in range(0, used, COLUMNS_AT_ONCE):
+            last = state[begin // COLUMNS_AT_ONCE]
+            _two_stages(last, block, values, ptr, row, volume_m3)
             for number in range(len(candidate)):
                 place = candidate[number]
-                for c in range(min(COLUMNS_AT_ONCE, used - first)):
-                    response[first + c, number, at] = weight_s * (last[place, c] + block[place, c])
-            for k in range(n):
-                for c in range(COLUMNS_AT_ONCE):
-                    last[k, c] = (1 - share) * last[k, c] + block[k, c]
+                for c in range(min(COLUMNS_AT_ONCE, used - begin)):
+                    response[begin + c, number, at] = weight_s * (last[place, c] + block[place, c])
+            _combine(last, block)
 
 
 def run_backward(

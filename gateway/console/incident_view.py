@@ -235,7 +235,7 @@ def _source_row(
 
 
 def _percent(share: float) -> str:
-    return "< 1%" if share < 0.01 else f"{share:.0%}"  # noqa: PLR2004 - a percent
+    return "< 1%" if share < 0.01 else f"{share:.0%}"
 
 
 def dispatch_proposals(access: IncidentAccess, incident: Incident, visitor: Visitor) -> list[tuple[str, str]]:

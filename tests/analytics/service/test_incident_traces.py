@@ -14,8 +14,8 @@ from analytics.service.incident_traces import trace_incidents
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
 from analytics.service.source_posterior import SourcePosteriorAnswer
-from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.contract.models import READING, Directory, Link, Node
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
@@ -125,7 +125,7 @@ def test_an_incident_whose_trace_fails_is_put_off_and_the_others_are_traced(
     store.record_anomalies([anomaly_at("a-r2", PASSED_S + TRAVEL_S, severity=3)])
     maintain(store)
     older, newer = sorted(one.incident_id for one in Incidents(store).found(IncidentQuery()))
-    original = incident_traces._trace  # noqa: SLF001 - what fails is one incident's
+    original = incident_traces._trace
 
     def fails_for_newer(*arguments: Any) -> None:
         if arguments[3].incident_id == newer:
