@@ -1,11 +1,11 @@
 """Traces simulated releases in a tidal canal network of 216 nodes back to their outfalls.
 
-``python -m benchmarks trace [--releases 200] [--seed 20000] [--plot FILE]``. Tides at one border and levels at the other drive the flow,
-which reverses in four reaches of five; 40 outfalls; five sensors at the nodes that
-`analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The truth is
-computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has velocities
-off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by 50 %. A
-release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in a row;
+``python -m benchmarks trace [--releases 200] [--seed 20000] [--plot FILE]``. Tides at one border and levels
+at the other drive the flow, which reverses in four reaches of five; 40 outfalls; five sensors at the nodes
+that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The
+truth is computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has
+velocities off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by
+50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in a row;
 releases that no sensor detects are counted and left out.
 
 Beside the posterior: the lagged correlation of the sensors' readings, compared with travel times, and travel
@@ -132,7 +132,7 @@ def main() -> None:
         if len(releases) >= arguments.releases:
             break
     releases = releases[: arguments.releases]
-    result, levels = evaluate(network, sensors, history, response, releases, options)
+    result, levels = evaluate(network, sensors, history, response, releases, options=options)
     compiled_s, general_s = (
         time_response(network, history, sensors, releases[:n], is_compiled=is_compiled)
         for n, is_compiled in ((6, True), (2, False))
@@ -324,6 +324,7 @@ def evaluate(
     history: FlowHistory,
     response: NDArray[np.float32],
     releases: Sequence[Release],
+    *,
     options: InferenceOptions,
 ) -> tuple[dict[str, float], Floats]:
     """Print ranks of all methods; return them, and the level above which sets hold each true outfall."""
