@@ -5,8 +5,8 @@ at the other drive the flow, which reverses in four reaches of five; 40 outfalls
 that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The
 truth is computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has
 velocities off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by
-50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in a row;
-releases that no sensor detects are counted and left out.
+50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in
+a row; releases that no sensor detects are counted and left out.
 
 Beside the posterior: the lagged correlation of the sensors' readings, compared with travel times, and travel
 time alone (`analytics.twin.upstream_trace`). Times are processor time of this process on one core: of one
