@@ -257,7 +257,7 @@ class IncidentCursor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IncidentToTrace(msgspec.Struct, frozen=True, kw_only=True):
-    """An incident on the river, its anomalies by start, and what its trace was computed from, how long ago."""
+    """An incident on the river, its anomalies by start, and what its trace was computed from."""
 
     incident_id: int
     anomaly_ids: list[int]
