@@ -1,16 +1,19 @@
 """Traces simulated releases in a tidal canal network of 216 nodes back to their outfalls.
 
-``python -m benchmarks trace [--releases 200]``. Tides at one border and levels at the other drive the flow,
-which reverses in four reaches of five; 40 outfalls; five sensors at the nodes that
-`analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The truth is
-computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has velocities
-off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by 50 %. A
-release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in a row;
-releases that no sensor detects are counted and left out.
+``python -m benchmarks trace [--releases 200] [--seed 20000] [--plot FILE]``. Tides at one border and levels
+at the other drive the flow, which reverses in four reaches of five; 40 outfalls; five sensors at the nodes
+that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The
+truth is computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has
+velocities off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by
+50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in
+a row; releases that no sensor detects are counted and left out.
 
 Beside the posterior: the lagged correlation of the sensors' readings, compared with travel times, and travel
-time alone (`analytics.twin.upstream_trace`). Times are processor time of this process on one core. Prints a
-table, and last one JSON line.
+time alone (`analytics.twin.upstream_trace`). Times are processor time of this process on one core: of one
+trace, with the response computed for its window alone; for the table the response is computed once for all
+releases. ``--weight``, ``--relative-error`` and ``--timing-error`` are those of `InferenceOptions`; the ones
+in use were chosen on the releases of ``--seed 50000``, not on those reported. Prints a table, and last one
+JSON line.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from analytics.twin.compiled_adjoint import plan_elimination
 from analytics.twin.network import FlowNetwork
 from analytics.twin.sensor_placement import place_sensors
 from analytics.twin.source_inference import InferenceOptions, SensorReadings, infer_source
@@ -31,11 +36,12 @@ from analytics.twin.water_response import (
     concentrations,
     draw_variants,
     response_ensemble,
+    response_matrix,
 )
 from benchmarks import _plain_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -78,11 +84,20 @@ class Release(NamedTuple):
 
 
 class Score(NamedTuple):
-    """How one method ranked the true outfall: 0 is first."""
+    """How the posterior ranked the true outfall.
+
+    Attributes
+    ----------
+    rank : 0 is first
+    in_set, set_size : whether the 90 % set holds it, size of that set
+    level : probability of those that are likelier: the sets of a greater one hold it
+
+    """
 
     rank: int
-    in_set: bool = False
-    set_size: int = 0
+    in_set: bool
+    set_size: int
+    level: float
 
 
 def main() -> None:
@@ -90,7 +105,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks trace")
     parser.add_argument("benchmark", nargs="?")
     parser.add_argument("--releases", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=TRUTH_SEED, help="of the first world")
+    parser.add_argument("--weight", type=float, default=InferenceOptions.weight)
+    parser.add_argument("--relative-error", type=float, default=InferenceOptions.relative_error)
+    parser.add_argument("--timing-error", type=float, default=InferenceOptions.timing_error_steps)
+    parser.add_argument("--plot", type=Path, help="write shares of ranks and of credible sets to a picture")
     arguments = parser.parse_args()
+    options = InferenceOptions(
+        weight=arguments.weight,
+        relative_error=arguments.relative_error,
+        timing_error_steps=arguments.timing_error,
+    )
     network = _plain_network.build()
     history = model_history(network)
     sensors = choose_sensors(network, history)
@@ -98,22 +123,83 @@ def main() -> None:
         f"{network.n_nodes} nodes, {len(network.tail)} reaches, {history.grid.n_cells} cells; "
         f"sensors at {sensors.tolist()}"
     )
-    began = time.process_time()
     response = model_response(network, history, sensors)
-    response_s = time.process_time() - began
-    releases, n_undetected = [], 0
-    for found, missed in worlds(network, sensors, TRUTH_SEED):
+    releases: list[Release] = []
+    n_undetected = 0
+    for found, missed in worlds(network, sensors, arguments.seed):
         releases += found
         n_undetected += missed
         if len(releases) >= arguments.releases:
             break
-    result = evaluate(network, sensors, history, response, releases[: arguments.releases])
-    result |= {"undetected": n_undetected, "response_cpu_s": round(response_s, 1)}
-    print(
-        f"no sensor detected {n_undetected} more; "
-        f"response of {N_VARIANTS} variants over 64 h: {response_s:.0f} s"
+    releases = releases[: arguments.releases]
+    result, levels = evaluate(network, sensors, history, response, releases, options=options)
+    compiled_s, general_s = (
+        time_response(network, history, sensors, releases[:n], is_compiled=is_compiled)
+        for n, is_compiled in ((6, True), (2, False))
     )
+    result |= {
+        "undetected": n_undetected,
+        "response_cpu_s": round(compiled_s, 2),
+        "general_response_cpu_s": round(general_s, 2),
+    }
+    print(
+        f"no sensor detected {n_undetected} more; response of {N_VARIANTS} variants for one trace: "
+        f"{compiled_s:.2f} s compiled, {general_s:.1f} s with a general solver"
+    )
+    if arguments.plot:
+        draw(result, levels, arguments.plot)
     print(json.dumps(result))
+
+
+def time_response(
+    network: PlainNetwork,
+    history: FlowHistory,
+    sensors: NDArray[np.intp],
+    releases: Sequence[Release],
+    *,
+    is_compiled: bool,
+) -> float:
+    """Return the processor time of the response for one trace, mean over releases [s]."""
+    variants = draw_variants(N_VARIANTS, len(network.tail), np.random.default_rng(MODEL_SEED))
+    began = time.process_time()
+    for one in releases:
+        begin, end = window(one)
+        part, steps = history.between(begin, end), np.arange(READ_EVERY - 1, end - begin, READ_EVERY)
+        plan = plan_elimination(part.grid) if is_compiled else None
+        for variant in variants:
+            response_matrix(
+                part,
+                variant,
+                sensor=np.tile(sensors, len(steps)),
+                step=np.repeat(steps, len(sensors)),
+                candidates=network.outfalls,
+                plan=plan,
+            )
+    return (time.process_time() - began) / len(releases)
+
+
+def draw(result: dict[str, float], levels: Floats, path: Path) -> None:
+    """Draw how often the true outfall is among the first, and how often credible sets hold it."""
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - for the picture alone
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    methods = {
+        "posterior": "",
+        "lagged correlation": "lagged_correlation_",
+        "travel time": "travel_time_only_",
+    }
+    for place, (name, prefix) in enumerate(methods.items()):
+        shares = [100 * result[f"{prefix}top{n}"] for n in (1, 3)]
+        bars = left.bar(np.arange(2) + 0.27 * (place - 1), shares, 0.25, label=name)
+        left.bar_label(bars, fmt="%.0f", fontsize=8)
+    left.set(xticks=[0, 1], xticklabels=["first", "among three"], ylabel="true outfall [% of releases]")
+    left.set_ylim(0, 110)
+    left.legend(fontsize=8, loc="upper left")
+    nominal = np.linspace(0.05, 1, 20)
+    right.plot([0, 100], [0, 100], color="0.7", lw=1)
+    right.plot(100 * nominal, [100 * np.mean(levels < one) for one in nominal], marker="o", ms=3)
+    right.set(xlabel="probability of the credible set [%]", ylabel="sets that hold the true outfall [%]")
+    figure.savefig(path, dpi=110)
 
 
 def model_history(network: PlainNetwork) -> FlowHistory:
@@ -202,11 +288,16 @@ def worlds(
         )
 
 
+def window(release: Release) -> tuple[int, int]:
+    """Return the first step that is traced, and the one after the last."""
+    return max(release.detected_at - BEFORE, 0), release.detected_at + AFTER + 1
+
+
 def trace(
     response: NDArray[np.float32], release: Release, options: InferenceOptions | None = None
 ) -> SourcePosterior:
     """Return the posterior over outfalls; steps count from ``BEFORE`` steps before the detection."""
-    begin, end = max(release.detected_at - BEFORE, 0), release.detected_at + AFTER + 1
+    begin, end = window(release)
     rows = slice(begin // READ_EVERY, end // READ_EVERY)
     part = response[:, rows, :, :, begin:end]
     value = release.readings[rows].ravel()
@@ -222,7 +313,9 @@ def score(posterior: SourcePosterior, outfall: int) -> Score:
     """Return the rank of an outfall in the posterior."""
     order = np.argsort(-posterior.probability, kind="stable")
     credible = posterior.credible_set()
-    return Score(int(np.flatnonzero(order == outfall)[0]), outfall in credible, len(credible))
+    rank = int(np.flatnonzero(order == outfall)[0])
+    above = float(posterior.probability[order[:rank]].sum())
+    return Score(rank, outfall in credible, len(credible), above)
 
 
 def evaluate(
@@ -230,11 +323,13 @@ def evaluate(
     sensors: NDArray[np.intp],
     history: FlowHistory,
     response: NDArray[np.float32],
-    releases: list[Release],
-) -> dict[str, float]:
-    """Print ranks of all methods; return those of the posterior."""
+    releases: Sequence[Release],
+    *,
+    options: InferenceOptions,
+) -> tuple[dict[str, float], Floats]:
+    """Print ranks of all methods; return them, and the level above which sets hold each true outfall."""
     began = time.process_time()
-    scores = [score(trace(response, one), one.outfall) for one in releases]
+    scores = [score(trace(response, one, options), one.outfall) for one in releases]
     trace_s = (time.process_time() - began) / len(releases)
     rank = np.array([one.rank for one in scores])
     times = travel_times(network, history, sensors)
@@ -253,7 +348,8 @@ def evaluate(
         print(f"{name:22}{expected[:, 0].mean():8.1%}{expected[:, 1].mean():8.1%}")
         result[name.replace(" ", "_") + "_top1"] = expected[:, 0].mean()
         result[name.replace(" ", "_") + "_top3"] = expected[:, 1].mean()
-    return {name: round(float(value), 4) for name, value in (result | {"trace_cpu_s": trace_s}).items()}
+    rounded = {name: round(float(value), 4) for name, value in (result | {"trace_cpu_s": trace_s}).items()}
+    return rounded, np.array([one.level for one in scores])
 
 
 def mean_network(network: PlainNetwork, history: FlowHistory) -> FlowNetwork:

@@ -20,6 +20,7 @@ from analytics.service.device_maintenance import device_maintenance
 from analytics.service.housekeeping import tidy
 from analytics.service.incident_escalation import escalate
 from analytics.service.incident_maintenance import maintain_incidents
+from analytics.service.incident_traces import trace_incidents
 from analytics.service.monthly_assessment import assess
 from analytics.service.rejudge_late_data import rejudge
 from analytics.service.send_notifications import send_notifications
@@ -191,6 +192,7 @@ TASKS: tuple[Task, ...] = (
     maintain_incidents,
     escalate,
     send_notifications,
+    trace_incidents,
     diagnose_detectors,
     assess,
     tidy_when_due,

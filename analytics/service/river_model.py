@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -43,16 +43,19 @@ def whole_river(directory: Directory) -> RiverPart:
     return _part(directory, {one.node_id for one in directory.nodes})
 
 
-def upstream_of(directory: Directory, site_id: str) -> RiverPart:
-    """Return the nodes and reaches upstream of a site, its node included; none if it is on no river."""
-    begin = next(
-        (one.node_id for one in directory.nodes if one.site_id == site_id and one.network == "river"), None
-    )
+def upstream_of(directory: Directory, site_ids: Collection[str]) -> RiverPart:
+    """Return the nodes and reaches upstream of sites, their nodes included; none if they are on no river.
+
+    Of an outfall, the node that it leads to is included, too: water of others may reach it there.
+    """
     into: dict[str, list[str]] = {}
     for link in directory.links:
         if link.network == "river":
             into.setdefault(link.to_node, []).append(link.from_node)
-    waiting = [] if begin is None else [begin]
+    begin = [one for one in directory.nodes if one.site_id in site_ids and one.network == "river"]
+    outfalls = {one.node_id for one in begin if one.kind == "outfall"}
+    waiting = [one.node_id for one in begin]
+    waiting += [one.to_node for one in directory.links if one.from_node in outfalls]
     reached = set(waiting)
     while waiting:
         new = [one for one in into.get(waiting.pop(), []) if one not in reached]

@@ -234,6 +234,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 5.0
+    trace_every_s: Annotated[
+        float,
+        Meta(
+            description="How often incidents on the river are looked at for a trace.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 3.0
+    trace_again_s: Annotated[
+        float,
+        Meta(
+            description="Time before the trace of an incident is revised, if its anomalies change.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 30.0
+    trace_severity: Annotated[
+        int, Meta(description="Incidents on the river of this severity and above are traced.", ge=1, le=3)
+    ] = 2
     incident_operators: Annotated[
         int,
         Meta(

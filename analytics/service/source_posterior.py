@@ -15,6 +15,8 @@ import numpy as np
 from analytics.service import river_model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from analytics.service.river_model import ReadSeries
@@ -31,7 +33,8 @@ AFTER_S = 21_600.0  # readings after the beginning of the anomaly that are used
 DETECTION_SPREADS, LEAST_NOISE_SHARE = 3.0, 0.05
 LEAST_NOISE = 0.02  # [mg/L]
 N_VARIANTS = 12
-MAX_CELLS, MAX_SENSORS, MAX_STEPS = 3000, 12, 120
+MAX_CELLS, MAX_SENSORS, MAX_CANDIDATES, MAX_STEPS = 3000, 12, 100, 120
+MAX_RESPONSES = 2_000_000  # of readings to releases, for each variant: bounds time and memory
 SHOWN = 20
 SAMPLE_STEPS = 24  # after the readings, within which one more sample is suggested
 
@@ -74,37 +77,46 @@ class SourcePosteriorAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def infer_sources(
-    directory: Directory, anomaly: Anomaly, read: ReadSeries, *, window_s: float = 86_400.0
+    directory: Directory,
+    anomaly: Anomaly,
+    read: ReadSeries,
+    *,
+    window_s: float = 86_400.0,
+    after_s: float = AFTER_S,
+    other_sites: Sequence[str] = (),
 ) -> SourcePosteriorAnswer | None:
     """Return the posterior over the outfalls and inflows of the anomaly's river; None if it can't be made.
 
     Parameters
     ----------
     read : returns the READING rows of a series between two Unix times [s]
-    window_s : how long before the anomaly a release may have begun [s], at most 54 h
+    window_s : how long before the anomaly a release may have begun [s], at most 60 h less ``after_s``
+    after_s : for how long after the beginning of the anomaly readings are used [s]
+    other_sites : sites further down or on other branches, whose readings and rivers upstream are used, too
 
     """
     found = _traced_series(directory, anomaly)
     if found is None:
         return None
     quantity, sensor_series = found
-    part = river_model.upstream_of(directory, anomaly.site_id)
+    part = river_model.upstream_of(directory, [anomaly.site_id, *other_sites])
     sensor_series = {
         site: series for site, series in sensor_series.items() if any(n.site_id == site for n in part.nodes)
     }
     candidates = [at for at, node in enumerate(part.nodes) if node.kind in CANDIDATE_KINDS]
-    if anomaly.site_id not in sensor_series or not candidates or len(sensor_series) > MAX_SENSORS:
+    if anomaly.site_id not in sensor_series or not 0 < len(candidates) <= MAX_CANDIDATES:
         return None
-    begin_s = anomaly.start_s - min(window_s, (MAX_STEPS - 1) * river_model.STEP_S - AFTER_S)
-    n_steps = int(np.ceil((anomaly.start_s + AFTER_S - begin_s) / river_model.STEP_S))
+    begin_s = anomaly.start_s - min(window_s, (MAX_STEPS - 1) * river_model.STEP_S - after_s)
+    n_steps = int(np.ceil((anomaly.start_s + after_s - begin_s) / river_model.STEP_S))
     history, has_discharge = river_model.flow_history(
         directory, part, read, begin_s=begin_s, n_steps=n_steps + SAMPLE_STEPS
     )
     if history.grid.n_cells > MAX_CELLS:
         return None
     rows = _sensor_rows(part, sensor_series, read, begin_s, n_steps)
-    if rows is None:
+    if rows is None or len(np.unique(rows.node)) > MAX_SENSORS:
         return None
+    rows = _at_most(rows, MAX_RESPONSES // (len(candidates) * n_steps))
     inference = _infer(np.array(candidates, np.intp), history, rows, len(part.links))
     if inference is None:
         return None
@@ -157,6 +169,16 @@ def _sensor_rows(
     if not parts:
         return None
     return _SensorRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _at_most(rows: _SensorRows, n_rows: int) -> _SensorRows:
+    """Return no more than about ``n_rows`` rows: non-detects of every k-th step alone, then of all steps."""
+    detected = rows.value >= DETECTION_SPREADS * rows.noise
+    every = -(-int((~detected).sum()) // max(n_rows - int(detected.sum()), n_rows // 2, 1))
+    kept = detected | (rows.step % max(every, 1) == 0)
+    every = -(-int(kept.sum()) // max(n_rows, 1))
+    kept &= rows.step % max(every, 1) == 0
+    return _SensorRows(*(column[kept] for column in rows)) if kept.any() else rows
 
 
 class _Inference(NamedTuple):

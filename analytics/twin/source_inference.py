@@ -63,6 +63,7 @@ class InferenceOptions:
     Attributes
     ----------
     relative_error : ρ, standard deviation of the model as a share of its prediction
+    timing_error_steps : τ, standard deviation of the time at which the model has it, in steps
     weight : β, by which the log-likelihood of each observation counts
     duration_steps : durations that are tried, in steps
     n_kept : times and durations that are kept for each candidate and variant
@@ -70,6 +71,7 @@ class InferenceOptions:
     """
 
     relative_error: float = 0.3
+    timing_error_steps: float = 0.0
     weight: float = 0.3
     duration_steps: tuple[int, ...] = (1, 2, 4, 8)
     n_kept: int = 8
@@ -217,12 +219,19 @@ def _best_of_variant(
     row = np.arange(n_candidates)[:, None]
     which, first_step = kept // n_steps, kept % n_steps
     kernel_kept = np.empty((n_candidates, n_kept, n_observations), np.float32)
+    later_kept = np.empty_like(kernel_kept)
     for index, kernel in enumerate(kernels):
         candidate, position = np.nonzero(which == index)
-        kernel_kept[candidate, position] = kernel[:, candidate, first_step[candidate, position]].T
+        first = first_step[candidate, position]
+        kernel_kept[candidate, position] = kernel[:, candidate, first].T
+        before, after = np.maximum(first - 1, 0), np.minimum(first + 1, n_steps - 1)
+        later_kept[candidate, position] = 0.5 * (kernel[:, candidate, after] - kernel[:, candidate, before]).T
     amounts = (AMOUNT_FACTORS[:, None, None] * rate[row, kept]).astype(np.float32)
     likelihood = np.stack(
-        [log_likelihood(one[:, :, None] * kernel_kept, readings, options) for one in amounts]
+        [
+            log_likelihood(one[:, :, None] * kernel_kept, readings, options, one[:, :, None] * later_kept)
+            for one in amounts
+        ]
     )
     best = likelihood.argmax(axis=0)
     best_rate = np.take_along_axis(amounts, best[None], axis=0)[0]
@@ -238,15 +247,27 @@ def _best_of_variant(
 
 
 def log_likelihood(
-    predicted: NDArray[np.floating], readings: SensorReadings, options: InferenceOptions
+    predicted: NDArray[np.floating],
+    readings: SensorReadings,
+    options: InferenceOptions,
+    later: NDArray[np.floating] | None = None,
 ) -> Floats:
     """Return the logarithm of the likelihood of predictions, (..., n_observations) to (...), weighted by β.
 
     In the precision of ``predicted``: single precision takes half of the time, and is enough.
+
+    Parameters
+    ----------
+    predicted : (..., n_observations) concentration [g/m³]
+    readings, options : of the likelihood
+    later : how the prediction changes with a release one step later, like ``predicted``; 0 if None
+
     """
     dtype = predicted.dtype
     value, noise_2 = readings.value.astype(dtype), (readings.noise**2).astype(dtype)
     variance = noise_2 + dtype.type(options.relative_error**2) * predicted**2
+    if later is not None:
+        variance += dtype.type(options.timing_error_steps**2) * later**2
     gap = value - predicted
     detected, missed = readings.is_detected, ~readings.is_detected
     at_detects = gap[..., detected] ** 2 / variance[..., detected] + np.log(variance[..., detected])

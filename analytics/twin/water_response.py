@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from analytics.errors import TwinModelError
+from analytics.twin import compiled_adjoint
 from analytics.twin.water_transport import FlowField, TransportModel
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analytics.twin.channel_grid import ChannelGrid
+    from analytics.twin.compiled_adjoint import EliminationPlan
     from analytics.twin.water_transport import StepOperator
 
     Floats = NDArray[np.float64]
@@ -137,6 +139,7 @@ def response_matrix(
     sensor: NDArray[np.intp],
     step: NDArray[np.intp],
     candidates: NDArray[np.intp],
+    plan: EliminationPlan | None = None,
 ) -> NDArray[np.float32]:
     """Return the response of observations to releases, (n_observations, n_candidates, n_steps) [s/m³].
 
@@ -144,6 +147,7 @@ def response_matrix(
     ----------
     sensor, step : (n_observations,) cell of each observation, step at whose end it was made
     candidates : (n_candidates,) cells where a release is possible
+    plan : of the grid, for flow that changes: then the steps are compiled (`compiled_adjoint`)
 
     Raises
     ------
@@ -158,6 +162,19 @@ def response_matrix(
     if history.is_steady:
         return _steady_response(history, variant, sensor, step, candidates)
     order = np.argsort(-step, kind="stable")  # latest first: columns in use are always the first ones
+    if plan is not None:
+        compiled = compiled_adjoint.run_backward(
+            plan,
+            history.grid.scaled(variant.velocity_factor),
+            history.face_m3_s,
+            dt_s=history.dt_s,
+            dispersion_m2_s=history.dispersion_m2_s * variant.dispersion_factor,
+            decay_per_s=history.decay_per_s,
+            sensor=sensor[order],
+            step=step[order],
+            candidates=candidates,
+        )
+        return compiled[np.argsort(order)]
     begun = np.searchsorted(-step[order], -np.arange(history.n_steps), side="right")
     sensitivity = np.zeros((history.grid.n_cells, len(order)), order="F")
     response = np.zeros((len(order), len(candidates), history.n_steps), np.float32)
@@ -206,8 +223,13 @@ def response_ensemble(
     candidates: NDArray[np.intp],
 ) -> NDArray[np.float32]:
     """Return `response_matrix` of each variant, (n_variants, n_observations, n_candidates, n_steps)."""
+    is_compiled = compiled_adjoint.is_available() and not history.is_steady
+    plan = compiled_adjoint.plan_elimination(history.grid) if is_compiled else None
     return np.stack(
-        [response_matrix(history, one, sensor=sensor, step=step, candidates=candidates) for one in variants]
+        [
+            response_matrix(history, one, sensor=sensor, step=step, candidates=candidates, plan=plan)
+            for one in variants
+        ]
     )
 
 

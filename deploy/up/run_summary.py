@@ -36,7 +36,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Summary of a run, printed as JSON in its last line.
 
     ``incidents`` were opened; of the ``planned_incidents``, one for each planned fault that is due,
-    ``found_incidents`` have an incident of their own.
+    ``found_incidents`` have an incident of their own. Of the faults that let something into the river and
+    were found, ``traced_faults`` have their true outfall as the likeliest source of their incident.
     """
 
     readings: int
@@ -46,6 +47,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     incidents: int = 0
     planned_incidents: int = 0
     found_incidents: int = 0
+    traceable_faults: int = 0
+    traced_faults: int = 0
     dead_letters: int
     lost: int
     edition: str
@@ -109,6 +112,7 @@ def summarise_run(
     health = store.health()
     taken_readings = report.taken if report else 0
     failed = has_end and replay is None
+    likeliest = likeliest_sources(store, fault_outcomes)
     return RunSummary(
         readings=health.readings,
         anomalies=store.count_anomalies(AnomalyQuery()),
@@ -117,6 +121,8 @@ def summarise_run(
         incidents=_count_incidents(store),
         planned_incidents=len(fault_outcomes),
         found_incidents=len(_incidents_of_faults(store, fault_outcomes)),
+        traceable_faults=len(likeliest),
+        traced_faults=sum(origin == found for origin, found in likeliest.values()),
         dead_letters=health.dead_letters,
         lost=sum(replay.lost.values()) if replay else _lost_readings(taken_readings, health, report),
         replay=replay,
@@ -137,6 +143,32 @@ def _incidents_of_faults(store: Store, fault_outcomes: Sequence[FaultOutcome]) -
         return set()
     members = Incidents(store.database).memberships(found)
     return {one.incident_id for one in members.values() if one.incident_id is not None}
+
+
+def likeliest_sources(
+    store: Store, fault_outcomes: Sequence[FaultOutcome]
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return the true and the likeliest source of each found release into the river, by fault.
+
+    The likeliest is that of the trace of the fault's incident, None where there is none.
+    """
+    releases = {
+        one.anomaly.anomaly_id: one.fault
+        for one in fault_outcomes
+        if one.anomaly is not None and one.fault.kind in {"slug", "discharge"}
+    }
+    if store.database is None or not releases:
+        return {}
+    incidents = Incidents(store.database)
+    members = incidents.memberships(releases)
+    incident_of = {one.anomaly_id: one.incident_id for one in members.values() if one.incident_id}
+    traces = incidents.traces(set(incident_of.values()))
+    found = {}
+    for anomaly_id, fault in releases.items():
+        trace = traces.get(incident_of.get(anomaly_id, 0))
+        candidates = trace.posterior["candidates"] if trace is not None and trace.posterior else []
+        found[fault.fault_id] = (fault.origin, candidates[0]["node_id"] if candidates else None)
+    return found
 
 
 def _lost_readings(taken_readings: int, health: StoreHealth, report: FleetProgress | None) -> int:

@@ -10,7 +10,9 @@ import msgspec
 
 from analytics.incidents import incident_text
 from analytics.incidents.state_machine import legal_events, legal_requests
+from analytics.service.source_posterior import SourcePosteriorAnswer
 from gateway.api.models import incident_models as models
+from gateway.api.models.conversion import posterior_response
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found
 from gateway.auth.principal import Role
@@ -160,6 +162,30 @@ class IncidentAccess:
             directory_index,
             events=legal_events(incident, self.role) if at_home else [],
             requests=legal_requests(incident, self.role) if at_home else [],
+        )
+
+    def trace(self, incident: Incident) -> models.IncidentTraceResponse | None:
+        """Return the trace of an incident, without sources in areas that are not visible."""
+        stored = self.store.traces([incident.incident_id]).get(incident.incident_id)
+        if stored is None or stored.posterior is None:
+            return None
+        posterior = msgspec.convert(stored.posterior, SourcePosteriorAnswer)
+        index = self.context.directory_index
+        nodes = {one.node_id for one in index.directory.nodes}
+        sample = posterior.extra_sample
+        visible = msgspec.structs.replace(
+            posterior,
+            candidates=[one for one in posterior.candidates if one.node_id in nodes],
+            credible_90=[one for one in posterior.credible_90 if one in nodes],
+            sensors=[one for one in posterior.sensors if one in index.sites],
+            extra_sample=sample if sample is not None and sample.node_id in nodes else None,
+        )
+        listed = sum(one.probability for one in visible.candidates)
+        return models.IncidentTraceResponse(
+            computed=utc_datetime(stored.computed_s),
+            times_computed=stored.times_computed,
+            elsewhere=round(max(0.0, 1 - listed), 3),
+            posterior=posterior_response(visible),
         )
 
 

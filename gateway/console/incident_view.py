@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.api.incident_access import IncidentAccess
+    from gateway.api.models.incident_models import IncidentTraceResponse
+    from gateway.api.models.resource_models import PosteriorCandidateResponse
     from gateway.console.platform_state import PlatformState
     from gateway.console.visitor import Visitor
     from ingest_service.storage.contract.incidents import (
@@ -54,6 +56,7 @@ class IncidentRecord:
     requests: Sequence[IncidentRequest]
     photos: Sequence[IncidentPhoto]
     first_anomaly: Anomaly | None
+    source_trace: IncidentTraceResponse | None
 
 
 def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
@@ -70,6 +73,7 @@ def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
         requests=access.store.requests(incident_id=incident_id),
         photos=access.store.photos(incident_id),
         first_anomaly=None if plotted is None else access.context.store.anomaly(plotted.anomaly_id),
+        source_trace=access.trace(incident),
     )
 
 
@@ -98,7 +102,7 @@ def record_values(
             for kind in (legal_requests(incident, access.role) if is_at_home else [])
         ],
         "requests": [_request_row(one, access, visitor) for one in record.requests],
-        **_trace(record.first_anomaly, state),
+        **_trace(record, visitor, state),
     }
 
 
@@ -169,16 +173,69 @@ def _request_row(one: IncidentRequest, access: IncidentAccess, visitor: Visitor)
     }
 
 
-def _trace(anomaly: Anomaly | None, state: PlatformState) -> dict[str, Any]:
-    """Return the trace of a water anomaly, and its links and sites for the map."""
-    index = state.directory_index
+def _trace(record: IncidentRecord, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
+    """Return where a water incident came from, with links and sources for the map.
+
+    By concentrations as soon as the service has computed that; until then, and where it can't be computed, by
+    travel times alone.
+    """
+    index, anomaly = state.directory_index, record.first_anomaly
+    nothing: dict[str, Any] = {
+        "trace": None, "candidates": [], "trace_links": [], "sources": [], "map_sources": [], "sample": None
+    }  # fmt: skip
     site = None if anomaly is None else index.sites.get(anomaly.site_id)
     if anomaly is None or site is None or not site.kind.startswith(("river", "lake", "outfall")):
-        return {"trace": None, "candidates": [], "trace_links": []}
+        return nothing
     trace = network_state.trace_anomaly(index.directory, anomaly)
-    shown = trace.candidates[:MAX_TRACED]
-    links = sorted({link for one in shown for link in one.links})
-    return {"trace": trace, "candidates": shown, "trace_links": links}
+    found = record.source_trace
+    if found is None or not found.posterior.candidates:
+        shown = trace.candidates[:MAX_TRACED]
+        links = sorted({link for one in shown for link in one.links})
+        return nothing | {"trace": trace, "candidates": shown, "trace_links": links}
+    posterior = found.posterior
+    likely = set(posterior.credible_90)
+    sample, nodes = posterior.extra_sample, index.nodes
+    return nothing | {
+        "sources": [
+            _source_row(one, visitor, state, is_likely=one.node_id in likely)
+            for one in posterior.candidates[:MAX_TRACED]
+        ],
+        "source_trace": found,
+        "trace_links": sorted(
+            {link for one in trace.candidates if one.node_id in likely for link in one.links}
+        ),
+        "map_sources": [
+            {
+                "lon": nodes[one.node_id].lon,
+                "lat": nodes[one.node_id].lat,
+                "text": f"{visitor.name(one)} {_percent(one.probability)}",
+            }
+            for one in posterior.candidates
+            if one.node_id in likely
+        ],
+        "sample": sample and {"name": visitor.name(nodes[sample.node_id]), "time_s": sample.time.timestamp()},
+    }
+
+
+def _source_row(
+    one: PosteriorCandidateResponse, visitor: Visitor, state: PlatformState, *, is_likely: bool
+) -> dict[str, Any]:
+    low, median, high = one.amount_kg or (0.0, 0.0, 0.0)
+    return {
+        "name": visitor.name(one),
+        "site_id": state.directory_index.nodes[one.node_id].site_id,
+        "probability": _percent(one.probability),
+        "from_s": one.released_from.timestamp(),
+        "to_s": one.released_to.timestamp(),
+        "duration": visitor.duration(one.duration_s),
+        "amount": f"{median:g} kg ({low:g}–{high:g})" if one.amount_kg else "–",
+        "is_likely": is_likely,
+        "group": one.group,
+    }
+
+
+def _percent(share: float) -> str:
+    return "< 1%" if share < 0.01 else f"{share:.0%}"
 
 
 def dispatch_proposals(access: IncidentAccess, incident: Incident, visitor: Visitor) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, wait_for_map
 from tests.support.demo_store import fill_with_demo
+from tests.support.incident_world import store_trace
 from tests.support.process_heartbeats import alive
 from tests.support.throwaway_servers import fresh_database
 
@@ -338,6 +339,7 @@ def test_pages_of_incidents_are_accessible_and_chinese(
     browser: Browser, console: IncidentConsole, tmp_path: Path, scheme: str
 ) -> None:
     incident = open_incident(console, 8 if scheme == "light" else 9)
+    store_trace(console.store, incident.incident_id, {"330483-d1-o02": 0.92, "330483-d1-q01": 0.08})
     context = browser.new_context(
         locale="zh-CN",
         color_scheme="dark" if scheme == "dark" else "light",
@@ -358,6 +360,10 @@ def test_pages_of_incidents_are_accessible_and_chinese(
         assert serious_findings(one, contrast_only=scheme == "dark") == [], path
         lines = [line for shown in shown_texts(one) for line in shown.splitlines()]
         assert {word for line in lines for word in english_in(line)} - allowed == set(), path
+    expect(one.locator("#sources tbody tr")).to_have_count(2)
+    expect(one.locator("#sources")).to_contain_text("92%")
+    wait_for_map(one)
+    expect(one.locator(".map-label.source")).to_have_count(2)
     one.screenshot(path=tmp_path / f"incident.{scheme}.png", full_page=True)
     context.close()
 

@@ -21,7 +21,7 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.asgi import StreamedResponse, send_request
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
-from tests.support.incident_world import anomaly_at, maintain, series_anomaly, town
+from tests.support.incident_world import anomaly_at, maintain, series_anomaly, store_trace, town
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -204,6 +204,24 @@ def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
     assert [one["why"] for one in comments] == ["brown water here, too"]
 
 
+def test_an_incident_has_its_trace_without_the_sources_that_a_town_may_not_see(
+    world: World, incident: dict[str, Any]
+) -> None:
+    path = f"/{incident['incident_id']}"
+    assert world.ask("everything", "GET", path).json()["trace"] is None
+    store_trace(world.store, incident["incident_id"], {"a-r2": 0.7, "b-r0": 0.3})
+    trace = world.ask("everything", "GET", path).json()["trace"]
+    assert [one["node_id"] for one in trace["posterior"]["candidates"]] == ["a-r2", "b-r0"]
+    assert (trace["elsewhere"], trace["times_computed"]) == (0, 1)
+    in_a = world.ask("operator", "GET", path)
+    assert in_a.json()["trace"]["posterior"]["credible_90"] == ["a-r2"]
+    assert in_a.json()["trace"]["posterior"]["extra_sample"] is None
+    assert in_a.json()["trace"]["elsewhere"] == 0.3
+    assert "b-r0" not in in_a.text
+    (listed, *_) = world.ask("everything", "GET", "").json()["items"]
+    assert listed["trace"] is None, "a list has no traces"
+
+
 @pytest.mark.usefixtures("incident")
 def test_row_level_security_hides_incidents_of_other_areas(world: World) -> None:
     world.store.record_anomalies([anomaly_at("a-s0", time.time() - 600)])
@@ -218,6 +236,8 @@ def test_row_level_security_hides_incidents_of_other_areas(world: World) -> None
     assert all(one.site_ids == ["b-r0"] for one in found_before)
     hidden = next(one for one in everything if one.main_site_id == "a-s0")
     assert (in_b.incident(hidden.incident_id), in_b.history(hidden.incident_id)) == (None, [])
+    store_trace(world.store, hidden.incident_id, {"a-r2": 1.0})
+    assert in_b.traces([hidden.incident_id]) == {}
 
 
 def test_requests_are_approved_by_the_named_role_and_not_by_the_requester(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
+from analytics.service.source_posterior import PosteriorCandidate, SourcePosteriorAnswer, SuggestedSample
+from ingest_service.storage.contract.incidents import IncidentTrace
 from ingest_service.storage.contract.models import (
     Anomaly,
     Area,
@@ -17,6 +22,7 @@ from ingest_service.storage.contract.models import (
     Series,
     Site,
 )
+from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
@@ -115,6 +121,41 @@ def anomaly_at(site_id: str, start_s: float, **fields: Any) -> Anomaly:
         **fields,
     }
     return Anomaly(**values)
+
+
+def store_trace(store: PostgresStore, incident_id: int, probabilities: dict[str, float]) -> None:
+    """Store the trace of an incident, with a probability of each node; the sample is at the last one."""
+    now_s, nodes = time.time(), {one.node_id: one for one in store.directory().nodes}
+    posterior = SourcePosteriorAnswer(
+        quantity="ammonia_nitrogen",
+        candidates=[
+            PosteriorCandidate(
+                node_id=name,
+                en=nodes[name].en,
+                zh=nodes[name].zh,
+                kind=nodes[name].kind,
+                probability=probability,
+                released_from_s=now_s - 4 * 3600,
+                released_s=now_s - 3 * 3600,
+                released_to_s=now_s - 2 * 3600,
+                duration_s=3600.0,
+                amount_kg=(10.0, 20.0, 40.0),
+                group=place,
+            )
+            for place, (name, probability) in enumerate(probabilities.items())
+        ],
+        credible_90=list(probabilities),
+        n_detects=5,
+        n_non_detects=90,
+        sensors=sorted({nodes[one].site_id or "" for one in probabilities}),
+        fit=0.9,
+        extra_sample=SuggestedSample(node_id=list(probabilities)[-1], time_s=now_s + 3600, gain=0.5),
+    )
+    Incidents(store).replace_trace(
+        IncidentTrace(
+            incident_id=incident_id, inputs="x", computing_s=0.1, posterior=msgspec.to_builtins(posterior)
+        )
+    )
 
 
 def maintain(store: PostgresStore, state: ServiceState | None = None, **settings: Any) -> None:

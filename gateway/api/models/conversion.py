@@ -144,13 +144,14 @@ def trace_response(
         equally_likely=one.equally_likely,
         explanation_en=one.explanation_en,
         explanation_zh=one.explanation_zh,
-        posterior=None if posterior is None else _posterior_response(posterior),
+        posterior=None if posterior is None else posterior_response(posterior),
     )
 
 
-def _posterior_response(
+def posterior_response(
     one: source_posterior.SourcePosteriorAnswer,
 ) -> resource_models.SourcePosteriorResponse:
+    """Return a posterior over sources as a model."""
     candidates = []
     for candidate in one.candidates:
         row = msgspec.structs.asdict(candidate)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from gateway.api.models.resource_models import ApiModel, UtcTime
+from gateway.api.models.resource_models import ApiModel, SourcePosteriorResponse, UtcTime
 from gateway.api.query_params import AwareTime
 from ingest_service.storage.contract.incidents import (
     AlarmState,
@@ -33,6 +33,15 @@ RevisionField = Annotated[
     int,
     Field(ge=1, lt=2**63, description="Revision that was read; another one now gives 409", examples=[812]),
 ]
+
+
+class IncidentTraceResponse(ApiModel):
+    """Where the water of an incident came from, computed by the service from all of its sites."""
+
+    computed: UtcTime
+    times_computed: int = Field(description="It is revised when the incident's anomalies change")
+    elsewhere: float = Field(description="Probability of the sources that are not listed", examples=[0.03])
+    posterior: SourcePosteriorResponse
 
 
 class IncidentResponse(ApiModel):
@@ -85,6 +94,11 @@ class IncidentResponse(ApiModel):
         description="Events that you may cause now", examples=[["file", "dismiss", "acknowledge"]]
     )
     legal_requests: list[RequestKind] = Field(description="Requests that you may make now")
+    trace: IncidentTraceResponse | None = Field(
+        default=None,
+        description="Of a single incident; null in lists, and where it is not on the river, of low severity, "
+        "not traced yet, or can't be traced",
+    )
 
 
 class IncidentAnomalyResponse(ApiModel):

@@ -140,9 +140,10 @@ def report(context: CurrentContext, new: models.NewIncidentRequest) -> models.In
 @router.get("/{incident_id}", responses=problem_responses(404))
 @requires(INCIDENTS)
 def incident(context: CurrentContext, incident_id: IncidentIdParam) -> models.IncidentResponse:
-    """One incident, with the events that you may cause now."""
+    """One incident, with the events that you may cause now, and where its water came from."""
     access = IncidentAccess.of(context)
-    return access.response(access.visible(incident_id))
+    found = access.visible(incident_id)
+    return access.response(found).model_copy(update={"trace": access.trace(found)})
 
 
 @router.get("/{incident_id}/anomalies", responses=problem_responses(404))

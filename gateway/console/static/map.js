@@ -221,6 +221,18 @@ function cellBounds(cells) {
   return [Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)];
 }
 
+// The likely sources of an incident, with their probability.
+function addSources(map) {
+  for (const {lon, lat, text} of JSON.parse(element.dataset.sources ?? "[]")) {
+    const label = document.createElement("span");
+    label.className = "map-label source";
+    label.textContent = text;
+    new maplibregl.Marker({element: label, anchor: "bottom", offset: [0, -10]}).setLngLat([lon, lat]).addTo(map);
+    label.removeAttribute("aria-label"); // MapLibre's: the text names it
+    label.removeAttribute("role");
+  }
+}
+
 // The links by which an incident may have come, below the sites.
 function addTrace(map) {
   const traced = JSON.parse(element.dataset.traced ?? "[]");
@@ -267,6 +279,7 @@ async function drawMap() {
     addNetwork(map, features);
     if (cells) addCells(map, cells);
     addTrace(map);
+    addSources(map);
     if (element.dataset.pmtiles) addPmtiles(map);
     showLabels(map, features, labels);
     container.dataset.drawn = "yes";

@@ -254,3 +254,26 @@ class IncidentCursor(msgspec.Struct, frozen=True, kw_only=True):
 
     area_id: str
     revision: int
+
+
+class IncidentToTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident on the river, its anomalies by start, and what its trace was computed from."""
+
+    incident_id: int
+    anomaly_ids: list[int]
+    inputs: str | None
+    age_s: float | None
+
+
+class IncidentTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """The posterior over the sources of an incident; None where it can't be computed from ``inputs``.
+
+    ``posterior`` is a `SourcePosteriorAnswer` of `analytics.service.source_posterior` as JSON.
+    """
+
+    incident_id: int
+    inputs: str
+    computed_s: float = 0.0  # given by the store
+    computing_s: float
+    times_computed: int = 1  # given by the store
+    posterior: dict[str, Any] | None

@@ -15,6 +15,8 @@ from ingest_service.storage.contract.incidents import (
     IncidentPhoto,
     IncidentQuery,
     IncidentRequest,
+    IncidentToTrace,
+    IncidentTrace,
     PlannedMaintenance,
     RevisionConflictError,
 )
@@ -217,6 +219,29 @@ class Incidents:
             if not connection.execute(QUERIES["decide_incident_request"], parameters).rowcount:
                 return None
             return _apply_update(connection, update, [])
+
+    # -- traces ------------------------------------------------------------------------------------
+
+    def to_trace(self, severity: int, since_s: float, *, limit: int) -> list[IncidentToTrace]:
+        """Return open water incidents of a severity and above, those without a trace first.
+
+        Only those with an anomaly that started or ended at most ``since_s`` ago [s].
+        """
+        parameters = {"severity": severity, "since_s": since_s, "limit": limit}
+        return self._rows("incidents_to_trace", parameters, IncidentToTrace)
+
+    def replace_trace(self, trace: IncidentTrace) -> None:
+        """Store the trace of an incident in place of its last one."""
+        posterior = None if trace.posterior is None else Jsonb(trace.posterior)
+        with self._database.transaction() as connection:
+            connection.execute(
+                QUERIES["upsert_incident_trace"], msgspec.structs.asdict(trace) | {"posterior": posterior}
+            )
+
+    def traces(self, incident_ids: Iterable[int]) -> dict[int, IncidentTrace]:
+        """Return the traces of some incidents, by incident."""
+        rows = self._rows("incident_traces", (list(incident_ids),), IncidentTrace)
+        return {one.incident_id: one for one in rows}
 
     # -- photos and maintenance --------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -145,6 +146,20 @@ def test_a_plume_that_passed_no_sensor_above_came_from_below_it() -> None:
     assert found.credible_90 == ["b"]
     first = found.candidates[0]
     assert first.released_from_s <= first.released_s <= first.released_to_s < START_S + 4000
+
+
+def test_an_anomaly_at_a_monitored_outfall_is_traced_to_it() -> None:
+    measured = directory()
+    measured.sites.append(Site(site_id="a", kind="outfall", en="a", zh="点", **PLACE))
+    measured.series.append(Series(series_id=5, site_id="a", quantity="ammonia_nitrogen", interval_s=600.0))
+    measured.nodes = [
+        msgspec.structs.replace(one, site_id="a") if one.node_id == "a" else one for one in measured.nodes
+    ]
+    at_outfall = msgspec.structs.replace(anomaly(None), site_id="a")
+    found = source_posterior.infer_sources(measured, at_outfall, readings(at_up=True))
+    assert found is not None
+    assert found.candidates[0].node_id == "a"
+    assert found.candidates[0].probability > 0.9
 
 
 def test_the_amount_follows_the_measured_discharge() -> None:

@@ -214,3 +214,25 @@ VALUES (%(site_id)s, to_timestamp(%(from_s)s), to_timestamp(%(to_s)s), %(who)s, 
 
 -- delete_planned_maintenance: Delete planned work.
 DELETE FROM planned_maintenance WHERE maintenance_id = %s;
+
+-- incidents_to_trace: Open water incidents of a severity, with their anomalies and what their trace was computed from.
+SELECT i.incident_id, m.anomaly_ids, t.inputs, extract(epoch FROM now() - t.computed)::float8 AS age_s
+FROM incident AS i
+JOIN LATERAL (
+    SELECT array_agg(a.anomaly_id ORDER BY a.start, a.anomaly_id) AS anomaly_ids FROM incident_anomaly AS a
+    WHERE a.incident_id = i.incident_id AND a.role <> 'suppressed' AND a.state <> 'withdrawn'
+) AS m ON m.anomaly_ids IS NOT NULL
+LEFT JOIN incident_trace AS t USING (incident_id)
+WHERE i.kind = 'water' AND i.state NOT IN ('closed', 'false_alarm') AND i.merged_into IS NULL
+    AND i.severity >= %(severity)s AND i.last >= now() - make_interval(secs => %(since_s)s)
+ORDER BY t.incident_id IS NOT NULL, i.opened DESC, i.incident_id DESC LIMIT %(limit)s;
+
+-- upsert_incident_trace: Insert the trace of an incident, or replace it.
+INSERT INTO incident_trace AS t (incident_id, inputs, computing_s, posterior)
+VALUES (%(incident_id)s, %(inputs)s, %(computing_s)s, %(posterior)s)
+ON CONFLICT (incident_id) DO UPDATE SET inputs = excluded.inputs, computed = now(), computing_s = excluded.computing_s,
+    times_computed = t.times_computed + 1, posterior = excluded.posterior;
+
+-- incident_traces: The traces of some incidents.
+SELECT incident_id, inputs, extract(epoch FROM computed)::float8 AS computed_s, computing_s, times_computed, posterior
+FROM incident_trace WHERE incident_id = ANY (%s::bigint[]);
