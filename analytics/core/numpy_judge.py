@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import baseline, checks, events, novelty, rarity, seasonal_limits, tail_probability
+from analytics.core import (
+    baseline,
+    checks,
+    events,
+    novelty,
+    rarity,
+    seasonal_limits,
+    slow_drift,
+    tail_probability,
+)
 from analytics.core.events import TickEvidence
 from analytics.core.flags import Flag, Rule
 from analytics.core.tail_probability import TailSums
@@ -28,6 +37,7 @@ Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
 # to the scale of rarities, and beyond the budget it hardly raises the rank of an event.
 RESIDUAL_SHARE = 1.3
 SCORE_OF_BUDGET, BEYOND_BUDGET_SHARE = 8.0, 0.05
+YOUNG_S = 86_400.0  # after this time of its own a series' baseline counts half
 DETECTOR_RULES = (
     Rule.RESIDUAL
     | Rule.SHIFT
@@ -233,11 +243,16 @@ def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weigh
             rows[f"{name}_{part}"] = np.where(can_be_scored, new, old)
 
 
-def common_scale(score: Floats, share: float) -> Floats:
-    """Return scores of a baseline's detector on the scale of rarities (`RESIDUAL_SHARE`), (k,)."""
-    shared = score * share
-    beyond = SCORE_OF_BUDGET + BEYOND_BUDGET_SHARE * (shared - SCORE_OF_BUDGET)
-    return np.where(shared > SCORE_OF_BUDGET, beyond, shared)
+def learned_share(age_s: Floats) -> Floats:
+    """Return the share of a score that counts while a series is young, (k,): half of it after a day."""
+    known = np.where(age_s > 0, age_s, 0.0)
+    return known / (known + YOUNG_S)
+
+
+def common_scale(score: Floats) -> Floats:
+    """Return scores of a baseline's detector on the scale of rarities: beyond the budget little counts."""
+    beyond = SCORE_OF_BUDGET + BEYOND_BUDGET_SHARE * (score - SCORE_OF_BUDGET)
+    return np.where(score > SCORE_OF_BUDGET, beyond, score)
 
 
 def _collect_evidence(  # noqa: PLR0917 - one of each
@@ -252,25 +267,28 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
 ) -> tuple[TickEvidence, Rules]:
     """Return the evidence of a tick, which may be about the value before or a gap, and its value's rules."""
     limits, rows, strong = tick.limits, tick.rows, tick.limits.score_strong
-    by_residual = common_scale(scores.residual, RESIDUAL_SHARE)
-    by_shift = common_scale(scores.shift, 1.0)
+    experience = learned_share(tick.time_s - rows["first_time"])
+    by_residual = common_scale(experience * RESIDUAL_SHARE * scores.residual)
+    by_shift = common_scale(experience * scores.shift)
+    still = experience * rare.still
     shifted = (by_shift > strong) & (scores.mean_z > limits.shift_least)
+    drift = np.where(np.isnan(limits.shift_least), 0.0, slow_drift.score_of_tick(tick))
     exceeds_record = (scores.reported_novelty > limits.novelty_least) & (by_residual > limits.score_close)
     check_failed = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
     check_failed = check_failed | exceeds_usual_step
     own = np.maximum(by_residual, np.where(shifted, by_shift, 0.0))
     own = np.maximum(own, np.where(check_failed, events.FAILED_CHECK_SCORE, 0.0))
-    own = np.maximum(own, np.where(exceeds_record, common_scale(scores.novelty, 1.0), 0.0))
-    for one in (rare.jump, rare.noise, rare.calm, rare.still):
+    own = np.maximum(own, np.where(exceeds_record, common_scale(scores.novelty), 0.0))
+    for one in (rare.jump, rare.noise, rare.calm, still, drift):
         own = np.maximum(own, one)
     for is_set, rule in (
         (by_residual > limits.score_weak, Rule.RESIDUAL),
-        (shifted, Rule.SHIFT),
+        (shifted | (drift > strong), Rule.SHIFT),
         (exceeds_record, Rule.NOVELTY),
         (rare.jump > strong, Rule.RATE_OF_CHANGE),
         (rare.noise > strong, Rule.NOISE),
         (rare.calm > strong, Rule.ATTENUATED),
-        (rare.still > strong, Rule.FLAT_LINE),
+        (still > strong, Rule.FLAT_LINE),
     ):
         rules = rules | np.where(is_set, int(rule), 0)
     score = np.minimum(np.maximum(np.maximum(own, rare.spike), rare.gap), events.MAX_SCORE)

@@ -137,3 +137,37 @@ def report_novelty(r: NDArray[Any], s: int, largest_excess: float) -> float:
         return largest_excess
     r[s, k.VALUES_SINCE_NOVELTY] += 1.0
     return 0.0
+
+
+@inlined_kernel
+def drift_score(r: NDArray[Any], p: NDArray[Any], s: int, t: float) -> float:
+    """Return the score of a slow drift that begins, else 0, as `analytics.core.slow_drift`; once an hour."""
+    if np.isnan(r[s, k.FIRST_TIME]):
+        return 0.0
+    if np.isnan(r[s, k.SLOW_TIME]):
+        r[s, k.SLOW_TIME], r[s, k.SLOW_LEVEL] = t, r[s, k.LEVEL]
+        return 0.0
+    since = t - r[s, k.SLOW_TIME]
+    if since < k.DRIFT_UPDATE_S:
+        return 0.0
+    r[s, k.SLOW_TIME] = t
+    age = t - r[s, k.FIRST_TIME]
+    distance = r[s, k.LEVEL] - r[s, k.SLOW_LEVEL]
+    scale = k.MEAN_DEVIATION_TO_SIGMA * r[s, k.SLOW_DEVIATION] + p[s, k.SPREAD_FLOOR]
+    z = 0.0
+    if age >= k.DRIFT_LEARNED_S and scale > 0:
+        z = abs(distance) / scale
+        limit = k.DRIFT_CLIP_SCALES * scale
+        distance = min(max(distance, -limit), limit)
+    r[s, k.SLOW_LEVEL] += since / (since + min(k.DRIFT_MEMORY_S, age)) * distance
+    r[s, k.SLOW_DEVIATION] += (
+        since / (since + min(k.DRIFT_SCALE_MEMORY_S, age)) * (abs(distance) - r[s, k.SLOW_DEVIATION])
+    )
+    if z < k.DRIFT_ENDS:
+        r[s, k.DRIFTING] = 0.0
+    if not (z > k.DRIFT_LEAST and r[s, k.DRIFTING] == 0):
+        return 0.0
+    rate = (r[s, k.DRIFTS] + k.DRIFT_PRIOR_CROSSINGS) / (age / k.MONTH_S + k.DRIFT_PRIOR_MONTHS)
+    r[s, k.DRIFTS] += 1.0
+    r[s, k.DRIFTING] = 1.0
+    return float(k.DRIFT_SCORE_OF_RATE - np.log10(rate) + k.DRIFT_TAIL_POWER * np.log10(z / k.DRIFT_LEAST))

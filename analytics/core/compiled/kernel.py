@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "56823ed2af246467"
+INLINED_CODE_DIGEST = "cee1ecae46b1748d"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -140,6 +140,8 @@ def _learn_baseline(
     early_gain = 1 / (1 + count)
     gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), early_gain)) * weight
     r[s, k.LEVEL] += gain * clipped
+    if adopted:
+        r[s, k.SLOW_LEVEL] += gain * clipped
     r[s, k.COUNT] = count + weight
     if adopted:
         return
@@ -173,6 +175,7 @@ def _restore_kept_level(r: NDArray[Any], s: int, v: float, expected: float, spre
     from_kept = abs(v - expected + difference)
     if not (from_kept < k.RETURN_SHARE * abs(v - expected) and from_kept < k.RETURN_SPREADS * spread):
         return expected
+    r[s, k.SLOW_LEVEL] -= difference
     r[s, k.LEVEL] = r[s, k.KEPT_LEVEL]
     r[s, k.MEAN_Z] = 0.0
     r[s, k.KEPT_LEVEL] = np.nan
@@ -248,9 +251,8 @@ def _tail_scores(r: NDArray[Any], s: int, residual_spreads: float, mean_z: float
 
 
 @inlined_kernel
-def _common_scale(score: float, share: float) -> float:
+def _common_scale(score: float) -> float:
     """Return the score of a baseline's detector on the scale of rarities, as `numpy_judge.common_scale`."""
-    score *= share
     if score > k.SCORE_OF_BUDGET:
         score = k.SCORE_OF_BUDGET + k.BEYOND_BUDGET_SHARE * (score - k.SCORE_OF_BUDGET)
     return score
@@ -265,7 +267,7 @@ def _combine_evidence(
     mean_z: float,
     reported_novelty: float,
     exceeds_usual_step: bool,
-    rarity: tuple[float, float, float, float],
+    rarity: tuple[float, float, float, float, float],
     quality: int,
     rules: int,
 ) -> tuple[int, float, bool]:
@@ -273,20 +275,22 @@ def _combine_evidence(
 
     As `analytics.core.numpy_judge` combines checks and detectors, with the maxima in the same order.
     """
-    jump, noise, calm, still = rarity
+    jump, noise, calm, still, drift = rarity
     strong = p[s, k.SCORE_STRONG]
     shifted = by_shift > strong and mean_z > p[s, k.SHIFT_LEAST]
+    if np.isnan(p[s, k.SHIFT_LEAST]):
+        drift = 0.0
     exceeds_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
     check_failed = exceeds_usual_step or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
     score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
     if exceeds_record:
         novelty = detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
-        score = max(score, _common_scale(novelty, 1.0))
+        score = max(score, _common_scale(novelty))
         rules |= k.NOVELTY_RULE
-    score = max(score, jump, noise, calm, still)
+    score = max(score, jump, noise, calm, still, drift)
     if by_residual > p[s, k.SCORE_WEAK]:
         rules |= k.RESIDUAL_RULE
-    if shifted:
+    if shifted or drift > strong:
         rules |= k.SHIFT_RULE
     if jump > strong:
         rules |= k.RATE_RULE
@@ -441,8 +445,13 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
         if exceeds_usual_step:
             quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
-        by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE)
-        by_shift = _common_scale(by_shift, 1.0)
+        drift = detectors.drift_score(r, p, s, t)
+        if can_be_scored:
+            age = t - r[s, k.FIRST_TIME]
+            experience = age / (age + k.YOUNG_S)
+            by_residual = _common_scale(experience * k.RESIDUAL_SHARE * by_residual)
+            by_shift = _common_scale(experience * by_shift)
+            still *= experience
         rules, own_score, strong = _combine_evidence(
             p,
             s,
@@ -451,7 +460,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             mean_z,
             novelty,
             exceeds_usual_step,
-            (jump, noise, calm, still),
+            (jump, noise, calm, still, drift),
             quality,
             rules,
         )

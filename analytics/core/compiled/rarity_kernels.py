@@ -18,22 +18,32 @@ if TYPE_CHECKING:
 
 @inlined_kernel
 def _tail_score(
-    r: NDArray[Any], s: int, first_column: int, upwards: bool, ratio: float, score: float, per_month: float
+    r: NDArray[Any],
+    s: int,
+    first_column: int,
+    upwards: bool,
+    ratio: float,
+    priors: tuple[tuple[float, float, float, float], tuple[float, float, float, float]],
+    per_month: float,
+    gain: float,
 ) -> float:
-    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``."""
+    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``.
+
+    ``priors`` are those upwards and downwards; ``gain`` is that of the bound.
+    """
     up = 0 if upwards else 1
     bound = r[s, first_column + up]
-    gain = max(k.BOUND_GAIN, 0.5 / (1 + r[s, k.TAIL_COUNT]))
     shrunk = 1 - gain * k.BOUND_SHARE
     other = first_column + 1 - up
     r[s, other] = max(r[s, other] * shrunk, k.SMALLEST_BOUND)
     peak = r[s, first_column + 6]
     if ratio > bound:
-        n = r[s, first_column + 2 + up] + k.RARITY_PRIOR_EXCURSIONS
-        mean = (r[s, first_column + 4 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
-        rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
+        excursions, values, excess_sum, score = priors[0] if upwards else priors[1]
+        n = r[s, first_column + 2 + up] + excursions
+        rate = n / (r[s, k.TAIL_COUNT] + values)
         excess = np.log(ratio / bound)
-        beyond = score - np.log10(rate * per_month) + k.TO_LOG10 * excess / mean
+        tail = np.log10(1 + excess / (r[s, first_column + 4 + up] + excess_sum))
+        beyond = score - np.log10(rate * per_month) + n * tail
         r[s, first_column + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
         signed = excess if upwards else -excess
         if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
@@ -44,9 +54,8 @@ def _tail_score(
     r[s, first_column + 7] += 1.0
     if peak != 0 and r[s, first_column + 7] >= k.RARITY_QUIET_VALUES:
         side = first_column + (2 if peak > 0 else 3)
-        mean = (r[s, side + 2] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / (
-            r[s, side] + k.RARITY_PRIOR_EXCURSIONS
-        )
+        excursions, values, excess_sum, score = priors[0] if peak > 0 else priors[1]
+        mean = (r[s, side + 2] + excess_sum) / (r[s, side] + excursions)
         r[s, side] += 1.0
         r[s, side + 2] += min(abs(peak), k.CLIPPED_EXCESSES * mean)
         r[s, first_column + 6] = 0.0
@@ -114,6 +123,7 @@ def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in 
     resolution = p[s, k.SPREAD_FLOOR] if np.isinf(r[s, k.RESOLUTION]) else r[s, k.RESOLUTION]
     scored = count > k.MIN_VALUES
     r[s, k.TAIL_COUNT] += 1.0
+    gain = max(k.BOUND_GAIN, 0.5 / (1 + r[s, k.TAIL_COUNT]))
 
     scale = r[s, k.USUAL_STEP] + r[s, k.RECENT_STEP] + resolution
     jump = min(size, abs(step - 0.5 * r[s, k.LAST_STEP]))
@@ -127,21 +137,27 @@ def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in 
         r[s, k.RECENT_NOISE] += max(k.RECENT_NOISE_GAIN, early_gain) * (bend - r[s, k.RECENT_NOISE])
 
     if scored:
-        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_SCORE, per_month)
+        jump_score = _tail_score(
+            r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_PRIORS, per_month, gain
+        )
         if has_two and r[s, k.STEP_SCALE] > 0:
             middle = max(min(before_that, before), min(max(before_that, before), v))
             height = before - middle
             ratio = abs(height) / r[s, k.STEP_SCALE]
-            spike_score = _tail_score(r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_SCORE, per_month)
+            spike_score = _tail_score(
+                r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_PRIORS, per_month, gain
+            )
     if has_two and count > k.MIN_NOISE_VALUES:
         share = k.RESOLUTION_SHARE * resolution
         noise = (r[s, k.RECENT_NOISE] + share) / (r[s, k.USUAL_NOISE] + share)
         if noise >= 1:
-            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_SCORE, per_month)
+            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_PRIORS, per_month, gain)
         else:
-            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.CALM_SCORE, per_month)
+            calm_score = _tail_score(
+                r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.NOISE_PRIORS, per_month, gain
+            )
     if scored and run < k.MAX_RUN_SHARE * count:
-        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_SCORE, per_month)
+        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_PRIORS, per_month, gain)
     if r[s, k.TAIL_COUNT] >= k.MAX_TAIL_COUNT:
         _forget(r, s)
 
@@ -152,8 +168,8 @@ def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in 
         )
         r[s, k.RECENT_STEP] += max(k.RECENT_STEP_GAIN, early_gain) * (learned - r[s, k.RECENT_STEP])
         if has_two:
-            gain = max(interval / (interval + k.WEEK_S), early_gain)
-            r[s, k.USUAL_NOISE] += gain * (bend - r[s, k.USUAL_NOISE])
+            noise_gain = max(interval / (interval + k.WEEK_S), early_gain)
+            r[s, k.USUAL_NOISE] += noise_gain * (bend - r[s, k.USUAL_NOISE])
     r[s, k.STEP_SCALE], r[s, k.LAST_STEP], r[s, k.RUN] = scale, step, run
     return jump_score, spike_score, noise_score, calm_score, still_score, gap
 
