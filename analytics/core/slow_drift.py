@@ -2,8 +2,8 @@
 
 The reference is an exponential mean of the baseline's level over four weeks, the scale the mean absolute
 distance between them over eight, both updated once an hour with clipped distances. The level itself nearly
-stops while an event is open; where a new level is adopted, after its anomaly, the reference moves with it,
-so that nothing is reported twice.
+stops while an event is open; where a new level is adopted, after its anomaly, the reference moves with it and
+what remains between them counts as reported, so that nothing is reported twice.
 
 A crossing of `LEAST` scales is scored by its own rate in the series, with a prior of one in twenty months,
 and by a power of the distance. It is reported once, until the distance has fallen below `ENDS`.

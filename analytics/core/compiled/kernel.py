@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "f46dfa6abc2d9931"
+INLINED_CODE_DIGEST = "82dbb820d10b498a"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -142,6 +142,7 @@ def _learn_baseline(
     r[s, k.LEVEL] += gain * clipped
     if adopted:
         r[s, k.SLOW_LEVEL] += gain * clipped
+        r[s, k.DRIFTING] = 1.0
     r[s, k.COUNT] = count + weight
     if adopted:
         return
@@ -176,6 +177,7 @@ def _restore_kept_level(r: NDArray[Any], s: int, v: float, expected: float, spre
     if not (from_kept < k.RETURN_SHARE * abs(v - expected) and from_kept < k.RETURN_SPREADS * spread):
         return expected
     r[s, k.SLOW_LEVEL] -= difference
+    r[s, k.DRIFTING] = 1.0
     r[s, k.LEVEL] = r[s, k.KEPT_LEVEL]
     r[s, k.MEAN_Z] = 0.0
     r[s, k.KEPT_LEVEL] = np.nan
