@@ -105,7 +105,7 @@ def restore_kept_level(tick: Tick, expected: Expectation) -> Expectation:
         & (from_kept < RETURN_SHARE * np.abs(residual))
         & (from_kept < RETURN_SPREADS * expected.spread)
     )
-    rows["slow_level"] = rows["slow_level"] - np.where(returns, difference, 0.0)
+    rows["slow_follows"] = np.where(returns, tick.time_s, rows["slow_follows"])
     rows["level"] = np.where(returns, rows["kept_level"], rows["level"])
     rows["mean_z"] = np.where(returns, 0.0, rows["mean_z"])
     rows["kept_level"] = np.where(returns, np.nan, rows["kept_level"])
@@ -136,7 +136,7 @@ def update_baseline(
     memory_s = np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s)
     gain = np.maximum(exponential_gain(tick.dt_s, memory_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
-    rows["slow_level"] = rows["slow_level"] + np.where(adopted, gain * clipped, 0.0)
+    rows["slow_follows"] = np.where(adopted, tick.time_s, rows["slow_follows"])
     rows["count"] = count + weight
     weight = np.where(adopted, 0.0, weight)
     deviation_gain = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)

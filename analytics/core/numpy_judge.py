@@ -35,9 +35,9 @@ TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # suffixes of a tail's sc
 Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
 # The score of a residual is that of a single reading, and residuals are autocorrelated: this factor brings it
 # to the scale of rarities, and beyond the budget it hardly raises the rank of an event.
-RESIDUAL_SHARE = 1.3
+RESIDUAL_SHARE = 1.35
 SCORE_OF_BUDGET, BEYOND_BUDGET_SHARE = 8.0, 0.05
-YOUNG_S = 86_400.0  # after this time of its own a series' baseline counts half
+YOUNG_S = 21_600.0  # after this time of its own a series' baseline counts half
 DETECTOR_RULES = (
     Rule.RESIDUAL
     | Rule.SHIFT
@@ -244,7 +244,7 @@ def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weigh
 
 
 def learned_share(age_s: Floats) -> Floats:
-    """Return the share of a score that counts while a series is young, (k,): half of it after a day."""
+    """Return the share of a score that counts while a series is young, (k,): half of it after six hours."""
     known = np.where(age_s > 0, age_s, 0.0)
     return known / (known + YOUNG_S)
 

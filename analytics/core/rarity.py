@@ -258,14 +258,14 @@ def _tail_score(  # noqa: PLR0917 - one of each
     bound = np.where(upwards, rows[f"{tail}_bound_up"], rows[f"{tail}_bound_down"])
     n = np.where(upwards, rows[f"{tail}_n_up"], rows[f"{tail}_n_down"])
     excess_sum = np.where(upwards, rows[f"{tail}_sum_up"], rows[f"{tail}_sum_down"])
-    prior_excursions, prior_values, prior_excess_sum, prior_score = (
-        np.where(upwards, *parts) for parts in zip(prior_up, prior_down, strict=True)
+    excursions, values, sums, score_of_budget = (
+        np.where(upwards, up, down) for up, down in zip(prior_up, prior_down, strict=True)
     )
-    n, excess_sum = n + prior_excursions, excess_sum + prior_excess_sum
-    rate = n / (rows["tail_count"] + prior_values)
+    n, excess_sum = n + excursions, excess_sum + sums
+    rate = n / (rows["tail_count"] + values)
     is_beyond = use & (ratio > bound)
     excess = np.log(np.where(is_beyond, ratio, 1.0) / np.where(is_beyond, bound, 1.0))
-    beyond = prior_score - np.log10(rate * per_month) + n * np.log10(1 + excess / excess_sum)
+    beyond = score_of_budget - np.log10(rate * per_month) + n * np.log10(1 + excess / excess_sum)
     score = np.where(
         is_beyond, np.maximum(beyond, SCORE_AT_BOUND), SCORE_AT_BOUND * ratio / np.where(use, bound, 1.0)
     )

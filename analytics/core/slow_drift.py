@@ -2,8 +2,8 @@
 
 The reference is an exponential mean of the baseline's level over four weeks, the scale the mean absolute
 distance between them over eight, both updated once an hour with clipped distances. The level itself nearly
-stops while an event is open; where a new level is adopted, after its anomaly, the reference moves with it,
-so that nothing is reported twice.
+stops while an event is open; where a new level is adopted, after its anomaly, or left, the reference follows
+it for a week, so that nothing is reported twice.
 
 A crossing of `LEAST` scales is scored by its own rate in the series, with a prior of one in twenty months,
 and by a power of the distance. It is reported once, until the distance has fallen below `ENDS`.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 UPDATE_S = 3_600.0
 MEMORY_S, SCALE_MEMORY_S = 28 * DAY_S, 56 * DAY_S
 LEARNED_S = 14 * DAY_S  # shorter histories know no usual drift
+FOLLOWS_S = 7 * DAY_S
 CLIP_SCALES = 2.5
 LEAST, ENDS = 5.0, 3.0  # scales
 SHARE = 0.1  # of the budget
@@ -47,6 +48,8 @@ def score_of_tick(tick: Tick) -> Floats:
     updates = since_s >= UPDATE_S
     since_s = np.where(updates, since_s, 0.0)
     rows["slow_time"] = np.where(starts | updates, tick.time_s, rows["slow_time"])
+    follows = updates & (tick.time_s - rows["slow_follows"] < FOLLOWS_S)
+    rows["slow_level"] = np.where(follows, rows["level"], rows["slow_level"])
     age_s = np.where(updates, tick.time_s - rows["first_time"], 1.0)
     distance = np.where(updates, rows["level"] - rows["slow_level"], 0.0)
     scale = TO_SPREAD * rows["slow_deviation"] + tick.limits.spread_floor

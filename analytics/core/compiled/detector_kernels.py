@@ -151,6 +151,8 @@ def drift_score(r: NDArray[Any], p: NDArray[Any], s: int, t: float) -> float:
     if since < k.DRIFT_UPDATE_S:
         return 0.0
     r[s, k.SLOW_TIME] = t
+    if t - r[s, k.SLOW_FOLLOWS] < k.DRIFT_FOLLOWS_S:
+        r[s, k.SLOW_LEVEL] = r[s, k.LEVEL]
     age = t - r[s, k.FIRST_TIME]
     distance = r[s, k.LEVEL] - r[s, k.SLOW_LEVEL]
     scale = k.MEAN_DEVIATION_TO_SIGMA * r[s, k.SLOW_DEVIATION] + p[s, k.SPREAD_FLOOR]

@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "cee1ecae46b1748d"
+INLINED_CODE_DIGEST = "3e3ebea3dbe8f377"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -141,7 +141,7 @@ def _learn_baseline(
     gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), early_gain)) * weight
     r[s, k.LEVEL] += gain * clipped
     if adopted:
-        r[s, k.SLOW_LEVEL] += gain * clipped
+        r[s, k.SLOW_FOLLOWS] = t
     r[s, k.COUNT] = count + weight
     if adopted:
         return
@@ -167,7 +167,7 @@ def _learn_baseline(
 
 
 @inlined_kernel
-def _restore_kept_level(r: NDArray[Any], s: int, v: float, expected: float, spread: float) -> float:
+def _restore_kept_level(r: NDArray[Any], s: int, t: float, v: float, expected: float, spread: float) -> float:
     """Return the expected value, by the level before an adopted one if the value has returned to it."""
     if np.isnan(r[s, k.KEPT_LEVEL]):
         return expected
@@ -175,7 +175,7 @@ def _restore_kept_level(r: NDArray[Any], s: int, v: float, expected: float, spre
     from_kept = abs(v - expected + difference)
     if not (from_kept < k.RETURN_SHARE * abs(v - expected) and from_kept < k.RETURN_SPREADS * spread):
         return expected
-    r[s, k.SLOW_LEVEL] -= difference
+    r[s, k.SLOW_FOLLOWS] = t
     r[s, k.LEVEL] = r[s, k.KEPT_LEVEL]
     r[s, k.MEAN_Z] = 0.0
     r[s, k.KEPT_LEVEL] = np.nan
@@ -424,7 +424,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         profile_bin = (left, right, w, hour_of_week)
         expected, spread = _expected_at(r, p, s, profiles, profile_bin)
         if usable:
-            expected = _restore_kept_level(r, s, v, expected, spread)
+            expected = _restore_kept_level(r, s, t, v, expected, spread)
         residual = (v if usable else 0.0) - expected
         can_be_scored = usable and is_warmed_up
         z = residual / spread if can_be_scored else 0.0
