@@ -271,7 +271,8 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
     by_residual = common_scale(experience * RESIDUAL_SHARE * scores.residual)
     by_shift = common_scale(experience * scores.shift)
     still = experience * rare.still
-    shifted = (by_shift > strong) & (scores.mean_z > limits.shift_least)
+    is_off = scores.mean_z > limits.shift_least
+    shifted = (by_shift > strong) & is_off
     drift = np.where(np.isnan(limits.shift_least), 0.0, slow_drift.score_of_tick(tick))
     exceeds_record = (scores.reported_novelty > limits.novelty_least) & (by_residual > limits.score_close)
     check_failed = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
@@ -299,7 +300,8 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
     evidence = TickEvidence(
         strong=check_failed | exceeds_record | (score > strong),
         weak=(by_residual > limits.score_weak) | ((rules & Rule.RATE_OF_CHANGE) > 0),
-        continues=score > limits.score_close,
+        # Where the noise hides single readings of a lasting shift, their mean keeps its event open.
+        continues=(score > limits.score_close) | ((by_shift > limits.score_close) & is_off),
         rules=rules
         | np.where(rare.spike > strong, int(Rule.SPIKE), 0)
         | np.where(rare.gap > strong, int(Rule.GAP), 0),

@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "3e3ebea3dbe8f377"
+INLINED_CODE_DIGEST = "1367903a66c99561"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -136,7 +136,9 @@ def _learn_baseline(
     clip = (k.EARLY_CLIP_SPREADS if count < k.EARLY_READINGS else k.CLIP_SPREADS) * spread
     clipped = residual if adopted or first else min(max(residual, -clip), clip)
     absolute = min(abs(residual), clip)
-    memory = k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]
+    memory = p[s, k.LEVEL_MEMORY]
+    if adopted or (t - r[s, k.SLOW_FOLLOWS] < k.CATCH_UP_S and not np.isnan(r[s, k.KEPT_LEVEL])):
+        memory = k.ADOPTED_MEMORY_S
     early_gain = 1 / (1 + count)
     gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), early_gain)) * weight
     r[s, k.LEVEL] += gain * clipped
@@ -478,9 +480,12 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
         strong = strong or score > p[s, k.SCORE_STRONG]
         is_weak = by_residual > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
+        continues = score > p[s, k.SCORE_CLOSE] or (
+            by_shift > p[s, k.SCORE_CLOSE] and mean_z > p[s, k.SHIFT_LEAST]
+        )
 
         event_ended, is_extended = _advance_event(
-            r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
+            r, p, s, t, begin, strong, is_weak, continues, closed, n_closed
         )
         if event_ended:
             closed[n_closed, 0] = s
