@@ -58,7 +58,7 @@ RESOLUTION_SHARE = 0.3  # share of the resolution in the noise
 RESOLUTION_GROWTH = 1.001  # per step, so that one unusually small step is forgotten
 RELATIVE_PRECISION = 1e-9  # steps below this share of the value are rounding
 INTERVAL_GAIN = 0.005
-SCORE_AT_BOUND = 5.0  # largest score of a ratio within its bound
+SCORE_AT_BOUND = 5.0  # smallest score of a ratio beyond its bound
 SCORE_OF_BUDGET = 8.0  # of once a month
 GAP_SCORE = 8.35  # of a gap as rare as once a month
 PRIOR_ROWS = 2_000.0  # readings in which the prior has one missing run and one gap
@@ -93,8 +93,8 @@ class TailPrior(NamedTuple):
 
 # Rates, excesses and shares: means over the Logan River, rounded; a spike is a jump too, so that their shares
 # overlap, and the shares of residual and shift are in `numpy_judge`.
-JUMP = TailPrior.of(20, 4_500, 0.4, 0.25)
-SPIKE = TailPrior.of(20, 6_500, 0.4, 0.25)
+JUMP = TailPrior.of(20, 4_500, 0.4, 0.35)
+SPIKE = TailPrior.of(20, 6_500, 0.4, 0.35)
 NOISE = TailPrior.of(10, 10_000, 0.15, 0.12)
 CALM = TailPrior.of(10, 10_000, 0.15, 0.08)
 STILL = TailPrior.of(20, 5_000, 0.25, 0.1)
@@ -254,7 +254,7 @@ def _tail_score(  # noqa: PLR0917 - one of each
     prior_down: TailPrior,
     per_month: Floats,
 ) -> Floats:
-    """Return the score of a ratio (k,) by its tail, 0 where not used, and learn it."""
+    """Return the score of a ratio (k,) by its tail, 0 where not used or within the bound, and learn it."""
     bound = np.where(upwards, rows[f"{tail}_bound_up"], rows[f"{tail}_bound_down"])
     n = np.where(upwards, rows[f"{tail}_n_up"], rows[f"{tail}_n_down"])
     excess_sum = np.where(upwards, rows[f"{tail}_sum_up"], rows[f"{tail}_sum_down"])
@@ -266,11 +266,8 @@ def _tail_score(  # noqa: PLR0917 - one of each
     is_beyond = use & (ratio > bound)
     excess = np.log(np.where(is_beyond, ratio, 1.0) / np.where(is_beyond, bound, 1.0))
     beyond = score_of_budget - np.log10(rate * per_month) + n * np.log10(1 + excess / excess_sum)
-    score = np.where(
-        is_beyond, np.maximum(beyond, SCORE_AT_BOUND), SCORE_AT_BOUND * ratio / np.where(use, bound, 1.0)
-    )
     _learn_tail(rows, tail, (prior_up, prior_down), upwards, use, is_beyond, excess)
-    scored: Floats = np.where(use, score, 0.0)
+    scored: Floats = np.where(is_beyond, np.maximum(beyond, SCORE_AT_BOUND), 0.0)
     return scored
 
 

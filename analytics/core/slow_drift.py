@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analytics.core.tick import Tick
 
     Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
 
 UPDATE_S = 3_600.0
 MEMORY_S, SCALE_MEMORY_S = 28 * DAY_S, 56 * DAY_S
@@ -38,7 +39,7 @@ SCORE_OF_RATE = SCORE_OF_BUDGET + math.log10(SHARE)
 TO_SPREAD = 1.2533  # mean absolute deviation to standard deviation
 
 
-def score_of_tick(tick: Tick) -> Floats:
+def score_of_tick(tick: Tick, is_warmed_up: Bools) -> Floats:
     """Return the scores of drifts (k,), 0 where none begins, and learn the reference in place."""
     rows = tick.rows
     is_known = ~np.isnan(rows["first_time"])
@@ -53,7 +54,7 @@ def score_of_tick(tick: Tick) -> Floats:
     age_s = np.where(updates, tick.time_s - rows["first_time"], 1.0)
     distance = np.where(updates, rows["level"] - rows["slow_level"], 0.0)
     scale = TO_SPREAD * rows["slow_deviation"] + tick.limits.spread_floor
-    has_learned = updates & (age_s >= LEARNED_S) & (scale > 0)
+    has_learned = updates & is_warmed_up & (age_s >= LEARNED_S) & (scale > 0)
     z = np.where(has_learned, np.abs(distance) / np.where(scale > 0, scale, 1.0), 0.0)
     limit = CLIP_SCALES * np.where(has_learned, scale, np.inf)
     clipped = np.minimum(np.maximum(distance, -limit), limit)

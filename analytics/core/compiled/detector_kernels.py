@@ -98,7 +98,8 @@ def update_novelty(
             largest_excess = excess / max(r[s, k.HIGH] - r[s, k.LOW], floor)
     low[s, hour], high[s, hour] = min(low[s, hour], v), max(high[s, hour], v)
     r[s, k.LOW], r[s, k.HIGH] = min(r[s, k.LOW], v), max(r[s, k.HIGH], v)
-    early_gain = 1 / (1 + r[s, k.USABLE_COUNT])
+    count = r[s, k.USABLE_COUNT]
+    early_gain = 1 / (1 + count) if count < k.SETTLED_STEP_COUNT else 0.0
     gain = max(k.MEAN_GAIN, early_gain)
     r[s, k.MEAN] += gain * (v - r[s, k.MEAN])
     r[s, k.MEAN_RESIDUAL] += gain * (residual - r[s, k.MEAN_RESIDUAL])
@@ -140,15 +141,13 @@ def report_novelty(r: NDArray[Any], s: int, largest_excess: float) -> float:
 
 
 @inlined_kernel
-def drift_score(r: NDArray[Any], p: NDArray[Any], s: int, t: float) -> float:
+def drift_score(r: NDArray[Any], p: NDArray[Any], s: int, t: float, is_warmed_up: bool) -> float:
     """Return the score of a slow drift that begins, else 0, as `analytics.core.slow_drift`; once an hour."""
-    if np.isnan(r[s, k.FIRST_TIME]):
-        return 0.0
-    if np.isnan(r[s, k.SLOW_TIME]):
-        r[s, k.SLOW_TIME], r[s, k.SLOW_LEVEL] = t, r[s, k.LEVEL]
-        return 0.0
     since = t - r[s, k.SLOW_TIME]
-    if since < k.DRIFT_UPDATE_S:
+    if since < k.DRIFT_UPDATE_S or np.isnan(r[s, k.FIRST_TIME]):
+        return 0.0
+    if np.isnan(since):
+        r[s, k.SLOW_TIME], r[s, k.SLOW_LEVEL] = t, r[s, k.LEVEL]
         return 0.0
     r[s, k.SLOW_TIME] = t
     if t - r[s, k.SLOW_FOLLOWS] < k.DRIFT_FOLLOWS_S:
@@ -157,7 +156,7 @@ def drift_score(r: NDArray[Any], p: NDArray[Any], s: int, t: float) -> float:
     distance = r[s, k.LEVEL] - r[s, k.SLOW_LEVEL]
     scale = k.MEAN_DEVIATION_TO_SIGMA * r[s, k.SLOW_DEVIATION] + p[s, k.SPREAD_FLOOR]
     z = 0.0
-    if age >= k.DRIFT_LEARNED_S and scale > 0:
+    if is_warmed_up and age >= k.DRIFT_LEARNED_S and scale > 0:
         z = abs(distance) / scale
         limit = k.DRIFT_CLIP_SCALES * scale
         distance = min(max(distance, -limit), limit)

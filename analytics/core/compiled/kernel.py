@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "1367903a66c99561"
+INLINED_CODE_DIGEST = "21b1e51eb037ca44"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -261,6 +261,12 @@ def _common_scale(score: float) -> float:
 
 
 @inlined_kernel
+def _outside_share(z: float) -> float:
+    """Return the share of a jump's or spike's score that counts, as `numpy_judge.outside_share`."""
+    return float(k.INSIDE_SHARE + (1 - k.INSIDE_SHARE) * min(abs(z) * (1 / k.INSIDE_SPREADS), 1.0))
+
+
+@inlined_kernel
 def _combine_evidence(
     p: NDArray[Any],
     s: int,
@@ -418,9 +424,6 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         if not is_warmed_up:
             rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         jump, spike, noise, calm, still, gap = rarity
-        if present:
-            is_rare = spike > p[s, k.SCORE_STRONG]
-            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
 
         left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
         profile_bin = (left, right, w, hour_of_week)
@@ -430,6 +433,13 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         residual = (v if usable else 0.0) - expected
         can_be_scored = usable and is_warmed_up
         z = residual / spread if can_be_scored else 0.0
+        if jump > 0:
+            jump *= _outside_share(z)
+        if spike > 0:
+            spike *= _outside_share((r[s, k.VALUE_1] - expected) / spread)
+        if present:
+            is_rare = spike > p[s, k.SCORE_STRONG]
+            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
         if can_be_scored and np.isfinite(dt):
             gain = dt / (dt + p[s, k.SHIFT_MEMORY])
             r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
@@ -447,7 +457,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
         if exceeds_usual_step:
             quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
-        drift = detectors.drift_score(r, p, s, t)
+        drift = detectors.drift_score(r, p, s, t, is_warmed_up)
         if can_be_scored:
             age = t - r[s, k.FIRST_TIME]
             experience = age / (age + k.YOUNG_S)
