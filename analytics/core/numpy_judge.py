@@ -252,7 +252,7 @@ def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weigh
 
 
 def learned_share(age_s: Floats) -> Floats:
-    """Return the share of a score that counts while a series is young, (k,): half of it after twelve hours."""
+    """Return the share of a score that counts while a series is young, (k,): half of it after 12 h."""
     known = np.where(age_s > 0, age_s, 0.0)
     return known / (known + YOUNG_S)
 

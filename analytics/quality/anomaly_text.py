@@ -59,7 +59,7 @@ def anomaly_sentences(
     observed: float,
     expected: float,
     spread: float,
-    rules: Rule = Rule(0),
+    rules: Rule | None = None,
 ) -> tuple[str, str]:
     """Describe an event in English and in Chinese.
 
@@ -92,7 +92,7 @@ def anomaly_sentences(
     side_en = ("above" if above else "below") + " what this hour expects" if has_expectation else "unusual"
     side_zh = ("高于" if above else "低于") + "此时段的预期" if has_expectation else "异常"
     template_en, template_zh = _TEMPLATES_EN[rule], _TEMPLATES_ZH[rule]
-    if rule == Rule.SHIFT and rules & Rule.RATE_OF_CHANGE:
+    if rule == Rule.SHIFT and rules is not None and rules & Rule.RATE_OF_CHANGE:
         template_en, template_zh = _LASTING_STEP_EN, _LASTING_STEP_ZH
     return (
         template_en.format(label=quantity.en, side=side_en, against=deviation_en, **values_shown),

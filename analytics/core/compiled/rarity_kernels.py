@@ -102,7 +102,7 @@ def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, interval: floa
 
 
 @inlined_kernel
-def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
+def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their order
     r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float, present: bool, usable: bool
 ) -> tuple[float, float, float, float, float, float]:
     """Return the scores of jump, spike before, noise, calm, stillness and gap, and learn from the reading."""

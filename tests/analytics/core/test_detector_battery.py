@@ -122,16 +122,17 @@ def tail_results(x: Floats, t: Floats, floor: float) -> Results:  # noqa: ARG001
     return {"score": tail_probability.score(distances, many, count, tail_probability.RESIDUAL)}
 
 
-def slow_drift_results(
-    x: Floats, t: Floats, floor: float, state: State | None = None, first: int = 0
-) -> Results:
+def slow_drift_results(x: Floats, t: Floats, floor: float) -> Results:  # noqa: ARG001
+    return drift_of_levels(State.empty(1), x, 0, floor)
+
+
+def drift_of_levels(state: State, x: Floats, first: int, floor: float) -> Results:
     """The values, one every three hours for 87 days, taken as the level itself."""
-    state = State.empty(1) if state is None else state
     column, slot = SCALAR_COLUMN["level"], np.zeros(1, np.intp)
     score, level = np.zeros(len(x)), np.zeros(len(x))
+    state.scalars[0, SCALAR_COLUMN["first_time"]] = T0
     for i, value in enumerate(np.nan_to_num(x, posinf=1e30, neginf=-1e30).clip(-1e30, 1e30)):
         state.scalars[0, column] = value
-        state.scalars[0, SCALAR_COLUMN["first_time"]] = T0
         time_s = np.array([T0 + 10_800.0 * (first + i)])
         tick = Tick.of(state, limits(floor), slot, time_s, np.array([value]))
         score[i] = slow_drift.score_of_tick(tick, np.ones(1, np.bool_))[0]
@@ -140,11 +141,11 @@ def slow_drift_results(
     return {"score": score, "level": level}
 
 
-def slow_drift_restored(x: Floats, t: Floats, floor: float) -> Results:
+def slow_drift_restored(x: Floats, t: Floats, floor: float) -> Results:  # noqa: ARG001
     state = State.empty(1)
-    slow_drift_results(x[:HALF], t[:HALF], floor, state)
+    drift_of_levels(state, x[:HALF], 0, floor)
     kept = State.from_arrays({name: array.copy() for name, array in state.arrays().items()})
-    return slow_drift_results(x[HALF:], t[HALF:], floor, kept, HALF)
+    return drift_of_levels(kept, x[HALF:], HALF, floor)
 
 
 def site_values(x: Floats) -> Floats:
