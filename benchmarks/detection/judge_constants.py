@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
     from benchmarks.detection.labelled import Family
 
-TAILS = ("JUMP_PRIORS", "SPIKE_PRIORS", "NOISE_PRIORS", "STILL_PRIORS")
+TAILS = {
+    "prior": ("JUMP_PRIORS", "SPIKE_PRIORS", "NOISE_PRIORS", "STILL_PRIORS"),
+    "noise": ("NOISE_PRIORS",),
+    "jump": ("JUMP_PRIORS", "SPIKE_PRIORS"),
+}
+"""Tails whose prior weight (``prior``) or share of the budget a factor changes."""
 IN_USE = "in use"
 VARIANTS: dict[str, dict[str, float]] = {
     IN_USE: {},
@@ -37,8 +42,11 @@ VARIANTS: dict[str, dict[str, float]] = {
     "residual × 0.9": {"RESIDUAL_SHARE": 0.9},
     "residual × 1.1": {"RESIDUAL_SHARE": 1.1},
     "slow drift from 6.5 scales": {"DRIFT_LEAST": 1.3},
+    "jumps in the band count 0.25": {"INSIDE_SHARE": 0.5},
+    "jumps in the band count in full": {"INSIDE_SHARE": 2.0},
+    "jump and spike, share × 0.7": {"jump": 0.7},
 }
-"""Factors of constants, by variant; ``prior`` and ``noise`` are those of the tails' priors."""
+"""Factors of constants, by variant; ``prior``, ``noise`` and ``jump`` are those of the tails' priors."""
 
 
 class Found(NamedTuple):
@@ -137,7 +145,7 @@ def _patch(factors: Mapping[str, float]) -> None:
 
     namespace: dict[str, Any] = vars(constants)
     for name, factor in factors.items():
-        for constant in TAILS if name == "prior" else ("NOISE_PRIORS",) if name == "noise" else ():
+        for constant in TAILS.get(name, ()):
             namespace[constant] = tuple(
                 (*(factor * one for one in prior[:3]), prior[3])
                 if name == "prior"
