@@ -37,8 +37,8 @@ Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
 # to the scale of rarities, and beyond the budget it hardly raises the rank of an event.
 RESIDUAL_SHARE = 1.45
 SCORE_OF_BUDGET, BEYOND_BUDGET_SHARE = 8.0, 0.05
-# A jump that ends at the expected value is a return to it or usual here: of a hundred such on the labelled
-# families three met an event.
+# A jump that ends at the expected value is often a return to it: of the anomalies by jumps alone within two
+# spreads of it, 23 met an event of the labelled water families and 120 did not (decision 0057).
 INSIDE_SHARE, INSIDE_SPREADS = 0.5, 2.0
 YOUNG_S = 43_200.0  # after this time of its own a series' baseline counts half
 DETECTOR_RULES = (
