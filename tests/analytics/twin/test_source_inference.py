@@ -114,7 +114,7 @@ def test_the_outfall_and_the_time_are_found() -> None:
     early, _, late = posterior.first_step[2]
     assert early - 1 <= case.first <= late + 1
     low, _, high = posterior.amount_g[2]
-    assert 0 < low <= high <= 1.3 * case.amount_g  # too low by a factor of 2 to 20: docs/twin.md, limits
+    assert 0 < low <= high <= 1.3 * case.amount_g  # too low: docs/twin.md, calibration
     assert posterior.best_fit > 0.8
 
 
