@@ -2,8 +2,8 @@
 
 A *hypothesis* is a candidate node, a model variant, the step of the first release, a duration and an amount.
 Its likelihood compares what it predicts, p, with every observation y. Detects are normal about p with the
-variance σ² of the sensor and of the model together; a non-detect at limit l has the probability that a reading
-falls below it, so that clean water at a sensor is evidence:
+variance σ² of the sensor and of the model together; a non-detect at limit l has the probability that a
+reading falls below it, so that clean water at a sensor is evidence:
 
     log L = β Σ [ log N(y; p, σ²)   or   log Φ((l - p) / σ) ],   σ² = s² + (ρ p)² + (τ ∂p/∂t)²,
 
