@@ -34,6 +34,7 @@ DETECTION_SPREADS, LEAST_NOISE_SHARE = 3.0, 0.05
 LEAST_NOISE = 0.02  # [mg/L]
 N_VARIANTS = 12
 MAX_CELLS, MAX_SENSORS, MAX_CANDIDATES, MAX_STEPS = 3000, 12, 100, 120
+LEAST_RESPONSE = 1e-6  # as a share of the strongest response of the same reading
 MAX_RESPONSES = 2_000_000  # of readings to releases, for each variant: bounds time and memory
 SHOWN = 20
 SAMPLE_STEPS = 24  # after the readings, within which one more sample is suggested
@@ -209,6 +210,8 @@ def _infer(
         step=rows.step,
         candidates=candidates,
     )
+    # What reaches a sensor only by dispersion against the flow would take an absurd amount.
+    response[response < LEAST_RESPONSE * response.max(axis=(2, 3), keepdims=True)] = 0.0
     posterior = source_inference.infer_source(response, readings, dt_s=history.dt_s)
     return _Inference(candidates, history, variants, detected, posterior)
 

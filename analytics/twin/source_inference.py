@@ -2,13 +2,16 @@
 
 A *hypothesis* is a candidate node, a model variant, the step of the first release, a duration and an amount.
 Its likelihood compares what it predicts, p, with every observation y. Detects are normal about p with the
-variance of the sensor and of the model together; a non-detect at limit l has the probability that a reading
-falls below it, so that clean water at a sensor is evidence:
+variance σ² of the sensor and of the model together; a non-detect at limit l has the probability that a
+reading falls below it, so that clean water at a sensor is evidence:
 
-    log L = β Σ [ log N(y; p, s² + (ρ p)²)   or   log Φ((l - p) / sqrt(s² + (ρ p)²)) ].
+    log L = β Σ [ log N(y; p, σ²)   or   log Φ((l - p) / σ) ],   σ² = s² + (ρ p)² + (τ ∂p/∂t)²,
+
+with ∂p/∂t the change of the prediction with a later release: a model whose velocities are wrong has the right
+concentration at the wrong time.
 
 β < 1 counts the observations as fewer than they are, because the errors of a model are alike from one reading
-to the next (a power posterior). β and ρ are arguments; ``benchmarks/trace.py`` measures on releases in a
+to the next (a power posterior). β, ρ and τ are arguments; ``benchmarks/trace.py`` measures on releases in a
 synthetic network whether the credible sets hold the truth as often as they should. The prior is uniform over
 candidates (or as given), times, durations and variants, and over the logarithm of the amount. The posterior
 of a candidate is the sum over all else:
@@ -71,8 +74,8 @@ class InferenceOptions:
     """
 
     relative_error: float = 0.3
-    timing_error_steps: float = 0.0
-    weight: float = 0.3
+    timing_error_steps: float = 1.0
+    weight: float = 0.7
     duration_steps: tuple[int, ...] = (1, 2, 4, 8)
     n_kept: int = 8
 

@@ -36,7 +36,7 @@ PASSED_S = NOW_S - 5 * 3600  # the cloud at a-r1
 def river() -> Directory:
     found = town("a")
     place: dict[str, Any] = {"area_id": "a", "network": "river", "lon": 120.0, "lat": 30.0, "zh": "某"}
-    found.nodes += [Node(node_id=name, kind=kind, en=name, **place) for name, (kind, _) in INFLOWS.items()]  # type: ignore[arg-type]
+    found.nodes += [Node(node_id=name, kind=kind, en=name, **place) for name, (kind, _) in INFLOWS.items()]
     found.links += [
         Link(
             link_id=f"{name}:{to}",
