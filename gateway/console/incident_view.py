@@ -220,7 +220,6 @@ def _trace(record: IncidentRecord, visitor: Visitor, state: PlatformState) -> di
 def _source_row(
     one: PosteriorCandidateResponse, visitor: Visitor, state: PlatformState, *, is_likely: bool
 ) -> dict[str, Any]:
-    low, median, high = one.amount_kg or (0.0, 0.0, 0.0)
     return {
         "name": visitor.name(one),
         "site_id": state.directory_index.nodes[one.node_id].site_id,
@@ -228,7 +227,6 @@ def _source_row(
         "from_s": one.released_from.timestamp(),
         "to_s": one.released_to.timestamp(),
         "duration": visitor.duration(one.duration_s),
-        "amount": f"{median:g} kg ({low:g}–{high:g})" if one.amount_kg else "–",
         "is_likely": is_likely,
         "group": one.group,
     }

@@ -200,7 +200,6 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "source_probability": ("probability", "概率"),
     "source_released": ("released between", "排放时段"),
     "source_lasted": ("for about", "持续约"),
-    "source_amount": ("amount (90%)", "排放量（90%区间）"),
     "source_same": ("can't be told apart from the first", "与首位无法区分"),
     "source_set": (
         "● together they have at least 90% of the probability.",
