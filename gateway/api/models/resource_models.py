@@ -230,7 +230,7 @@ class PosteriorCandidateResponse(ApiModel):
     released_to: UtcTime
     duration_s: float = Field(description="Median duration of the release [s]")
     amount_kg: tuple[float, float, float] | None = Field(
-        description="Quantiles 5, 50, 95 % of the amount [kg], not calibrated and often too low; null without a discharge"
+        description="Quantiles 5, 50, 95 % of the amount [kg]: not calibrated, often too low; null if unknown"
     )
     group: int = Field(
         description="Candidates of one group can't be told apart by these readings; 0 is the likeliest"
