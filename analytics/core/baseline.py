@@ -34,7 +34,7 @@ EARLY_CLIP_SPREADS = 8.0  # spreads: the same during the first `EARLY_READINGS`
 EARLY_READINGS = 20.0  # readings
 LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
 READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
-ADOPTED_MEMORY_S, CATCH_UP_S = 7_200.0, 21_600.0  # memory of an adopted level, which lasts three times that
+ADOPTED_MEMORY_S = 7_200.0
 RETURN_SHARE = (
     0.25  # of the distance from the adopted level, within which a value has returned to the kept one
 )
@@ -105,7 +105,6 @@ def restore_kept_level(tick: Tick, expected: Expectation) -> Expectation:
         & (from_kept < RETURN_SHARE * np.abs(residual))
         & (from_kept < RETURN_SPREADS * expected.spread)
     )
-    rows["slow_follows"] = np.where(returns, tick.time_s, rows["slow_follows"])
     rows["level"] = np.where(returns, rows["kept_level"], rows["level"])
     rows["mean_z"] = np.where(returns, 0.0, rows["mean_z"])
     rows["kept_level"] = np.where(returns, np.nan, rows["kept_level"])
@@ -133,12 +132,9 @@ def update_baseline(
     clip = np.where(count < EARLY_READINGS, EARLY_CLIP_SPREADS, CLIP_SPREADS) * expected.spread
     clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
     absolute = np.minimum(np.abs(residual), clip)
-    # The last readings of an adopted level are no longer flagged, though their level is not quite reached.
-    catches_up = ~np.isnan(rows["kept_level"]) & (tick.time_s - rows["slow_follows"] < CATCH_UP_S)
-    memory_s = np.where(adopted | catches_up, ADOPTED_MEMORY_S, limits.level_memory_s)
+    memory_s = np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s)
     gain = np.maximum(exponential_gain(tick.dt_s, memory_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
-    rows["slow_follows"] = np.where(adopted, tick.time_s, rows["slow_follows"])
     rows["count"] = count + weight
     weight = np.where(adopted, 0.0, weight)
     deviation_gain = np.where(first, 0.0, np.maximum(DEVIATION_GAIN, 1 / (1 + count)) * weight)

@@ -206,22 +206,19 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
         spread=spread,
         score=score,
         rules=bits.astype(np.uint16),
-        rule=_naming_rule(bits, duration_s, count),
+        rule=_naming_rule(bits, duration_s),
         severity=np.where(score >= ALARM_SCORE, 3, severity).astype(np.uint8),
         n_readings=count.astype(np.int64),
         since_s=since_s,
     )
 
 
-def _naming_rule(rules: NDArray[np.intp], duration_s: Floats, count: Floats) -> NDArray[np.uint16]:
-    """Return the rule that names each event: impossible values first, then a stuck sensor, then changes.
-
-    A long departure from the expected values is a shift or drift, even with a spike in it; spikes that follow
-    each other, with pauses, are none.
-    """
-    is_long = (duration_s >= MIN_SHIFT_S) & (count > MAX_SPIKE_READINGS)
-    is_departure = is_long & ((rules & (SHIFT | RESIDUAL)) > 0) & ((rules & NOISE) == 0)
-    return _NAMING_RULES_OF[np.where(is_departure, rules & ~SPIKE | SHIFT, rules & ~SHIFT)]
+def _naming_rule(rules: NDArray[np.intp], duration_s: Floats) -> NDArray[np.uint16]:
+    """Return the rule that names each event: impossible values first, then a stuck sensor, then changes."""
+    is_long = duration_s >= MIN_SHIFT_S
+    is_change = (rules & (SHIFT | RATE | RESIDUAL)) > 0
+    # A long change with a spike in it is no spike.
+    return _NAMING_RULES_OF[np.where(is_long, np.where(is_change, rules & ~SPIKE, rules), rules & ~SHIFT)]
 
 
 def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, start_s: Floats) -> None:

@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core import (
-    baseline,
-    checks,
-    events,
-    novelty,
-    rarity,
-    seasonal_limits,
-    slow_drift,
-    tail_probability,
-)
+from analytics.core import baseline, checks, events, novelty, rarity, seasonal_limits, tail_probability
 from analytics.core.events import TickEvidence
 from analytics.core.flags import Flag, Rule
 from analytics.core.tail_probability import TailSums
@@ -35,12 +26,8 @@ TAIL_SCALARS = ("tail_n", "tail_1", "tail_2", "peak")  # suffixes of a tail's sc
 Z_CLIP = 6.0  # spreads to which residuals are clipped in the shift detector
 # The score of a residual is that of a single reading, and residuals are autocorrelated: this factor brings it
 # to the scale of rarities, and beyond the budget it hardly raises the rank of an event.
-RESIDUAL_SHARE = 1.45
+RESIDUAL_SHARE = 1.3
 SCORE_OF_BUDGET, BEYOND_BUDGET_SHARE = 8.0, 0.05
-# A jump that ends at the expected value is often a return to it: of the anomalies by jumps alone within two
-# spreads of it, 23 met an event of the labelled water families and 120 did not (decision 0057).
-INSIDE_SHARE, INSIDE_SPREADS = 0.5, 2.0
-YOUNG_S = 43_200.0  # after this time of its own a series' baseline counts half
 DETECTOR_RULES = (
     Rule.RESIDUAL
     | Rule.SHIFT
@@ -75,19 +62,13 @@ def judge_tick(tick: Tick) -> TickResult:
     is_warmed_up = (rows["count"] > 1) & (tick.time_s - rows["first_time"] >= tick.limits.warm_up_s)
     rare = rarity.rarity_of_tick(tick)
     rare = rarity.RarityScores(*(np.where(is_warmed_up, one, 0.0) for one in rare))
+    revised, revised_quality, revised_rules = _revise_for_spikes(tick, rare.spike)
     revised_time_s = rows["time_1"].copy()
 
     expected = baseline.restore_kept_level(tick, baseline.expected_values(tick))
     residual = np.where(tick.usable, tick.value, 0.0) - expected.value
     can_be_scored = tick.usable & is_warmed_up
     z = np.where(can_be_scored, residual / expected.spread, 0.0)
-    before = np.where(rare.spike > 0, rows["value_1"], expected.value)
-    whole_jump = rare.jump
-    rare = rare._replace(
-        jump=rare.jump * outside_share(z),
-        spike=rare.spike * outside_share((before - expected.value) / expected.spread),
-    )
-    revised, revised_quality, revised_rules = _revise_for_spikes(tick, rare.spike)
     _update_shift_mean(tick, z, can_be_scored)
     exceeds_usual_step = novelty.exceeds_usual_step(tick, can_be_scored)
     rules = rules | np.where(exceeds_usual_step, int(Rule.RATE_OF_CHANGE), 0)
@@ -95,7 +76,7 @@ def judge_tick(tick: Tick) -> TickResult:
     reported_novelty = novelty.novelty_of_tick(tick, np.where(tick.usable, residual, 0.0), is_warmed_up)
     scores = _score_detectors(tick, z, reported_novelty, can_be_scored)
     evidence, rules = _collect_evidence(
-        tick, quality, rules, scores, rare, whole_jump, is_warmed_up, expected, exceeds_usual_step
+        tick, quality, rules, scores, rare, is_warmed_up, expected, exceeds_usual_step
     )
     closed, is_extended = events.advance_events(rows, evidence, tick.limits.event_gap_s, tick.series)
     weight = _learn_baseline(tick, expected, residual, quality, is_extended)
@@ -252,21 +233,11 @@ def _learn_tails(rows: dict[str, Floats], z: Floats, can_be_scored: Bools, weigh
             rows[f"{name}_{part}"] = np.where(can_be_scored, new, old)
 
 
-def learned_share(age_s: Floats) -> Floats:
-    """Return the share of a score that counts while a series is young, (k,): half of it after 12 h."""
-    known = np.where(age_s > 0, age_s, 0.0)
-    return known / (known + YOUNG_S)
-
-
-def outside_share(z: Floats) -> Floats:
-    """Return the share of a jump's or spike's score that counts, (k,): less of those that end in the band."""
-    return INSIDE_SHARE + (1 - INSIDE_SHARE) * np.minimum(np.abs(z) * (1 / INSIDE_SPREADS), 1.0)
-
-
-def common_scale(score: Floats) -> Floats:
-    """Return scores of a baseline's detector on the scale of rarities: beyond the budget little counts."""
-    beyond = SCORE_OF_BUDGET + BEYOND_BUDGET_SHARE * (score - SCORE_OF_BUDGET)
-    return np.where(score > SCORE_OF_BUDGET, beyond, score)
+def common_scale(score: Floats, share: float) -> Floats:
+    """Return scores of a baseline's detector on the scale of rarities (`RESIDUAL_SHARE`), (k,)."""
+    shared = score * share
+    beyond = SCORE_OF_BUDGET + BEYOND_BUDGET_SHARE * (shared - SCORE_OF_BUDGET)
+    return np.where(shared > SCORE_OF_BUDGET, beyond, shared)
 
 
 def _collect_evidence(  # noqa: PLR0917 - one of each
@@ -275,36 +246,31 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
     rules: Rules,
     scores: _DetectorScores,
     rare: RarityScores,
-    whole_jump: Floats,
     is_warmed_up: Bools,
     expected: baseline.Expectation,
     exceeds_usual_step: Bools,
 ) -> tuple[TickEvidence, Rules]:
     """Return the evidence of a tick, which may be about the value before or a gap, and its value's rules."""
     limits, rows, strong = tick.limits, tick.rows, tick.limits.score_strong
-    experience = learned_share(tick.time_s - rows["first_time"])
-    by_residual = common_scale(experience * RESIDUAL_SHARE * scores.residual)
-    by_shift = common_scale(experience * scores.shift)
-    still = experience * rare.still
-    is_off = scores.mean_z > limits.shift_least
-    shifted = (by_shift > strong) & is_off
-    drift = np.where(np.isnan(limits.shift_least), 0.0, slow_drift.score_of_tick(tick, is_warmed_up))
+    by_residual = common_scale(scores.residual, RESIDUAL_SHARE)
+    by_shift = common_scale(scores.shift, 1.0)
+    shifted = (by_shift > strong) & (scores.mean_z > limits.shift_least)
     exceeds_record = (scores.reported_novelty > limits.novelty_least) & (by_residual > limits.score_close)
     check_failed = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
     check_failed = check_failed | exceeds_usual_step
     own = np.maximum(by_residual, np.where(shifted, by_shift, 0.0))
     own = np.maximum(own, np.where(check_failed, events.FAILED_CHECK_SCORE, 0.0))
-    own = np.maximum(own, np.where(exceeds_record, common_scale(scores.novelty), 0.0))
-    for one in (rare.jump, rare.noise, rare.calm, still, drift):
+    own = np.maximum(own, np.where(exceeds_record, common_scale(scores.novelty, 1.0), 0.0))
+    for one in (rare.jump, rare.noise, rare.calm, rare.still):
         own = np.maximum(own, one)
     for is_set, rule in (
         (by_residual > limits.score_weak, Rule.RESIDUAL),
-        (shifted | (drift > strong), Rule.SHIFT),
+        (shifted, Rule.SHIFT),
         (exceeds_record, Rule.NOVELTY),
         (rare.jump > strong, Rule.RATE_OF_CHANGE),
         (rare.noise > strong, Rule.NOISE),
         (rare.calm > strong, Rule.ATTENUATED),
-        (still > strong, Rule.FLAT_LINE),
+        (rare.still > strong, Rule.FLAT_LINE),
     ):
         rules = rules | np.where(is_set, int(rule), 0)
     score = np.minimum(np.maximum(np.maximum(own, rare.spike), rare.gap), events.MAX_SCORE)
@@ -315,10 +281,7 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
     evidence = TickEvidence(
         strong=check_failed | exceeds_record | (score > strong),
         weak=(by_residual > limits.score_weak) | ((rules & Rule.RATE_OF_CHANGE) > 0),
-        # The jump back belongs to a spike, though it ends at the expected value. Where the noise hides single
-        # readings of a lasting shift, their mean keeps its event open.
-        continues=(np.maximum(score, whole_jump) > limits.score_close)
-        | ((by_shift > limits.score_close) & is_off),
+        continues=score > limits.score_close,
         rules=rules
         | np.where(rare.spike > strong, int(Rule.SPIKE), 0)
         | np.where(rare.gap > strong, int(Rule.GAP), 0),

@@ -12,20 +12,18 @@ step seen lately. Steps are clipped before they are learned, and nothing is lear
 still for unusually long, so that a fault does not change what is usual.
 
 The tail of a ratio beyond a bound, that about one value in a hundred exceeds, is exponential in its
-logarithm (Hill 1975), for each direction; as its mean is known from n excursions only, the predictive tail is
-the power (1 + excess / sum of excesses) to −n. Of values beyond the bound that are close together only the
-largest is learned (runs declustering, Coles 2001), clipped at three times the mean, so that faults do not
-become usual; a prior of some excursions stabilises a new series:
+logarithm (Hill 1975), for each direction. Of values beyond the bound that are close together only the
+largest is learned (runs declustering, Coles 2001), clipped at twice the mean, so that faults do not become
+usual; a prior of some excursions stabilises a new series:
 
     score = 8 − log10(expected excursions beyond the ratio a month)
 
 so that 8 is once a month and 9 once in ten months, for every series, whatever its reporting interval. Each
-detector has a share of that budget (union bound). A missing value and a gap are scored by their own rate.
+detector's share of that budget is a constant. A missing value and a gap are scored by their own rate.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -45,7 +43,10 @@ DAY_S, WEEK_S = 86_400.0, 604_800.0
 BOUND_SHARE = 0.01  # share of values beyond the bound in either direction
 BOUND_GAIN = 0.005  # gain of the bound's logarithm per value
 SMALLEST_BOUND = 1.0
-CLIPPED_EXCESSES = 3.0  # mean excesses to which an excursion is clipped when learned
+PRIOR_EXCURSIONS = 60.0  # weight of the prior, in excursions
+PRIOR_VALUES = 9_000.0  # values in which the prior has that many
+PRIOR_EXCESS = 0.4  # prior mean excess, natural logarithm
+CLIPPED_EXCESSES = 2.0  # mean excesses to which an excursion is clipped when learned
 QUIET_VALUES = 12.0  # values below the bound after which an excursion has ended
 MAX_TAIL_COUNT = 20_000.0  # values after which the tail's counts are halved, to forget
 MIN_VALUES = 20.0  # values before the scale is used
@@ -58,46 +59,14 @@ RESOLUTION_SHARE = 0.3  # share of the resolution in the noise
 RESOLUTION_GROWTH = 1.001  # per step, so that one unusually small step is forgotten
 RELATIVE_PRECISION = 1e-9  # steps below this share of the value are rounding
 INTERVAL_GAIN = 0.005
-SCORE_AT_BOUND = 5.0  # smallest score of a ratio beyond its bound
-SCORE_OF_BUDGET = 8.0  # of once a month
-GAP_SCORE = 8.35  # of a gap as rare as once a month
+SCORE_AT_BOUND = 5.0  # largest score of a ratio within its bound
+# Score of once a month by detector, less its share of the common budget.
+JUMP_SCORE, SPIKE_SCORE, NOISE_SCORE, CALM_SCORE, STILL_SCORE, GAP_SCORE = 7.6, 7.6, 8.5, 8.45, 7.35, 8.35
 PRIOR_ROWS = 2_000.0  # readings in which the prior has one missing run and one gap
 SHORTEST_GAP = 2.5  # reporting intervals
 USUAL_GAP = 1.0  # prior mean excess of gaps, natural logarithm
 CLIPPED_GAPS = 4.0
 TO_LOG10 = 0.4342944819032518
-
-
-class TailPrior(NamedTuple):
-    """Tail of a detector before anything is learned, and its share of the common budget.
-
-    Attributes
-    ----------
-    excursions : weight of the prior, in excursions
-    values : number of values in which it has that many
-    excess_sum : sum of their excesses, natural logarithm
-    score : of a ratio as rare as once a month
-
-    """
-
-    excursions: float
-    values: float
-    excess_sum: float
-    score: float
-
-    @classmethod
-    def of(cls, excursions: float, values: float, excess: float, share: float) -> TailPrior:
-        """Build one from the prior's mean excess and the detector's share of the budget."""
-        return cls(excursions, values, excursions * excess, SCORE_OF_BUDGET + math.log10(share))
-
-
-# Rates, excesses and shares: means over the Logan River, rounded; a spike is a jump too, so that their shares
-# overlap, and the shares of residual and shift are in `numpy_judge`.
-JUMP = TailPrior.of(20, 4_500, 0.4, 0.35)
-SPIKE = TailPrior.of(20, 6_500, 0.4, 0.35)
-NOISE = TailPrior.of(10, 10_000, 0.15, 0.12)
-CALM = TailPrior.of(10, 10_000, 0.15, 0.08)
-STILL = TailPrior.of(20, 5_000, 0.25, 0.1)
 
 
 class RarityScores(NamedTuple):
@@ -167,20 +136,20 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
     is_noisy = noise >= 1
     noise = np.where(is_noisy, noise, 1 / noise)
 
-    jump_score = _tail_score(rows, "jump", step >= 0, jump / scale, scored, JUMP, JUMP, per_month)
+    jump_score = _tail_score(rows, "jump", step >= 0, jump / scale, scored, JUMP_SCORE, JUMP_SCORE, per_month)
     spike_score = _tail_score(
         rows,
         "spike",
         height >= 0,
         np.abs(height) / np.where(has_height, scale_before, 1.0),
         has_height,
-        SPIKE,
-        SPIKE,
+        SPIKE_SCORE,
+        SPIKE_SCORE,
         per_month,
     )
-    noise_score = _tail_score(rows, "noise", is_noisy, noise, has_noise, NOISE, CALM, per_month)
+    noise_score = _tail_score(rows, "noise", is_noisy, noise, has_noise, NOISE_SCORE, CALM_SCORE, per_month)
     still_score = _tail_score(
-        rows, "still", np.ones(len(run), np.bool_), run, can_be_still, STILL, STILL, per_month
+        rows, "still", np.ones(len(run), np.bool_), run, can_be_still, STILL_SCORE, STILL_SCORE, per_month
     )
     _forget(rows)
 
@@ -250,35 +219,29 @@ def _tail_score(  # noqa: PLR0917 - one of each
     upwards: Bools,
     ratio: Floats,
     use: Bools,
-    prior_up: TailPrior,
-    prior_down: TailPrior,
+    score_up: float,
+    score_down: float,
     per_month: Floats,
 ) -> Floats:
-    """Return the score of a ratio (k,) by its tail, 0 where not used or within the bound, and learn it."""
+    """Return the score of a ratio (k,) by its tail, 0 where not used, and learn it."""
     bound = np.where(upwards, rows[f"{tail}_bound_up"], rows[f"{tail}_bound_down"])
     n = np.where(upwards, rows[f"{tail}_n_up"], rows[f"{tail}_n_down"])
     excess_sum = np.where(upwards, rows[f"{tail}_sum_up"], rows[f"{tail}_sum_down"])
-    excursions, values, sums, score_of_budget = (
-        np.where(upwards, up, down) for up, down in zip(prior_up, prior_down, strict=True)
-    )
-    n, excess_sum = n + excursions, excess_sum + sums
-    rate = n / (rows["tail_count"] + values)
+    mean = (excess_sum + PRIOR_EXCURSIONS * PRIOR_EXCESS) / (n + PRIOR_EXCURSIONS)
+    rate = (n + PRIOR_EXCURSIONS) / (rows["tail_count"] + PRIOR_VALUES)
     is_beyond = use & (ratio > bound)
     excess = np.log(np.where(is_beyond, ratio, 1.0) / np.where(is_beyond, bound, 1.0))
-    beyond = score_of_budget - np.log10(rate * per_month) + n * np.log10(1 + excess / excess_sum)
-    _learn_tail(rows, tail, (prior_up, prior_down), upwards, use, is_beyond, excess)
-    scored: Floats = np.where(is_beyond, np.maximum(beyond, SCORE_AT_BOUND), 0.0)
+    beyond = np.where(upwards, score_up, score_down) - np.log10(rate * per_month) + TO_LOG10 * excess / mean
+    score = np.where(
+        is_beyond, np.maximum(beyond, SCORE_AT_BOUND), SCORE_AT_BOUND * ratio / np.where(use, bound, 1.0)
+    )
+    _learn_tail(rows, tail, upwards, use, is_beyond, excess)
+    scored: Floats = np.where(use, score, 0.0)
     return scored
 
 
 def _learn_tail(  # noqa: PLR0917 - one of each
-    rows: dict[str, Floats],
-    tail: str,
-    priors: tuple[TailPrior, TailPrior],
-    upwards: Bools,
-    use: Bools,
-    is_beyond: Bools,
-    excess: Floats,
+    rows: dict[str, Floats], tail: str, upwards: Bools, use: Bools, is_beyond: Bools, excess: Floats
 ) -> None:
     """Update the bounds, and the excursions by the one that ends with this value."""
     gain = np.maximum(BOUND_GAIN, 0.5 / (1 + rows["tail_count"]))
@@ -290,9 +253,9 @@ def _learn_tail(  # noqa: PLR0917 - one of each
     signed = np.where(upwards, excess, -excess)
     is_larger = (peak == 0) | ((signed * peak > 0) & (np.abs(signed) > np.abs(peak)))
     ends = use & ~is_beyond & (peak != 0) & (since + 1 >= QUIET_VALUES)
-    for side, is_side, prior in (("up", peak > 0, priors[0]), ("down", peak < 0, priors[1])):
+    for side, is_side in (("up", peak > 0), ("down", peak < 0)):
         n, excess_sum = rows[f"{tail}_n_{side}"], rows[f"{tail}_sum_{side}"]
-        mean = (excess_sum + prior.excess_sum) / (n + prior.excursions)
+        mean = (excess_sum + PRIOR_EXCURSIONS * PRIOR_EXCESS) / (n + PRIOR_EXCURSIONS)
         learned = np.where(ends & is_side, np.minimum(np.abs(peak), CLIPPED_EXCESSES * mean), 0.0)
         rows[f"{tail}_n_{side}"] = n + (ends & is_side)
         rows[f"{tail}_sum_{side}"] = excess_sum + learned

@@ -92,12 +92,6 @@ SCALARS: dict[str, float] = {
     "gaps": 0.0,  # intervals of several reporting intervals, and the sum of the logarithms of their lengths
     "gap_sum": 0.0,
     "kept_level": np.nan,  # level before one that was adopted
-    "slow_time": np.nan,  # when the slow reference was last updated [s]
-    "slow_level": 0.0,  # mean of the level over weeks, and its mean absolute distance from the level
-    "slow_deviation": 0.0,
-    "slow_follows": -np.inf,  # when a level was last adopted or left: it follows for a week [s]
-    "drifting": 0.0,  # 1 while the level is far from the slow reference, and how often it became so
-    "drifts": 0.0,
     "evidence_bits": 0.0,  # whether each of the last readings was weak evidence, as bits
     "evidence_since": np.nan,  # time of the first of it [s]
     "event": 0.0,  # 1 while an event is open

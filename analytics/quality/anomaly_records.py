@@ -30,12 +30,7 @@ def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
         float(column[i]) for column in (events.observed, events.expected, events.spread)
     )
     english, chinese = anomaly_text.anomaly_sentences(
-        rule,
-        QUANTITIES[series.quantity],
-        observed=observed,
-        expected=expected,
-        spread=spread,
-        rules=Rule(int(events.rules[i])),
+        rule, QUANTITIES[series.quantity], observed=observed, expected=expected, spread=spread
     )
     learned_days = float(events.start_s[i] - events.since_s[i]) / DAY_S
     is_learning = learned_days < LEARNED_DAYS

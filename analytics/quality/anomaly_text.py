@@ -30,7 +30,7 @@ _TEMPLATES_EN = {
     Rule.SPIKE: "{label} jumped to {observed} and back{against}",
     Rule.FLAT_LINE: "{label} has stood still at {observed}: the sensor may be stuck",
     Rule.RESIDUAL: "{label} {observed} is {side}{against}",
-    Rule.SHIFT: "{label} has drifted to {observed} and stays {side}{against}",
+    Rule.SHIFT: "{label} has moved away to {observed} and stays {side}{against}",
     Rule.NOVELTY: "{label} {observed} is beyond anything this series has done{against}",
     Rule.ATTENUATED: "{label} varies less than usual, at {observed}: the sensor may be fouled or stuck",
     Rule.NOISE: "{label} varies more from value to value than usual, at {observed}: the sensor may be noisy",
@@ -42,24 +42,16 @@ _TEMPLATES_ZH = {
     Rule.SPIKE: "{label}突跳至{observed}后回落{against}",
     Rule.FLAT_LINE: "{label}停在{observed}不变，传感器可能卡死",
     Rule.RESIDUAL: "{label}为{observed}，{side}{against}",
-    Rule.SHIFT: "{label}逐渐漂移至{observed}，{side}{against}",
+    Rule.SHIFT: "{label}持续偏移至{observed}，{side}{against}",
     Rule.NOVELTY: "{label}为{observed}，为该序列从未出现过的数值{against}",
     Rule.ATTENUATED: "{label}在{observed}附近波动小于平常，传感器可能被污染或卡滞",
     Rule.NOISE: "{label}在{observed}附近逐值波动大于平常，传感器可能有噪声",
     Rule.GAP: "{label}缺测的时间或次数超出平常，缺测前后为{observed}",
 }
-_LASTING_STEP_EN = "{label} moved by a step to {observed} and stays {side}{against}"
-_LASTING_STEP_ZH = "{label}突变至{observed}并持续{side}{against}"
 
 
 def anomaly_sentences(
-    rule: Rule,
-    quantity: Quantity,
-    *,
-    observed: float,
-    expected: float,
-    spread: float,
-    rules: Rule | None = None,
+    rule: Rule, quantity: Quantity, *, observed: float, expected: float, spread: float
 ) -> tuple[str, str]:
     """Describe an event in English and in Chinese.
 
@@ -68,7 +60,6 @@ def anomaly_sentences(
     rule : rule that names the event
     quantity : gives the label, unit and plausible range in the sentences
     observed, expected, spread : at the peak, in the canonical unit; NaN where unknown
-    rules : all rules of the event: a shift with a step in it is a lasting step, one without a drift
 
     """
     has_expectation = math.isfinite(expected) and math.isfinite(spread) and spread > 0
@@ -91,12 +82,9 @@ def anomaly_sentences(
     )
     side_en = ("above" if above else "below") + " what this hour expects" if has_expectation else "unusual"
     side_zh = ("高于" if above else "低于") + "此时段的预期" if has_expectation else "异常"
-    template_en, template_zh = _TEMPLATES_EN[rule], _TEMPLATES_ZH[rule]
-    if rule == Rule.SHIFT and rules is not None and rules & Rule.RATE_OF_CHANGE:
-        template_en, template_zh = _LASTING_STEP_EN, _LASTING_STEP_ZH
     return (
-        template_en.format(label=quantity.en, side=side_en, against=deviation_en, **values_shown),
-        template_zh.format(label=quantity.zh, side=side_zh, against=deviation_zh, **values_shown),
+        _TEMPLATES_EN[rule].format(label=quantity.en, side=side_en, against=deviation_en, **values_shown),
+        _TEMPLATES_ZH[rule].format(label=quantity.zh, side=side_zh, against=deviation_zh, **values_shown),
     )
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from analytics.core.rarity import SCORE_OF_BUDGET
 from benchmarks.detection import curves as drawing
-from benchmarks.detection import failures, families, judge_constants, left_out, product, reasons
+from benchmarks.detection import families, left_out, product
 from benchmarks.detection.baselines import BASELINES, LATE_READINGS
 from benchmarks.detection.curves import OWN_RATE
 from benchmarks.detection.score_cache import family_scores
@@ -36,7 +35,6 @@ DETECTORS: dict[str, Callable[[LabelledSeries], Scores]] = {
     **BASELINES,
 }
 ONE_LINE = ("step", "Hampel 5", "Huber EWMA", "rolling MAD", "QARTOD spike + rate")
-RIVERS = ("logan", "blacksmith", "oddwater")
 KIND_FAMILIES = ("oddwater", "injected", "simulated", "metrla")
 
 
@@ -183,21 +181,6 @@ def print_stated(table: Table, chosen: Sequence[Family], names: Sequence[str]) -
         )
 
 
-def print_calibration(chosen: Sequence[Family]) -> None:
-    """Print the false alarms a series-month of anomalies at the budgets up to the default."""
-    budgets = (0.1, *(budget for budget in BUDGETS if budget <= 1))
-    print("\nfalse alarms a series-month, measured at the judge's own budgets; events found at 1")
-    print(f"{'':26}" + "".join(f"{budget:>8g}" for budget in budgets))
-    for family in chosen:
-        alarms = family_scores(OWN_RATE, product.anomalies, family)
-        points = [working_point(family, alarms, SCORE_OF_BUDGET - np.log10(budget)) for budget in budgets]
-        print(
-            f"{family.name:26}"
-            + "".join(f"{point.false:8.2f}" for point in points)
-            + f"{points[-1].recall:8.3f}"
-        )
-
-
 def main() -> None:
     """Evaluate everything, print the tables and one JSON line, and draw the curves with ``--picture``."""
     from benchmarks.detection import public_rules  # noqa: PLC0415 - loads what only this function needs
@@ -206,37 +189,25 @@ def main() -> None:
     parser.add_argument("benchmark", nargs="?")
     parser.add_argument("--families", default=",".join(families.NAMES), help="names, separated by commas")
     parser.add_argument("--picture", type=Path, help="draw the curves of the water families")
-    parser.add_argument("--failures", type=Path, help="draw missed events and false alarms on the rivers")
-    parser.add_argument(
-        "--constants", action="store_true", help="vary the constants of the judge: a minute for each variant"
-    )
     parser.add_argument(
         "--no-public-rules", action="store_true", help="skip NAB, GECCO and SKAB by their own rules"
     )
     arguments = parser.parse_args()
     chosen = [families.load(name) for name in arguments.families.split(",")]
-    water = [one for one in chosen if one.name in families.WATER]
-    if arguments.constants:
-        judge_constants.print_choice(water + [one for one in chosen if one.name == families.CLEAN])
     table = evaluate_all(chosen, DETECTORS)
     for family in chosen:
         print_family(family, table[family.name])
     line = print_means(table) if set(families.WATER) & set(table) else {}
     print_kinds(table)
-    reasons.print_reasons(chosen)
     for family in (one for one in chosen if one.name == "logan"):
         print_sites(family, DETECTORS)
-    print_calibration(chosen)
+    water = [one for one in chosen if one.name in families.WATER]
     if len({left_out.origin(one) for one in water}) > 1:
         print_left_out(water)
         clean = [one for one in chosen if one.name == families.CLEAN]
         print_stated(table, water + clean, (PRODUCT, "step", "Huber EWMA"))
     if arguments.picture:
         drawing.draw_curves(arguments.picture, table, [one.name for one in water])
-    if arguments.failures:
-        rivers = [one for one in water if one.name in RIVERS]
-        scores = {one.name: family_scores(OWN_RATE, product.anomalies, one) for one in rivers}
-        failures.draw_failures(arguments.failures, rivers, scores)
     if not arguments.no_public_rules:
         line |= public_rules.evaluate()
     print(json.dumps({name: round(value, 3) for name, value in line.items()}))

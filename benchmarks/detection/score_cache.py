@@ -39,9 +39,7 @@ def family_scores(name: str, detector: Callable[[LabelledSeries], Scores], famil
 
     """
     module = sys.modules[detector.__module__]
-    digest = hashlib.sha256(
-        f"{name}/{code_digest(str(module.__file__))}/{_data(family)}".encode()
-    ).hexdigest()
+    digest = hashlib.sha256(f"{name}/{_code(str(module.__file__))}/{_data(family)}".encode()).hexdigest()
     path = FOLDER / f"{digest[:32]}.npz"
     if path.exists():
         with np.load(path) as stored:
@@ -59,8 +57,7 @@ def _unpacked(stored: NDArray[np.float64]) -> Scores:
 
 
 @cache
-def code_digest(module_file: str) -> str:
-    """Return a digest of the code of a module, and of the product unless it is `baselines`."""
+def _code(module_file: str) -> str:
     files = [Path(module_file)]
     if Path(module_file).name != "baselines.py":
         files += sorted(path for folder in PRODUCT for path in (REPOSITORY / folder).rglob("*.py"))

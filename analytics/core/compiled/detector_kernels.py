@@ -98,8 +98,7 @@ def update_novelty(
             largest_excess = excess / max(r[s, k.HIGH] - r[s, k.LOW], floor)
     low[s, hour], high[s, hour] = min(low[s, hour], v), max(high[s, hour], v)
     r[s, k.LOW], r[s, k.HIGH] = min(r[s, k.LOW], v), max(r[s, k.HIGH], v)
-    count = r[s, k.USABLE_COUNT]
-    early_gain = 1 / (1 + count) if count < k.SETTLED_STEP_COUNT else 0.0
+    early_gain = 1 / (1 + r[s, k.USABLE_COUNT])
     gain = max(k.MEAN_GAIN, early_gain)
     r[s, k.MEAN] += gain * (v - r[s, k.MEAN])
     r[s, k.MEAN_RESIDUAL] += gain * (residual - r[s, k.MEAN_RESIDUAL])
@@ -138,37 +137,3 @@ def report_novelty(r: NDArray[Any], s: int, largest_excess: float) -> float:
         return largest_excess
     r[s, k.VALUES_SINCE_NOVELTY] += 1.0
     return 0.0
-
-
-@inlined_kernel
-def drift_score(r: NDArray[Any], p: NDArray[Any], s: int, t: float, is_warmed_up: bool) -> float:
-    """Return the score of a slow drift that begins, else 0, as `analytics.core.slow_drift`; once an hour."""
-    since = t - r[s, k.SLOW_TIME]
-    if since < k.DRIFT_UPDATE_S or np.isnan(r[s, k.FIRST_TIME]):
-        return 0.0
-    if np.isnan(since):
-        r[s, k.SLOW_TIME], r[s, k.SLOW_LEVEL] = t, r[s, k.LEVEL]
-        return 0.0
-    r[s, k.SLOW_TIME] = t
-    if t - r[s, k.SLOW_FOLLOWS] < k.DRIFT_FOLLOWS_S:
-        r[s, k.SLOW_LEVEL] = r[s, k.LEVEL]
-    age = t - r[s, k.FIRST_TIME]
-    distance = r[s, k.LEVEL] - r[s, k.SLOW_LEVEL]
-    scale = k.MEAN_DEVIATION_TO_SIGMA * r[s, k.SLOW_DEVIATION] + p[s, k.SPREAD_FLOOR]
-    z = 0.0
-    if is_warmed_up and age >= k.DRIFT_LEARNED_S and scale > 0:
-        z = abs(distance) / scale
-        limit = k.DRIFT_CLIP_SCALES * scale
-        distance = min(max(distance, -limit), limit)
-    r[s, k.SLOW_LEVEL] += since / (since + min(k.DRIFT_MEMORY_S, age)) * distance
-    r[s, k.SLOW_DEVIATION] += (
-        since / (since + min(k.DRIFT_SCALE_MEMORY_S, age)) * (abs(distance) - r[s, k.SLOW_DEVIATION])
-    )
-    if z < k.DRIFT_ENDS:
-        r[s, k.DRIFTING] = 0.0
-    if not (z > k.DRIFT_LEAST and r[s, k.DRIFTING] == 0):
-        return 0.0
-    rate = (r[s, k.DRIFTS] + k.DRIFT_PRIOR_CROSSINGS) / (age / k.MONTH_S + k.DRIFT_PRIOR_MONTHS)
-    r[s, k.DRIFTS] += 1.0
-    r[s, k.DRIFTING] = 1.0
-    return float(k.DRIFT_SCORE_OF_RATE - np.log10(rate) + k.DRIFT_TAIL_POWER * np.log10(z / k.DRIFT_LEAST))

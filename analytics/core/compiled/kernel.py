@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "fc4aea44685151e9"
+INLINED_CODE_DIGEST = "f42ae438843cfb59"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -139,14 +139,10 @@ def _learn_baseline(
     clip = (k.EARLY_CLIP_SPREADS if count < k.EARLY_READINGS else k.CLIP_SPREADS) * spread
     clipped = residual if adopted or first else min(max(residual, -clip), clip)
     absolute = min(abs(residual), clip)
-    memory = p[s, k.LEVEL_MEMORY]
-    if adopted or (t - r[s, k.SLOW_FOLLOWS] < k.CATCH_UP_S and not np.isnan(r[s, k.KEPT_LEVEL])):
-        memory = k.ADOPTED_MEMORY_S
+    memory = k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]
     early_gain = 1 / (1 + count)
     gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), early_gain)) * weight
     r[s, k.LEVEL] += gain * clipped
-    if adopted:
-        r[s, k.SLOW_FOLLOWS] = t
     r[s, k.COUNT] = count + weight
     if adopted:
         return
@@ -172,7 +168,7 @@ def _learn_baseline(
 
 
 @inlined_kernel
-def _restore_kept_level(r: NDArray[Any], s: int, t: float, v: float, expected: float, spread: float) -> float:
+def _restore_kept_level(r: NDArray[Any], s: int, v: float, expected: float, spread: float) -> float:
     """Return the expected value, by the level before an adopted one if the value has returned to it."""
     if np.isnan(r[s, k.KEPT_LEVEL]):
         return expected
@@ -180,7 +176,6 @@ def _restore_kept_level(r: NDArray[Any], s: int, t: float, v: float, expected: f
     from_kept = abs(v - expected + difference)
     if not (from_kept < k.RETURN_SHARE * abs(v - expected) and from_kept < k.RETURN_SPREADS * spread):
         return expected
-    r[s, k.SLOW_FOLLOWS] = t
     r[s, k.LEVEL] = r[s, k.KEPT_LEVEL]
     r[s, k.MEAN_Z] = 0.0
     r[s, k.KEPT_LEVEL] = np.nan
@@ -256,17 +251,12 @@ def _tail_scores(r: NDArray[Any], s: int, residual_spreads: float, mean_z: float
 
 
 @inlined_kernel
-def _common_scale(score: float) -> float:
+def _common_scale(score: float, share: float) -> float:
     """Return the score of a baseline's detector on the scale of rarities, as `numpy_judge.common_scale`."""
+    score *= share
     if score > k.SCORE_OF_BUDGET:
         score = k.SCORE_OF_BUDGET + k.BEYOND_BUDGET_SHARE * (score - k.SCORE_OF_BUDGET)
     return score
-
-
-@inlined_kernel
-def _outside_share(z: float) -> float:
-    """Return the share of a jump's or spike's score that counts, as `numpy_judge.outside_share`."""
-    return float(k.INSIDE_SHARE + (1 - k.INSIDE_SHARE) * min(abs(z) * (1 / k.INSIDE_SPREADS), 1.0))
 
 
 @inlined_kernel
@@ -278,7 +268,7 @@ def _combine_evidence(
     mean_z: float,
     reported_novelty: float,
     exceeds_usual_step: bool,
-    rarity: tuple[float, float, float, float, float],
+    rarity: tuple[float, float, float, float],
     quality: int,
     rules: int,
 ) -> tuple[int, float, bool]:
@@ -286,22 +276,20 @@ def _combine_evidence(
 
     As `analytics.core.numpy_judge` combines checks and detectors, with the maxima in the same order.
     """
-    jump, noise, calm, still, drift = rarity
+    jump, noise, calm, still = rarity
     strong = p[s, k.SCORE_STRONG]
     shifted = by_shift > strong and mean_z > p[s, k.SHIFT_LEAST]
-    if np.isnan(p[s, k.SHIFT_LEAST]):
-        drift = 0.0
     exceeds_record = reported_novelty > p[s, k.NOVELTY_LEAST] and by_residual > p[s, k.SCORE_CLOSE]
     check_failed = exceeds_usual_step or quality == k.FAIL or (rules & (k.FLAT_RULE | k.ATTENUATED_RULE)) > 0
     score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
     if exceeds_record:
         novelty = detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
-        score = max(score, _common_scale(novelty))
+        score = max(score, _common_scale(novelty, 1.0))
         rules |= k.NOVELTY_RULE
-    score = max(score, jump, noise, calm, still, drift)
+    score = max(score, jump, noise, calm, still)
     if by_residual > p[s, k.SCORE_WEAK]:
         rules |= k.RESIDUAL_RULE
-    if shifted or drift > strong:
+    if shifted:
         rules |= k.SHIFT_RULE
     if jump > strong:
         rules |= k.RATE_RULE
@@ -427,23 +415,18 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         if not is_warmed_up:
             rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         jump, spike, noise, calm, still, gap = rarity
+        if present:
+            is_rare = spike > p[s, k.SCORE_STRONG]
+            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
 
         left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
         profile_bin = (left, right, w, hour_of_week)
         expected, spread = _expected_at(r, p, s, profiles, profile_bin)
         if usable:
-            expected = _restore_kept_level(r, s, t, v, expected, spread)
+            expected = _restore_kept_level(r, s, v, expected, spread)
         residual = (v if usable else 0.0) - expected
         can_be_scored = usable and is_warmed_up
         z = residual / spread if can_be_scored else 0.0
-        whole_jump = jump
-        if jump > 0:
-            jump *= _outside_share(z)
-        if spike > 0:
-            spike *= _outside_share((r[s, k.VALUE_1] - expected) / spread)
-        if present:
-            is_rare = spike > p[s, k.SCORE_STRONG]
-            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
         if can_be_scored and np.isfinite(dt):
             gain = dt / (dt + p[s, k.SHIFT_MEMORY])
             r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
@@ -461,13 +444,8 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
         if exceeds_usual_step:
             quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
-        drift = detectors.drift_score(r, p, s, t, is_warmed_up)
-        if can_be_scored:
-            age = t - r[s, k.FIRST_TIME]
-            experience = age / (age + k.YOUNG_S)
-            by_residual = _common_scale(experience * k.RESIDUAL_SHARE * by_residual)
-            by_shift = _common_scale(experience * by_shift)
-            still *= experience
+        by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE)
+        by_shift = _common_scale(by_shift, 1.0)
         rules, own_score, strong = _combine_evidence(
             p,
             s,
@@ -476,7 +454,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             mean_z,
             novelty,
             exceeds_usual_step,
-            (jump, noise, calm, still, drift),
+            (jump, noise, calm, still),
             quality,
             rules,
         )
@@ -494,12 +472,9 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
         strong = strong or score > p[s, k.SCORE_STRONG]
         is_weak = by_residual > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
-        continues = max(score, whole_jump) > p[s, k.SCORE_CLOSE] or (
-            by_shift > p[s, k.SCORE_CLOSE] and mean_z > p[s, k.SHIFT_LEAST]
-        )
 
         event_ended, is_extended = _advance_event(
-            r, p, s, t, begin, strong, is_weak, continues, closed, n_closed
+            r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
         )
         if event_ended:
             closed[n_closed, 0] = s

@@ -18,32 +18,22 @@ if TYPE_CHECKING:
 
 @inlined_kernel
 def _tail_score(
-    r: NDArray[Any],
-    s: int,
-    first_column: int,
-    upwards: bool,
-    ratio: float,
-    priors: tuple[tuple[float, float, float, float], tuple[float, float, float, float]],
-    interval: float,
-    gain: float,
+    r: NDArray[Any], s: int, first_column: int, upwards: bool, ratio: float, score: float, per_month: float
 ) -> float:
-    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``.
-
-    ``priors`` are those upwards and downwards; ``interval`` is the usual one [s], ``gain`` that of the bound.
-    """
+    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``."""
     up = 0 if upwards else 1
     bound = r[s, first_column + up]
+    gain = max(k.BOUND_GAIN, 0.5 / (1 + r[s, k.TAIL_COUNT]))
     shrunk = 1 - gain * k.BOUND_SHARE
     other = first_column + 1 - up
     r[s, other] = max(r[s, other] * shrunk, k.SMALLEST_BOUND)
     peak = r[s, first_column + 6]
     if ratio > bound:
-        excursions, values, excess_sum, score = priors[0] if upwards else priors[1]
-        n = r[s, first_column + 2 + up] + excursions
-        rate = n / (r[s, k.TAIL_COUNT] + values)
+        n = r[s, first_column + 2 + up] + k.RARITY_PRIOR_EXCURSIONS
+        mean = (r[s, first_column + 4 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
+        rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
         excess = np.log(ratio / bound)
-        tail = np.log10(1 + excess / (r[s, first_column + 4 + up] + excess_sum))
-        beyond = score - np.log10(rate * (k.MONTH_S / interval)) + n * tail
+        beyond = score - np.log10(rate * per_month) + k.TO_LOG10 * excess / mean
         r[s, first_column + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
         signed = excess if upwards else -excess
         if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
@@ -54,12 +44,13 @@ def _tail_score(
     r[s, first_column + 7] += 1.0
     if peak != 0 and r[s, first_column + 7] >= k.RARITY_QUIET_VALUES:
         side = first_column + (2 if peak > 0 else 3)
-        excursions, values, excess_sum, score = priors[0] if peak > 0 else priors[1]
-        mean = (r[s, side + 2] + excess_sum) / (r[s, side] + excursions)
+        mean = (r[s, side + 2] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / (
+            r[s, side] + k.RARITY_PRIOR_EXCURSIONS
+        )
         r[s, side] += 1.0
         r[s, side + 2] += min(abs(peak), k.CLIPPED_EXCESSES * mean)
         r[s, first_column + 6] = 0.0
-    return 0.0
+    return float(k.SCORE_AT_BOUND * ratio / bound)
 
 
 @inlined_kernel
@@ -69,7 +60,7 @@ def _update_interval(r: NDArray[Any], s: int, t: float) -> None:
         interval = t - r[s, k.LAST_TIME]
         if np.isnan(r[s, k.INTERVAL]):
             r[s, k.INTERVAL] = interval
-        elif interval != r[s, k.INTERVAL]:
+        else:
             gain = max(k.INTERVAL_GAIN, 1 / (1 + r[s, k.ROW_COUNT]))
             off = min(max(4 * (interval / r[s, k.INTERVAL] - 1), -1.0), 1.0)
             r[s, k.INTERVAL] = r[s, k.INTERVAL] * (1 + gain * off * 0.5)
@@ -77,20 +68,18 @@ def _update_interval(r: NDArray[Any], s: int, t: float) -> None:
 
 
 @inlined_kernel
-def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, interval: float) -> float:
+def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, per_month: float) -> float:
     """Return the score of a missing value or of the gap before this one, and learn its rate."""
     if not (np.isfinite(dt) and r[s, k.INTERVAL] > 0):
         return 0.0
+    length = dt / r[s, k.INTERVAL]
     values = r[s, k.ROW_COUNT] + k.PRIOR_ROWS
-    per_month = k.MONTH_S / interval
     if not present:
-        length = dt / r[s, k.INTERVAL]
         rate = (r[s, k.MISSING_RUNS] + 1) / values
         return float(k.GAP_SCORE - np.log10(rate * per_month) + np.log10(max(length, 1.0)))
     if r[s, k.LAST_TIME] > r[s, k.TIME_1]:
         r[s, k.MISSING_RUNS] += 1.0
         return 0.0
-    length = dt / r[s, k.INTERVAL]
     if not length > k.SHORTEST_GAP:
         return 0.0
     excess = np.log(length / k.SHORTEST_GAP)
@@ -102,16 +91,14 @@ def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, interval: floa
 
 
 @inlined_kernel
-def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their order
+def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
     r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float, present: bool, usable: bool
 ) -> tuple[float, float, float, float, float, float]:
     """Return the scores of jump, spike before, noise, calm, stillness and gap, and learn from the reading."""
     _update_interval(r, s, t)
     interval = r[s, k.INTERVAL]
-    rate_interval = k.DAY_S if np.isnan(interval) else interval
-    gap = 0.0
-    if not present or r[s, k.LAST_TIME] > r[s, k.TIME_1] or dt > 0.9 * k.SHORTEST_GAP * interval:
-        gap = _gap_score(r, s, dt, present, rate_interval)
+    per_month = k.MONTH_S / (k.DAY_S if np.isnan(interval) else interval)
+    gap = _gap_score(r, s, dt, present, per_month)
     jump_score = spike_score = noise_score = calm_score = still_score = 0.0
     count = r[s, k.USABLE_COUNT]
     before = r[s, k.VALUE_1]
@@ -127,8 +114,6 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
     resolution = p[s, k.SPREAD_FLOOR] if np.isinf(r[s, k.RESOLUTION]) else r[s, k.RESOLUTION]
     scored = count > k.MIN_VALUES
     r[s, k.TAIL_COUNT] += 1.0
-    tail_count = r[s, k.TAIL_COUNT]
-    gain = k.BOUND_GAIN if tail_count >= k.SETTLED_TAIL_COUNT else max(k.BOUND_GAIN, 0.5 / (1 + tail_count))
 
     scale = r[s, k.USUAL_STEP] + r[s, k.RECENT_STEP] + resolution
     jump = min(size, abs(step - 0.5 * r[s, k.LAST_STEP]))
@@ -142,33 +127,21 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
         r[s, k.RECENT_NOISE] += max(k.RECENT_NOISE_GAIN, early_gain) * (bend - r[s, k.RECENT_NOISE])
 
     if scored:
-        jump_score = _tail_score(
-            r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_PRIORS, rate_interval, gain
-        )
+        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_SCORE, per_month)
         if has_two and r[s, k.STEP_SCALE] > 0:
             middle = max(min(before_that, before), min(max(before_that, before), v))
             height = before - middle
             ratio = abs(height) / r[s, k.STEP_SCALE]
-            spike_score = _tail_score(
-                r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_PRIORS, rate_interval, gain
-            )
+            spike_score = _tail_score(r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_SCORE, per_month)
     if has_two and count > k.MIN_NOISE_VALUES:
         share = k.RESOLUTION_SHARE * resolution
         noise = (r[s, k.RECENT_NOISE] + share) / (r[s, k.USUAL_NOISE] + share)
-        is_noisy = noise >= 1
-        score = _tail_score(
-            r,
-            s,
-            k.NOISE_BOUND_UP,
-            is_noisy,
-            noise if is_noisy else 1 / noise,
-            k.NOISE_PRIORS,
-            rate_interval,
-            gain,
-        )
-        noise_score, calm_score = (score, 0.0) if is_noisy else (0.0, score)
+        if noise >= 1:
+            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_SCORE, per_month)
+        else:
+            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.CALM_SCORE, per_month)
     if scored and run < k.MAX_RUN_SHARE * count:
-        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_PRIORS, rate_interval, gain)
+        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_SCORE, per_month)
     if r[s, k.TAIL_COUNT] >= k.MAX_TAIL_COUNT:
         _forget(r, s)
 
@@ -179,8 +152,8 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
         )
         r[s, k.RECENT_STEP] += max(k.RECENT_STEP_GAIN, early_gain) * (learned - r[s, k.RECENT_STEP])
         if has_two:
-            noise_gain = max(interval / (interval + k.WEEK_S), early_gain)
-            r[s, k.USUAL_NOISE] += noise_gain * (bend - r[s, k.USUAL_NOISE])
+            gain = max(interval / (interval + k.WEEK_S), early_gain)
+            r[s, k.USUAL_NOISE] += gain * (bend - r[s, k.USUAL_NOISE])
     r[s, k.STEP_SCALE], r[s, k.LAST_STEP], r[s, k.RUN] = scale, step, run
     return jump_score, spike_score, noise_score, calm_score, still_score, gap
 

@@ -20,13 +20,11 @@ from analytics.core import (
     score_events,
     site_distances,
     site_score,
-    slow_drift,
     tail_probability,
 )
 from analytics.core.judge import Judgement, judge
 from analytics.core.parameters import DEFAULTS, Parameters
-from analytics.core.state import SCALAR_COLUMN, State
-from analytics.core.tick import Tick
+from analytics.core.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 N = 700
 HALF = 333
 FLOOR = 0.02
-T0 = 1.7e9
 
 # What judges nothing by itself, and why; the checks have a battery of their own (test_checks_battery.py).
 HELPERS = {
@@ -122,32 +119,6 @@ def tail_results(x: Floats, t: Floats, floor: float) -> Results:  # noqa: ARG001
     return {"score": tail_probability.score(distances, many, count, tail_probability.RESIDUAL)}
 
 
-def slow_drift_results(x: Floats, t: Floats, floor: float) -> Results:  # noqa: ARG001
-    return drift_of_levels(State.empty(1), x, 0, floor)
-
-
-def drift_of_levels(state: State, x: Floats, first: int, floor: float) -> Results:
-    """The values, one every three hours for 87 days, taken as the level itself."""
-    column, slot = SCALAR_COLUMN["level"], np.zeros(1, np.intp)
-    score, level = np.zeros(len(x)), np.zeros(len(x))
-    state.scalars[0, SCALAR_COLUMN["first_time"]] = T0
-    for i, value in enumerate(np.nan_to_num(x, posinf=1e30, neginf=-1e30).clip(-1e30, 1e30)):
-        state.scalars[0, column] = value
-        time_s = np.array([T0 + 10_800.0 * (first + i)])
-        tick = Tick.of(state, limits(floor), slot, time_s, np.array([value]))
-        score[i] = slow_drift.score_of_tick(tick, np.ones(1, np.bool_))[0]
-        state.scalars[slot] = np.array(list(tick.rows.values())).T
-        level[i] = tick.rows["slow_level"][0]
-    return {"score": score, "level": level}
-
-
-def slow_drift_restored(x: Floats, t: Floats, floor: float) -> Results:  # noqa: ARG001
-    state = State.empty(1)
-    drift_of_levels(state, x[:HALF], 0, floor)
-    kept = State.from_arrays({name: array.copy() for name, array in state.arrays().items()})
-    return drift_of_levels(kept, x[HALF:], HALF, floor)
-
-
 def site_values(x: Floats) -> Floats:
     """One site with two quantities of one water."""
     return np.stack([x, np.roll(x, 1)], axis=1)[:, None, :]
@@ -224,7 +195,6 @@ def feedback_results(x: Floats, t: Floats, floor: float) -> Results:  # noqa: AR
 CASES = {
     "baseline": DetectorCase(judge_case("expected", "spread"), (), (), restored_case("expected", "spread")),
     "rarity": DetectorCase(judge_case("score"), (), (), restored_case("score")),
-    "slow_drift": DetectorCase(slow_drift_results, ("score", "level"), ("score",), slow_drift_restored),
     "novelty": DetectorCase(judge_case("novelty"), (), ("novelty",), restored_case("novelty")),
     "events": DetectorCase(
         judge_case("start_s", "score", "n_readings"),

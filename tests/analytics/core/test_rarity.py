@@ -112,39 +112,3 @@ def test_missing_values_are_an_anomaly_where_they_are_rare() -> None:
     usual = judged("ph", 900.0, value)
     late = usual.events.start_s > BEGIN_S + 50 * DAY_S
     assert (usual.events.rule[late] == Rule.GAP).sum() <= 2
-
-
-def test_a_drift_of_weeks_is_found_before_the_value_returns() -> None:
-    """A pH that fell by 1.0 in 14 days raised nothing until it was calibrated."""
-    _, days = times(900.0)
-    value = (
-        8 + 0.1 * np.sin(2 * np.pi * days) + autocorrelated(np.random.default_rng(1), len(days), 0.99, 0.05)
-    )
-    clean = judged("ph", 900.0, value)
-    value -= np.where((days >= 60) & (days < 74), (days - 60) / 14, 0.0)
-    drifting = judged("ph", 900.0, value)
-    shifts = [
-        [day for day, rule in zip(begin_days(found), found.events.rule, strict=True) if rule == Rule.SHIFT]
-        for found in (clean, drifting)
-    ]
-    assert not [day for day in shifts[0] if 60 < day < 74]
-    assert [day for day in shifts[1] if 60 < day < 74]
-
-
-def test_a_reported_level_is_no_slow_drift() -> None:
-    """A new level that is adopted after its anomaly is not reported again while the reference follows."""
-    _, days = times(900.0)
-    value = 8 + autocorrelated(np.random.default_rng(1), len(days), 0.9, 0.05) - 1.0 * (days >= 60)
-    assert [day for day in begin_days(judged("ph", 900.0, value)) if day > 61] == []
-
-
-def test_a_week_of_noise_is_found() -> None:
-    """Noise of three times the usual spread on an autocorrelated series gave one residual or nothing."""
-    _, days = times(900.0)
-    random = np.random.default_rng(1)
-    value = 8 + autocorrelated(random, len(days), 0.9, 0.05)
-    noisy = (days >= 60) & (days < 67)
-    value[noisy] += random.normal(0, 0.15, noisy.sum())
-    found = judged("ph", 900.0, value)
-    inside = (found.events.start_s >= BEGIN_S + 60 * DAY_S) & (found.events.start_s < BEGIN_S + 61 * DAY_S)
-    assert (found.events.rules[inside] & Rule.NOISE).any()
