@@ -188,9 +188,9 @@ def draw(result: dict[str, float], levels: Floats, path: Path) -> None:
         "lagged correlation": "lagged_correlation_",
         "travel time": "travel_time_only_",
     }
-    for place, (name, prefix) in enumerate(methods.items()):
+    for number, (name, prefix) in enumerate(methods.items()):
         shares = [100 * result[f"{prefix}top{n}"] for n in (1, 3)]
-        bars = left.bar(np.arange(2) + 0.27 * (place - 1), shares, 0.25, label=name)
+        bars = left.bar(np.arange(2) + 0.27 * (number - 1), shares, 0.25, label=name)
         left.bar_label(bars, fmt="%.0f", fontsize=8)
     left.set(xticks=[0, 1], xticklabels=["first", "among three"], ylabel="true outfall [% of releases]")
     left.set_ylim(0, 110)

@@ -232,8 +232,8 @@ def _run_backward(
     for at in range(len(face_m3_s) - 1, -1, -1):
         used = begun[at]
         for column in range(begun[at + 1], used):
-            place = sensor[column]
-            state[column // COLUMNS_AT_ONCE, place, column % COLUMNS_AT_ONCE] += 1 / volume_m3[place]
+            cell = sensor[column]
+            state[column // COLUMNS_AT_ONCE, cell, column % COLUMNS_AT_ONCE] += 1 / volume_m3[cell]
         if used == 0:
             continue
         _assemble(
@@ -253,9 +253,9 @@ def _run_backward(
             last = state[begin // COLUMNS_AT_ONCE]
             _two_stages(last, block, values, ptr, row, volume_m3)
             for number in range(len(candidate)):
-                place = candidate[number]
+                cell = candidate[number]
                 for c in range(min(COLUMNS_AT_ONCE, used - begin)):
-                    response[begin + c, number, at] = weight_s * (last[place, c] + block[place, c])
+                    response[begin + c, number, at] = weight_s * (last[cell, c] + block[cell, c])
             _combine(last, block)
 
 

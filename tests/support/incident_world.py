@@ -140,9 +140,9 @@ def store_trace(store: PostgresStore, incident_id: int, probabilities: dict[str,
                 released_to_s=now_s - 2 * 3600,
                 duration_s=3600.0,
                 amount_kg=(10.0, 20.0, 40.0),
-                group=place,
+                group=number,
             )
-            for place, (name, probability) in enumerate(probabilities.items())
+            for number, (name, probability) in enumerate(probabilities.items())
         ],
         credible_90=list(probabilities),
         n_detects=5,
