@@ -263,6 +263,7 @@ def test_the_wall_can_be_used_by_keyboard(browser: Browser, served: ServedConsol
     expect(one.locator("main")).to_be_visible()
     one.keyboard.press("Tab")
     assert one.evaluate("document.activeElement.className") == "skip"
+    wait_for_map(one)  # without the scripts the link leads to the page of the anomaly
     one.locator(".row > a").first.focus()
     one.keyboard.press("Enter")
     expect(one.locator("#plot .shaded")).to_be_visible()
