@@ -167,7 +167,7 @@ def button(page: Page, event: str, language: Language) -> None:
     page.locator("#actions").get_by_role("button", name=name, exact=True).click()
 
 
-@pytest.mark.parametrize("language", ["zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_planned_fault_goes_from_the_wall_to_its_end(
     browser: Browser, console: IncidentConsole, tmp_path: Path, language: Language
 ) -> None:
