@@ -200,7 +200,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "source_probability": ("probability", "概率"),
     "source_released": ("released between", "排放时段"),
     "source_lasted": ("for about", "持续约"),
-    "source_same": ("can't be told apart from the first", "与首位无法区分"),
+    "source_same": ("indistinguishable from the first source", "与首位来源无法区分"),
     "source_set": (
         "● together they have at least 90% of the probability.",
         "● 合计概率不低于90%。",
