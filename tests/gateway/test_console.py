@@ -25,6 +25,7 @@ from tests.support.console_pages import (
     key_of_area,
     serious_findings,
     shown_texts,
+    sign_in,
     status_counts,
     wait_for_map,
 )
@@ -76,7 +77,7 @@ def test_a_fault_is_detected_when_it_appears(
 ) -> None:
     language, one = page
     address, store, _ = served
-    one.goto(address)
+    sign_in(one, address)
     expect(one.get_by_role("heading", name=translations.translate("wrong", language))).to_be_visible()
     wait_for_map(one)
     reason = {"en": f"a fault planned in {language}", "zh": f"按{language}计划的故障"}
@@ -115,7 +116,7 @@ def test_anomalies_beyond_those_that_are_listed_are_counted(
     language, one = page
     n_open = served[1].count_anomalies(AnomalyQuery(states=["open"]))
     monkeypatch.setattr(page_parts, "MAX_WALL_ROWS", 0)
-    one.goto(served[0])
+    sign_in(one, served[0])
     expect(one.get_by_text(translations.translate("more_rows", language).format(n_open))).to_be_visible()
 
 
@@ -124,7 +125,7 @@ def test_the_language_can_be_switched_and_is_remembered(
 ) -> None:
     language, one = page
     other: translations.Language = "zh" if language == "en" else "en"
-    one.goto(served[0])
+    sign_in(one, served[0])
     one.get_by_role("link", name=translations.translate("language", language), exact=True).click()
     expect(one.get_by_role("heading", name=translations.translate("wrong", other))).to_be_visible()
     one.reload()
@@ -160,7 +161,7 @@ def test_the_strip_shows_every_process_and_what_keeps_readings_out(
     def translated(sentence: process_messages.BilingualText) -> str:
         return sentence.zh if language == "zh" else sentence.en
 
-    one.goto(address)
+    sign_in(one, address)
     expect(one.get_by_text(f"✓ {translations.translate('kept', language)}")).to_be_visible()
     for kind in (process_messages.KIND_LABELS[one] for one in pulses):
         expect(one.get_by_text(f"● {translated(kind)}").first).to_be_visible()
@@ -211,7 +212,7 @@ def test_a_chinese_visitor_is_shown_no_english(
         locale="zh-CN", viewport={"width": 1920, "height": 1080}, color_scheme="dark"
     )
     one = context.new_page()
-    one.goto(address)
+    sign_in(one, address)
     wait_for_map(one)
     names = [one.device_id for one in store.directory().devices] + [
         "main",
@@ -240,7 +241,7 @@ def test_no_page_has_a_serious_finding_of_axe(browser: Browser, served: ServedCo
         bypass_csp=True,  # axe is no file of the console
     )
     one = context.new_page()
-    one.goto(address)
+    sign_in(one, address)
     wait_for_map(one)
     known = store.directory()
     found = {}
@@ -259,8 +260,7 @@ def test_no_page_has_a_serious_finding_of_axe(browser: Browser, served: ServedCo
 
 def test_the_wall_can_be_used_by_keyboard(browser: Browser, served: ServedConsole) -> None:
     one = browser.new_page()
-    one.goto(served[0])
-    expect(one.locator("main")).to_be_visible()
+    sign_in(one, served[0])
     one.keyboard.press("Tab")
     assert one.evaluate("document.activeElement.className") == "skip"
     wait_for_map(one)  # without the scripts the link leads to the page of the anomaly
@@ -289,7 +289,7 @@ def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
     page: tuple[translations.Language, Page], served: ServedConsole
 ) -> None:
     _, one = page
-    one.goto(served[0])
+    sign_in(one, served[0])
     wait_for_map(one)
     assert SCRIPT in json.dumps(one.evaluate("document.getElementById('map').features")).replace('\\"', '"')
     popup = one.locator(".maplibregl-popup-content").filter(has_text="<img")
@@ -307,8 +307,7 @@ def test_a_script_in_a_name_does_not_run_when_the_map_is_pointed_at(
 def test_markup_that_gets_into_a_page_does_not_run_either(browser: Browser, served: ServedConsole) -> None:
     """The policy stands where an escape is forgotten."""
     one = browser.new_page()
-    one.goto(served[0])
-    expect(one.locator("main")).to_be_visible()
+    sign_in(one, served[0])
     one.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", SCRIPT)
     one.evaluate(
         "() => { const one = document.createElement('script');"
@@ -349,8 +348,7 @@ def test_files_are_the_same_for_everybody_and_kept_by_browsers(served: ServedCon
 def test_a_page_ends_when_its_key_is_revoked(browser: Browser, served: ServedConsole) -> None:
     base_url, key = served[0].partition("/login")[0], key_of_area("330483")
     one = browser.new_page()
-    one.goto(f"{base_url}/login#{key}")
-    expect(one.locator("main")).to_be_visible()
+    sign_in(one, f"{base_url}/login#{key}")
     ACCOUNTS.revoke(key.split("_")[1], by="tests")
     one.wait_for_url(f"{base_url}/login", timeout=15_000)
 
@@ -362,8 +360,7 @@ def test_a_link_from_elsewhere_leads_to_its_page_by_the_session(
     base_url = served[0].partition("/login")[0]
     context = browser.new_context()
     one = context.new_page()
-    one.goto(served[0])
-    expect(one.locator("main")).to_be_visible()
+    sign_in(one, served[0])
     one.goto(f"{base_url}/login?next=/console/devices")
     one.wait_for_url(f"{base_url}/console/devices")
     one.goto(f"{base_url}/login?next=//elsewhere.example/")
@@ -423,6 +420,6 @@ def test_a_page_of_an_area_shows_no_other(browser: Browser, served: ServedConsol
     assert own.site_id in sites
     assert foreign.site_id not in sites
     one = browser.new_page()
-    one.goto(f"{base_url}/login#{key}")
+    sign_in(one, f"{base_url}/login#{key}")
     wait_for_map(one)
     assert foreign.site_id not in one.content()

@@ -13,7 +13,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import READING, Area, Channel, Device, Directory, Series, Site
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.console import serve_console
-from tests.support.console_pages import wait_for_map
+from tests.support.console_pages import sign_in, wait_for_map
 from tests.support.process_heartbeats import alive
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_the_first_reading_of_a_site_without_a_network_is_on_the_map_and_drawn(
     browser: Browser, address: str, tmp_path: Path
 ) -> None:
     one = browser.new_context(locale="en-US", viewport={"width": 1366, "height": 800}).new_page()
-    one.goto(address)
+    sign_in(one, address)
     expect(one.locator("#plot h2")).to_have_text("West bridge · pH")
     points = one.evaluate("JSON.parse(document.querySelector('#plot .chart').dataset.points)")
     assert [point[1] for point in points] == [7.4]

@@ -24,7 +24,7 @@ from ingest_service.storage.postgres.notifications import NotificationStore
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
-from tests.support.console_pages import serious_findings, shown_texts, wait_for_map
+from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
 from tests.support.process_heartbeats import alive
 from tests.support.throwaway_servers import fresh_database
 
@@ -361,8 +361,7 @@ def test_pages_with_forms_are_accessible_fit_a_phone_and_are_in_one_language(
         viewport={"width": 390, "height": 844} if scheme == "dark" else {"width": 1366, "height": 900},
     )
     one = context.new_page()
-    one.goto(f"{console.base_url}/login#{console.keys['administrator']}")
-    one.wait_for_url(f"{console.base_url}/")
+    sign_in(one, f"{console.base_url}/login#{console.keys['administrator']}")
     propose(console, f"wz-{language}")
     names = {one.name for team in demo.duty_plan().teams for one in team.members} | {
         *("Person", "English", "main", "towntwin", "suspect_low", "suspect_high"),
@@ -415,8 +414,7 @@ def test_a_cell_is_drawn_by_clicks_on_the_map(
 def signed_in(browser: Browser, console: FormsConsole) -> Page:
     """A page of the administrator."""
     one = browser.new_context(locale="en-US", viewport={"width": 1366, "height": 900}).new_page()
-    one.goto(f"{console.base_url}/login#{console.keys['administrator']}")
-    one.wait_for_url(f"{console.base_url}/")
+    sign_in(one, f"{console.base_url}/login#{console.keys['administrator']}")
     return one
 
 

@@ -32,7 +32,7 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
-from tests.support.console_pages import serious_findings, shown_texts, wait_for_map
+from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
 from tests.support.demo_store import fill_with_demo
 from tests.support.incident_world import store_trace
 from tests.support.process_heartbeats import alive
@@ -156,8 +156,7 @@ def signed_in(
         is_mobile=phone,
     )
     one = context.new_page()
-    one.goto(f"{console.base_url}/login#{console.keys[who]}")
-    one.wait_for_url(f"{console.base_url}/")
+    sign_in(one, f"{console.base_url}/login#{console.keys[who]}")
     return one
 
 
@@ -347,8 +346,7 @@ def test_pages_of_incidents_are_accessible_and_chinese(
         viewport={"width": 1366, "height": 900},
     )
     one = context.new_page()
-    one.goto(f"{console.base_url}/login#{console.keys['operator']}")
-    one.wait_for_url(f"{console.base_url}/")
+    sign_in(one, f"{console.base_url}/login#{console.keys['operator']}")
     ids = [it.device_id for it in console.store.directory().devices]
     allowed = {
         *["Wang", "Fang", "Li", "Qiang", "English", "main", "analytics", "water", "PostgreSQL"],

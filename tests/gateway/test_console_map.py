@@ -16,7 +16,7 @@ from ingest_service.storage.contract.models import Area, Device, Directory, Link
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.asgi import send_request
 from tests.support.console import serve_console
-from tests.support.console_pages import wait_for_map
+from tests.support.console_pages import sign_in, wait_for_map
 from tests.support.gateway_access import HEADERS, gateway_app
 from tests.support.process_heartbeats import alive
 
@@ -101,7 +101,7 @@ def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: P
         for address in serve_console(store, settings=settings):
             one = browser.new_context(locale="en-US", viewport={"width": 1366, "height": 768}).new_page()
             one.on("console", keep)
-            one.goto(address)
+            sign_in(one, address)
             wait_for_map(one)
             expect(one.get_by_text("© the town")).to_have_count(1)
             deadline = time.monotonic() + 20

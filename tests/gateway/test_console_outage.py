@@ -22,6 +22,7 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from ingest_service.storage.settings import Settings as Storage
 from tests.support.console import LANGUAGES, serve_console
+from tests.support.console_pages import sign_in
 from tests.support.process_heartbeats import alive
 from tests.support.store_samples import DIRECTORY
 from tests.support.tcp_proxy import Proxy
@@ -78,7 +79,7 @@ def test_the_strip_shows_a_database_that_is_read_only_and_one_that_is_stopped(
     address, network, dsn = served
     context = browser.new_context(locale=LANGUAGES[language], viewport={"width": 1366, "height": 768})
     one = context.new_page()
-    one.goto(address)
+    sign_in(one, address)
     writable = f"● {translated(health_checks.DATABASE_LABEL)} {translated(health_checks.WRITABLE_TEXT)}"
     expect(one.get_by_text(writable)).to_be_visible(timeout=SOON_MS)
     lang = one.evaluate("document.documentElement.lang")
@@ -133,7 +134,7 @@ def test_a_database_that_is_frozen_or_killed_shows_soon_and_never_beside_its_con
         for language in languages
     }
     for one in pages.values():
-        one.goto(address)
+        sign_in(one, address)
 
     def wait_until_writable() -> None:
         for language, one in pages.items():

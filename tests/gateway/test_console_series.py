@@ -33,7 +33,7 @@ from ingest_service.storage.contract.models import (
 )
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.console import LANGUAGES, serve_console
-from tests.support.console_pages import status_counts, wait_for_map
+from tests.support.console_pages import sign_in, status_counts, wait_for_map
 from tests.support.demo_store import fill_with_demo
 from tests.support.gateway_access import ACCOUNTS
 from tests.support.process_heartbeats import alive
@@ -139,7 +139,7 @@ def test_dead_letters_are_read_mended_and_replayed(
     page: tuple[translations.Language, Page], served: ServedConsole, tmp_path: Path
 ) -> None:
     language, one = page
-    one.goto(served[0])
+    sign_in(one, served[0])
     one.get_by_role("navigation").get_by_role(
         "link", name=translations.translate("dead_letters", language)
     ).click()
@@ -177,7 +177,7 @@ def test_the_first_reading_of_a_new_series_is_drawn_and_its_site_is_warming_up(
 ) -> None:
     language, one = page
     address, store = served
-    one.goto(address)
+    sign_in(one, address)
     wait_for_map(one)
     assert status_counts(one)["warming"] == 1
     one.goto(f"{address.partition('/login')[0]}/?series={_series(store, NEW)}")
@@ -200,7 +200,7 @@ def test_every_quantity_of_a_site_and_every_range_can_be_chosen(
     known = store.directory()
     site = next(one for one in known.sites if sum(s.site_id == one.site_id for s in known.series) > 2)
     mine = [one for one in known.series if one.site_id == site.site_id]
-    one.goto(address)
+    sign_in(one, address)
     expect(one.locator("main")).to_be_visible()
     one.goto(f"{address.partition('/login')[0]}/console/series/{mine[0].series_id}")
     tabs = one.locator("#plot .tabs").first.get_by_role("link")
@@ -225,7 +225,7 @@ def test_each_anomaly_leads_to_its_reason_evidence_and_range(
     language, one = page
     address, store = served
     base_url = address.partition("/login")[0]
-    one.goto(address)
+    sign_in(one, address)
     expect(one.locator("main")).to_be_visible()
     anomaly = next(it for it in store.anomalies(AnomalyQuery(limit=100)) if it.series_id is not None)
     one.goto(f"{base_url}/?anomaly={anomaly.anomaly_id}")
@@ -259,7 +259,7 @@ def test_measured_received_and_now_are_apart_and_stale_is_marked(
     row["received_us"] -= 3_600_000_000
     if not len(store.latest([_series(store, site_id)])):
         _commit(store, row, [])
-    one.goto(address)
+    sign_in(one, address)
     expect(one.locator("main")).to_be_visible()
     one.goto(f"{address.partition('/login')[0]}/console/sites/{site_id}")
     line = one.locator("tr.old")
@@ -289,7 +289,7 @@ def test_no_page_of_the_console_is_wider_than_a_phone(
 
     one.goto(f"{base_url}/login")
     check("login")
-    one.goto(address)  # only the fragment differs: the page has to sign in without being loaded
+    sign_in(one, address)  # only the fragment differs: the page has to sign in without being loaded
     wait_for_map(one)
     expect(one.locator("#plot .tabs").first).to_be_visible()
     check("wall")
@@ -322,8 +322,7 @@ def test_a_key_is_created_shown_once_and_revoked(
     language, one = page
     base_url = served[0].partition("/login")[0]
     name = f"made in {language}"
-    one.goto(served[0])
-    expect(one.locator("main")).to_be_visible()
+    sign_in(one, served[0])
     one.goto(f"{base_url}/console/settings")
     one.locator("summary", has_text=translations.translate("create_key", language)).click()
     one.locator("input[name=name]").fill(name)
@@ -349,7 +348,7 @@ def test_nothing_is_wrong_is_shown_with_a_tick(
     store.record_anomalies(
         [msgspec.structs.replace(it, state="closed", end_s=it.peak_s + 1) for it in is_open]
     )
-    one.goto(address)
+    sign_in(one, address)
     expect(one.get_by_text(f"✓ {translations.translate('nothing', language)}")).to_be_visible()
     one.screenshot(path=tmp_path / f"nothing.{language}.png")
 

@@ -69,3 +69,21 @@ def key_of_area(area: str) -> str:
     return api_keys.create_key(
         ACCOUNTS, name=f"of {area}", role=Role.VIEWER, area_id=area, created_by="tests"
     )[1]
+
+
+def sign_in(page: Page, login_url: str) -> None:
+    """Open the login page with its key and wait until the page behind it has run its scripts.
+
+    The login page leads on by a script of its own, after the load that `Page.goto` waits for: whatever is
+    done in between meets a page without handlers.
+
+    Parameters
+    ----------
+    page
+        A page of the browser.
+    login_url
+        Address of the login page with the key in its fragment.
+
+    """
+    page.goto(login_url)
+    page.wait_for_url(lambda url: "/login" not in url, wait_until="load")
