@@ -1,6 +1,6 @@
 """Runs all checks and tests of the project: ``python -m tests [--check-only] [PYTEST ARGUMENTS]``.
 
-First come the static checks (format, lint, types, imports), then the real servers and the browser are
+First the static checks (format, lint, types, imports) run while the real servers and the browser are
 installed and the judge is compiled, then pytest runs the tests in parallel; at the end the number of tests
 and their seconds are printed by kind.
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,10 +109,12 @@ def print_line(sentence: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run all checks and tests; return 0 only if all of them passed."""
     started = time.monotonic()
-    all_passed = check()
     if "--check-only" in arguments:
-        return 0 if all_passed else 1
-    provide()
+        return 0 if check() else 1
+    with ThreadPoolExecutor(1) as beside:  # the checks compute while the servers are downloaded
+        checked = beside.submit(check)
+        provide()
+        all_passed = checked.result()
     kinds = KindCounter()
     code = pytest.main([*WORKERS, *arguments], plugins=[kinds])
     print(f"\n{kinds.table()}")
