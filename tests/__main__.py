@@ -7,6 +7,7 @@ and their seconds are printed by kind.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,8 @@ CHECKS = {
     "types": ["mypy"],
     "imports": ["lint-imports"],
 }
-WORKERS = ["-n", "3", "--dist", "worksteal"]  # tests wait more than they compute
+# Tests wait more than they compute: three workers on two cores.
+WORKERS = ["-n", str(max(3, len(os.sched_getaffinity(0)))), "--dist", "worksteal"]
 COUNTED = ("passed", "failed", "skipped", "error")
 
 
