@@ -59,6 +59,7 @@ class DeviceClient:
     def subscribe(self, topic: str) -> int | None:
         """Subscribe; return the reason code of the SUBACK, or None if the broker ended the connection."""
         mid = self.client.subscribe(topic, qos=1)[1]
+        assert mid is not None, "the client is not connected"
         wait_until(lambda: mid in self.subscribed or self.has_ended.is_set(), within_s=10, what="SUBACK")
         return self.subscribed.get(mid)
 
