@@ -19,8 +19,8 @@ def shortest_float32(value: float) -> float:
 
     Examples
     --------
-    >>> shortest_float32(7.320000171661377), shortest_float32(0.10000000149011612), shortest_float32(42653152.0)
-    (7.32, 0.1, 42653152.0)
+    >>> [shortest_float32(one) for one in (7.320000171661377, 0.10000000149011612, 42653152.0)]
+    [7.32, 0.1, 42653152.0]
 
     """
     if not math.isfinite(value) or value.is_integer():
