@@ -13,7 +13,6 @@ from analytics.notification.delivery_plan import PlannedDigest
 from analytics.notification.digests import LinkSigner
 from analytics.notification.errors import AddressRefusedError, NotificationError
 from analytics.notification.http_client import HttpClient, HttpResponse, TemporaryHttpError, check_url
-from analytics.notification.outcomes import SendOutcome
 from analytics.notification.rate_limits import DestinationBucket
 from analytics.notification.robots import ROBOTS
 from analytics.notification.secret_files import SecretReader
@@ -25,6 +24,8 @@ from tests.support.fake_messengers import SIGN_KEY, FakeMessengers, serve_messen
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from analytics.notification.outcomes import SendOutcome
 
 CLIENT = HttpClient(["127.0.0.0/8"])
 PUBLIC_CLIENT = HttpClient()
