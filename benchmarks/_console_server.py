@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import threading
 import time
@@ -49,9 +50,14 @@ def main() -> None:
     settings = Settings(requests_per_s=1e6, requests_burst=1_000_000)
     with alive(store, every_s=0.5):
         app = gateway_app(store, console=True, settings=settings)
-        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="websockets-sansio"))
-        threading.Thread(target=server.run, daemon=True).start()
+        has_sockets = importlib.util.find_spec("websockets") is not None  # comes with NiceGUI
+        ws = "websockets-sansio" if has_sockets else "none"
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws=ws))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
         while not server.started:
+            if not thread.is_alive():
+                sys.exit("the console did not start")
             time.sleep(0.05)
         print(" ".join(keys), flush=True)
         threading.Thread(target=_change_forever, args=(store,), daemon=True).start()

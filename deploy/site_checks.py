@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
-from math import asin, cos, inf, radians, sin, sqrt
-from pathlib import Path
+from math import asin, cos, radians, sin, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.quality import default_limits
+from deploy import site_file_lines
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import LEVEL_PATTERN
 from ingest_service.storage.contract import name_rules
+from ingest_service.storage.contract.bounds import MAX_INTERVAL_S
 from ingest_service.storage.contract.models import Area, Channel, Device, Link, Node, Series, Site
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def entry_problems(entries: Sequence[SiteFileEntry], enrolled: Directory | None 
         ]
         found += [entry.problem(sentence) for sentence in _own_problems(entry.value, values_by_key)]
         if isinstance(entry.value, Series):
+            found += _interval_problems(entry)
             found += _limit_problems(entry.file, entry.value)
     return found
 
@@ -189,8 +190,6 @@ def _own_problems(value: msgspec.Struct, values_by_key: Mapping[Key, msgspec.Str
                 yield f"has target_class {value.target_class}: GB 3838 has the classes 1 to 5"
         case Series():
             yield from _unknown_choice("quantity", value.quantity, QUANTITIES)
-            if not 0 < value.interval_s < inf:
-                yield f"has interval_s {value.interval_s:g}: it must be above 0, and finite"
         case Node():
             yield from _invalid_position(value.lon, value.lat)
             yield from _unknown_choice("kind", value.kind, NODE_KINDS[value.network])
@@ -207,26 +206,26 @@ def _invalid_texts(value: msgspec.Struct) -> Iterator[str]:
             yield f"has {field} {quoted!r}, which {name_rules.FORBIDDEN_NAME_ADVICE}"
 
 
+def _interval_problems(entry: SiteFileEntry) -> Iterator[str]:
+    """Yield a sentence, with the line, if the interval of a series is out of bounds."""
+    series = entry.value
+    if isinstance(series, Series) and not 0 < series.interval_s <= MAX_INTERVAL_S:
+        line = site_file_lines.interval_reference(entry.file, series)
+        yield (
+            f"{entry.file}{line}: {entry.name} has interval_s"
+            f" {series.interval_s:.10g}: it must be above 0, and at most {MAX_INTERVAL_S:.10g} (31 days)"
+        )
+
+
 def _limit_problems(file: str, series: Series) -> Iterator[str]:
     """Yield a sentence for each check limit of a series that is invalid."""
-    if series.quantity not in QUANTITIES or not 0 < series.interval_s < inf:
+    if series.quantity not in QUANTITIES or not 0 < series.interval_s <= MAX_INTERVAL_S:
         return
     for sentence in default_limits.limit_problems(series):
         name = next((one for one in series.limits if repr(one) in sentence or one in sentence), "limits")
-        location = f"{file}{_line_reference(file, series.site_id, name)}"
+        location = f"{file}{site_file_lines.field_reference(file, series.site_id, name)}"
         limit = f"site {series.site_id!r}, limits.{series.quantity}"
         yield f"{location}: {limit}: {sentence} (docs/detection.md has all limits)"
-
-
-def _line_reference(file: str, site_id: str, field: str) -> str:
-    """Return the line of a site's field in a file, as text; empty where it can't be found."""
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return ""
-    of_site = next((i for i, one in enumerate(lines) if "site_id" in one and site_id in one), 0)
-    after = [*range(of_site, len(lines)), *range(of_site)]
-    return next((f", line {i + 1}" for i in after if re.search(rf"\b{re.escape(field)}\b", lines[i])), "")
 
 
 def _invalid_topic_level(level: str) -> Iterator[str]:

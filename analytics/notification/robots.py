@@ -2,7 +2,8 @@
 
 Limits: WeCom takes 20 messages a minute and robot, text of 2,048 bytes and Markdown of 4,096. DingTalk takes
 20 a minute, and blocks the robot for ten minutes beyond that (errcode 130101). Feishu takes 100 a minute and
-5 a second, and requests of 20 KB. A bucket of ``burst`` tokens filled by ``per_s`` lets through at most
+5 a second, and requests of 20 KB (open.feishu.cn, guide to custom bots; at full and half hours it may answer
+11232 below these rates). A bucket of ``burst`` tokens filled by ``per_s`` lets through at most
 ``burst + 60 per_s`` messages in any minute, so both together are 19 here, one below the limit.
 """
 
@@ -159,12 +160,14 @@ def _dingtalk_outcome(response: HttpResponse) -> SendOutcome:
 
 
 def _feishu_outcome(response: HttpResponse) -> SendOutcome:
-    # 11232, 9499: too many; 19021: signature; 19001: no such robot; 19024: keyword
+    # 11232: too many; 9499: wrong form or longer than 20 KB, but "too many request" at older robots; 19021:
+    # signature, or a time more than an hour off; 19001: no such robot; 19022: address; 19024: keyword
+    is_too_many = b"too many" in response.body.lower()
     return _outcome_by_codes(
         response,
         code_name="code",
-        limited={11232: RETRY_LIMITED_S, 9499: RETRY_LIMITED_S},
-        permanent=frozenset({19001, 19021, 19024}),
+        limited={11232: RETRY_LIMITED_S} | ({9499: RETRY_LIMITED_S} if is_too_many else {}),
+        permanent=frozenset({9499, 19001, 19021, 19022, 19024}),
     )
 
 

@@ -232,7 +232,7 @@ def _mqtt_refusal(broker: BrokerAddress) -> str:
 
     def on_disconnect(*_arguments: object) -> None:
         if broker.tls is not None and not answered.is_set():
-            reasons.append(broker_tls.REFUSED_CERTIFICATE)
+            reasons.append(broker_tls.describe_early_end(broker))
             answered.set()
 
     broker_tls.secure_client(client, broker)

@@ -52,6 +52,7 @@ class DynamicSecurity:
         self._changed = threading.Condition()
         self._ready = threading.Event()
         self._problem = ""
+        self._is_accepted = False
         self._client = self._connect()
 
     def grant(self, devices: Sequence[DeviceAccess]) -> None:
@@ -105,6 +106,7 @@ class DynamicSecurity:
         broker_tls.secure_client(client, self._broker)
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.connect_async(self._broker.host, self._broker.port)
@@ -115,6 +117,7 @@ class DynamicSecurity:
         self, client: Client, _data: object, _flags: object, reason: Any, _properties: object
     ) -> None:
         self._ready.clear()
+        self._is_accepted = not reason.is_failure
         if reason.is_failure:
             self._problem = f"refuses the connection ({reason}): check the administrator's user and password"
             return
@@ -124,6 +127,12 @@ class DynamicSecurity:
         error = sys.exc_info()[1]  # paho calls this while it handles the error
         if isinstance(error, Exception):
             self._problem = f"can't be reached: {broker_tls.describe_failure(error, self._broker)}"
+
+    def _on_disconnect(self, _client: Client, _data: object, *_reason: object) -> None:
+        hint = broker_tls.describe_early_end(self._broker)
+        if hint and not self._is_accepted and not self._problem:
+            self._problem = f"ended the connection: {hint}"
+        self._is_accepted = False
 
     def _on_subscribe(
         self, _client: Client, _data: object, _mid: int, reasons: list[Any], _properties: object

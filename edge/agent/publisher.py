@@ -184,8 +184,7 @@ class SpoolPublisher:
 
     def _tls_hint(self) -> str:
         """Return what the end of a TLS connection before CONNACK may mean: paho drops the alert."""
-        is_hint_due = self._broker.tls is not None and not self._connection.is_accepted
-        return broker_tls.REFUSED_CERTIFICATE if is_hint_due else ""
+        return "" if self._connection.is_accepted else broker_tls.describe_early_end(self._broker)
 
     def _close_socket(self) -> None:
         """Close the socket without DISCONNECT, after which the broker would not publish the last will."""

@@ -228,7 +228,7 @@ class MqttSubscription:
         if self._end is None and rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end = "closed the connection"
             if self._broker.tls is not None and not self._connected:
-                self._end += f" ({broker_tls.REFUSED_CERTIFICATE})"
+                self._end += f" ({broker_tls.describe_early_end(self._broker)})"
         # Only time in which answers were read counts: a full disk may have kept the caller from it.
         self._awaited_s += self._monotonic() - begun_s
         if self._end is None and not self.subscribed and self._awaited_s > CONNACK_S:

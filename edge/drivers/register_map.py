@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from edge.drivers.driver_options import DriverOptionsError, convert_options
+from edge.drivers.float32 import shortest_float32
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -126,7 +127,10 @@ class RegisterMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
         """
         raw = decode_words(words, register.type, register.byte_order or self.byte_order)
-        if not math.isfinite(raw) or raw in register.missing:
+        exact = raw
+        if register.type == "FLOAT32":
+            raw = shortest_float32(raw)  # 7.32, not the 7.320000171661377 of the next 32-bit float
+        if not math.isfinite(raw) or raw in register.missing or exact in register.missing:
             return None
         return raw * register.scale + register.offset
 

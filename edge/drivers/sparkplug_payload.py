@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge.drivers.float32 import shortest_float32
 from edge.wire.errors import PayloadError
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ def _text(data: bytes) -> str:
 def _unpack(kind: str) -> Callable[[bytes], float]:
     def value(data: bytes) -> float:
         number: float = struct.unpack(kind, data)[0]
+        if kind == "<f":
+            number = shortest_float32(number)
         return number
 
     return value

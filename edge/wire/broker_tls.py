@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
     from edge.wire.broker_address import BrokerAddress, TlsFiles
 
-REFUSED_CERTIFICATE = (
-    "over TLS, a broker ends a connection so where it requires a client certificate and there is none, or"
-    " refuses this one (expired, revoked, of another CA): see TOWNTWIN_BROKER_CERTIFICATE, or the driver's"
-    " option, and the broker's log"
-)
 # Codes of X509_STORE_CTX_get_error(3).
 EXPIRED = 10
 NOT_YET_VALID = 9
@@ -90,6 +85,26 @@ def _check_file(path: Path, what: str) -> bytes:
         ) from error
 
 
+def describe_early_end(broker: BrokerAddress) -> str:
+    """Return what the end of a TLS connection before CONNACK may mean, as paho drops the alert.
+
+    The text is empty for a connection without TLS.
+    """
+    if broker.tls is None:
+        return ""
+    if broker.tls.certificate is None:
+        return (
+            "over TLS, a broker ends a connection so where it requires a client certificate, and none is"
+            " set: set TOWNTWIN_BROKER_CERTIFICATE and TOWNTWIN_BROKER_KEY, or certificate and key in the"
+            " site file"
+        )
+    return (
+        f"over TLS, a broker ends a connection so where it refuses the client certificate"
+        f" {broker.tls.certificate} (expired, revoked, of another authority): see the broker's log, and issue"
+        " the certificate again"
+    )
+
+
 def describe_failure(error: Exception, broker: BrokerAddress) -> str:
     """Return a sentence on why a connection failed; of errors outside TLS, their text."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -102,7 +117,7 @@ def describe_failure(error: Exception, broker: BrokerAddress) -> str:
             " or mqtt:// where it has none"
         )
     if "ALERT" in reason:
-        return f"the broker ended the TLS handshake ({reason}): {REFUSED_CERTIFICATE}"
+        return f"the broker ended the TLS handshake ({reason}): {describe_early_end(broker)}"
     if broker.tls is not None and isinstance(error, TimeoutError):
         return f"{error}: the host does not answer, or the port is not one for TLS"
     return str(error)

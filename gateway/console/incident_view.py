@@ -208,7 +208,7 @@ def _trace(record: IncidentRecord, visitor: Visitor, state: PlatformState) -> di
             {
                 "lon": nodes[one.node_id].lon,
                 "lat": nodes[one.node_id].lat,
-                "text": f"{visitor.name(one)} {_percent(one.probability)}",
+                "text": f"{_percent(one.probability)} {visitor.name(one)}",
             }
             for one in posterior.candidates
             if one.node_id in likely

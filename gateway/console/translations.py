@@ -193,7 +193,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "state_withdrawn": ("withdrawn", "已撤销"),
     "trace": ("where it came from", "溯源"),
     "source_trace_caption": (
-        "from concentrations: {} readings above the expected value, {} not, at {} sites",
+        "from concentrations: {} readings above the expected value, {} not; sites: {}",
         "依据浓度反演：{}个读数高于预期，{}个未高于，来自{}处站点",
     ),
     "source_place": ("possible source", "可能来源"),

@@ -258,6 +258,7 @@ class MqttSession:
         if self._was_stable(time.monotonic(), taken_over=reason.value == reason_codes.TAKEN_OVER):
             self._backoff.reset()
         self._subscribed_s = math.inf
+        was_accepted = self._connected
         with self._lock:
             self._committed = False
             self._connection += 1
@@ -274,7 +275,8 @@ class MqttSession:
         if flags.is_disconnect_packet_from_server:
             self._log_refusal("broker_disconnected", reason)
         elif reason.is_failure:
-            log.warning("broker_lost", broker=str(self._broker), action=reason_codes.RETRYING)
+            detail = "" if was_accepted else broker_tls.describe_early_end(self._broker)
+            log.warning("broker_lost", broker=str(self._broker), detail=detail, action=reason_codes.RETRYING)
         self._set_reconnect_delay()
 
     def _was_stable(self, now_s: float, *, taken_over: bool) -> bool:

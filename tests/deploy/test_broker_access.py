@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from deploy.device_access import rabbitmq
 from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
 from deploy.device_access.dynamic_security import DynamicSecurity
-from edge.wire import broker_tls
 from edge.wire.broker_address import BrokerAddress, TlsFiles, parse_broker_address
+from tests.support.device_client import NOT_AUTHORIZED, DeviceClient
 from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
-from tests.support.processes import wait_until
 from tests.support.tls_mosquitto import issue_client
 
 if TYPE_CHECKING:
@@ -28,47 +24,7 @@ if TYPE_CHECKING:
     from tests.support.server_installation import Installation
     from tests.support.tls_mosquitto import TlsMosquitto
 
-NOT_AUTHORIZED = 0x87
 AREA = "330483-d1"
-
-
-class DeviceClient:
-    """A client of the broker as a device, which records what happens to it."""
-
-    def __init__(self, broker: BrokerAddress, device: str, password: str | None = None) -> None:
-        self.reason: int | None = None
-        self.has_ended = threading.Event()
-        self.acknowledged: dict[int, int] = {}
-        self.client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=device,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            reconnect_on_failure=False,
-        )
-        self.client.username_pw_set(device, password)
-        broker_tls.secure_client(self.client, broker)
-        self.client.on_connect = self._on_connect
-        self.client.on_disconnect = lambda *_: self.has_ended.set()
-        self.client.on_publish = self._on_publish
-        self.client.connect(broker.host, broker.port)
-        self.client.loop_start()
-        wait_until(lambda: self.reason is not None, within_s=10, what="CONNACK")
-
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self.reason = reason.value
-
-    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
-        self.acknowledged[mid] = reason.value
-
-    def publish(self, topic: str) -> int:
-        """Publish; return the reason code of the PUBACK."""
-        mid = self.client.publish(topic, b"[]", qos=1).mid
-        wait_until(lambda: mid in self.acknowledged, within_s=10, what="PUBACK")
-        return self.acknowledged[mid]
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 @pytest.fixture

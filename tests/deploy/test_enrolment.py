@@ -29,8 +29,8 @@ from ingest_service.storage.contract.models import Area, Device, Directory, Seri
 from ingest_service.storage.postgres.enrolments import EnrolmentStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
-from tests.deploy.test_broker_access import NOT_AUTHORIZED, DeviceClient
 from tests.support import howto_pages
+from tests.support.device_client import NOT_AUTHORIZED, DeviceClient
 from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
 from tests.support.gateway_access import HEADERS, KEY, gateway_app
 from tests.support.processes import REPOSITORY, wait_until

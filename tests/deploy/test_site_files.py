@@ -228,7 +228,11 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         ),
         ('en = "In", ', "", "node 'q1' lacks en: give it, or a site_id to take it from"),
         ('site_id = "o1"', 'site_id = "r1"', "site 'r1' is already in "),
-        ("interval_s = 60", "interval_s = 0", "series 'r1 / ph' has interval_s 0: it must be above 0"),
+        (
+            "interval_s = 60",
+            "interval_s = 0",
+            "series 'r1 / ph' has interval_s 0: it must be above 0, and at most",
+        ),
         ('area_id = "t1"\nparent', 'area_id = "t/1"\nparent', "area 't/1' can't stand in a topic"),
         (
             "speed_m_s = 0.3",
@@ -343,14 +347,33 @@ def test_limits_that_can_not_be_are_refused_with_file_line_and_field(
     ]
 
 
-@pytest.mark.parametrize("interval", ["inf", "nan", "0"])
-def test_an_interval_that_is_none_is_refused(interval: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("interval", ["inf", "nan", "0", "2_678_401", "3e6"])
+def test_an_interval_that_is_out_of_bounds_is_refused_with_its_line(interval: str, tmp_path: Path) -> None:
     path = tmp_path / "town.toml"
     head, _, rest = TOWN.partition("[defaults]")
     text = head + AREAS + "[defaults]" + rest.replace("interval_s = 60", f"interval_s = {interval}")
     path.write_text(text)
-    with pytest.raises(site_files.SiteFileError, match="must be above 0, and finite"):
+    line = next(i for i, one in enumerate(text.splitlines(), 1) if one.startswith("interval_s"))
+    with pytest.raises(site_files.SiteFileError) as error:
         site_files.load_site_files([path])
+    assert len(error.value.problems) == 2, "two series"
+    for problem in error.value.problems:
+        assert problem.startswith(f"{path}, line {line}: series 'r1 / "), problem
+        assert problem.endswith("it must be above 0, and at most 2678400 (31 days)")
+
+
+def test_the_line_of_an_interval_is_that_of_its_own_site(tmp_path: Path) -> None:
+    path = tmp_path / "town.toml"
+    head, _, rest = TOWN.partition("[defaults]")
+    own = rest.replace("target_class = 3", "target_class = 3\ninterval_s = 2_678_401", 1)
+    path.write_text(head + AREAS + "[defaults]" + own)
+    line = next(i for i, one in enumerate(path.read_text().splitlines(), 1) if one.endswith("2_678_401"))
+    with pytest.raises(
+        site_files.SiteFileError, match=f"line {line}: series 'r1 / ph' has interval_s 2678401"
+    ):
+        site_files.load_site_files([path])
+    path.write_text(path.read_text().replace("2_678_401", "2_678_400"))
+    assert {one.interval_s for one in site_files.load_site_files([path]).series} == {2_678_400.0}
 
 
 def test_an_alarm_budget_is_given_for_a_file_a_site_or_a_quantity(tmp_path: Path) -> None:

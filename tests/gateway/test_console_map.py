@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 from playwright.sync_api import expect
 
 from gateway.settings import Settings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 TILE_COLOUR = (200, 30, 120)
+COLOUR = "name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()"
 
 
 def one_site() -> MemoryStore:
@@ -62,22 +63,53 @@ def one_site() -> MemoryStore:
     return store
 
 
-def pmtiles_archive() -> bytes:
-    """A PMTiles archive (version 3) with one PNG tile, of the whole world."""
+def varint(number: int) -> bytes:
+    """Encode an integer as Protocol Buffers and PMTiles do."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def encode_fields(*fields: tuple[int, int | bytes]) -> bytes:
+    """Encode a message of Protocol Buffers: numbers, and bytes with their length."""
+    return b"".join(
+        varint(at << 3) + varint(value)
+        if isinstance(value, int)
+        else varint(at << 3 | 2) + varint(len(value)) + value
+        for at, value in fields
+    )
+
+
+def picture_tile() -> bytes:
+    """A tile of one colour."""
     made = io.BytesIO()
     Image.new("RGB", (256, 256), TILE_COLOUR).save(made, "PNG")
-    tile = made.getvalue()
-    length = bytes([len(tile) & 0x7F | 0x80, len(tile) >> 7])
-    directory = bytes([1, 0, 1]) + length + bytes([1])  # entries, first id, run length, length, offset + 1
+    return made.getvalue()
+
+
+def vector_tile() -> bytes:
+    """A Mapbox vector tile (2.1) whose layer ``water`` covers it whole."""
+    move, line, close, right, left = 1 | 1 << 3, 2 | 3 << 3, 7 | 1 << 3, 2 * 4096, 2 * 4096 - 1
+    geometry = b"".join(map(varint, (move, 0, 0, line, right, 0, 0, right, left, 0, close)))
+    polygon = encode_fields((3, 3), (4, geometry))
+    return encode_fields((3, encode_fields((15, 2), (1, b"water"), (2, polygon), (5, 4096))))
+
+
+def pmtiles_archive(tile: bytes, kind: int) -> bytes:
+    """A PMTiles archive (version 3) with one tile of the world; ``kind``: 1 for vectors, 2 for PNG."""
+    directory = (
+        bytes([1, 0, 1]) + varint(len(tile)) + bytes([1])
+    )  # entries, first id, run, length, offset + 1
     metadata = b"{}"
     parts = (127, len(directory), 127 + len(directory), len(metadata))
     tiles_at = 127 + len(directory) + len(metadata)
     header = b"PMTiles\x03" + struct.pack("<11Q", *parts, 0, 0, tiles_at, len(tile), 1, 1, 1)
-    uncompressed, png = 1, 2
-    header += struct.pack("<6B", 1, uncompressed, uncompressed, png, 0, 0)
+    uncompressed = 1
+    header += struct.pack("<6B", 1, uncompressed, uncompressed, kind, 0, 0)
     header += struct.pack("<4iB2i", -1_800_000_000, -850_000_000, 1_800_000_000, 850_000_000, 0, 0, 0)
     assert len(header) == 127
-    assert 128 <= len(tile) < 1 << 14
     return header + directory + metadata + tile
 
 
@@ -87,9 +119,22 @@ def colour_at(page: Page, x: int, y: int) -> object:
     return picture.convert("RGB").getpixel((x, y))
 
 
-def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("archive", "layers"),
+    [
+        (pmtiles_archive(picture_tile(), 2), ["base"]),
+        (
+            pmtiles_archive(vector_tile(), 1),
+            ["base-landuse", "base-water", "base-buildings", "base-roads", "base-boundaries"],
+        ),
+    ],
+    ids=["pictures", "vectors"],
+)
+def test_a_pmtiles_file_is_drawn_below_the_network(
+    archive: bytes, layers: list[str], browser: Browser, tmp_path: Path
+) -> None:
     path = tmp_path / "town.pmtiles"
-    path.write_bytes(pmtiles_archive())
+    path.write_bytes(archive)
     store = one_site()
     settings = Settings(map_pmtiles=str(path), map_attribution="© the town")
     messages: list[tuple[str, str]] = []
@@ -104,16 +149,18 @@ def test_a_pmtiles_file_is_drawn_below_the_network(browser: Browser, tmp_path: P
             sign_in(one, address)
             wait_for_map(one)
             expect(one.get_by_text("© the town")).to_have_count(1)
+            one.wait_for_function(f"document.getElementById('map').map.getLayer('{layers[-1]}')")
+            expected: object = TILE_COLOUR
+            if "base-water" in layers:
+                water, background = (one.evaluate(COLOUR, name) for name in ("map-water", "map"))
+                assert water != background
+                expected = ImageColor.getrgb(water)
             deadline = time.monotonic() + 20
-            while colour_at(one, 40, 40) != TILE_COLOUR:
+            while colour_at(one, 40, 40) != expected:
                 assert time.monotonic() < deadline
             one.screenshot(path=tmp_path / "pmtiles.png")
-            assert one.evaluate("document.getElementById('map').map.getStyle().layers.map(it => it.id)") == [
-                "background",
-                "base",
-                "links",
-                "nodes",
-            ]
+            drawn = one.evaluate("document.getElementById('map').map.getStyle().layers.map(it => it.id)")
+            assert drawn == ["background", *layers, "links", "nodes"]
             assert [text for kind, text in messages if kind == "error"] == []
 
 

@@ -105,7 +105,7 @@ class FakeMessengers:
                 return 200, {"errcode": code, "errmsg": message}
             if parts.path.startswith("/open-apis/bot/v2/hook/"):
                 code, message = self._feishu(robot, body)
-                return (200 if code in {0, 19021} else 400), {"code": code, "msg": message}
+                return (400 if code == 9499 else 200), {"code": code, "msg": message, "data": {}}
             if parts.path.startswith("/hook/"):
                 return self._webhook(robot, headers, body), {}
         return 404, {}
@@ -152,7 +152,7 @@ class FakeMessengers:
         if not is_signed or abs(int(stamp) - self.now_s) > 3600:
             return self._refused(robot, 19021), "sign match fail or timestamp is not within one hour"
         if len(body) > 20 * 1024:
-            return self._refused(robot, 9499), "Bad Request: body too large"
+            return self._refused(robot, 9499), "Bad Request"
         return self._accepted(robot, content["card"]["elements"][0]["content"]), "success"
 
     def _webhook(self, robot: str, headers: Any, body: bytes) -> int:

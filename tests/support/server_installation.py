@@ -1,7 +1,8 @@
-"""Installs the real servers for the tests (TimescaleDB, Mosquitto) on Debian as root.
+"""Installs the real servers for the tests (TimescaleDB, Mosquitto, RabbitMQ) on Debian as root.
 
-Debian 13 has TimescaleDB and Mosquitto as packages. On an older Debian a root folder of Debian 13 is created
-once in the cache, and the servers run there by ``chroot``; nothing is mounted.
+Debian 13 has all of them as packages. On an older Debian a root folder of Debian 13 is created once in the
+cache, and the servers run there by ``chroot``; nothing is mounted. RabbitMQ is added when the first test
+requests it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ SUITE = "trixie"
 PROGRAMS = "/usr/lib/postgresql/17/bin"
 EXTENSION = "/usr/share/postgresql/17/extension/timescaledb.control"
 MOSQUITTO = "/usr/sbin/mosquitto"
+RABBITMQ = "usr/lib/rabbitmq/lib"
 PACKAGES = ("postgresql-17-timescaledb", "mosquitto")
 
 
@@ -51,6 +53,11 @@ class Installation:
     def has_mosquitto(self) -> bool:
         """Whether Mosquitto is installed."""
         return (self.root / MOSQUITTO[1:]).exists()
+
+    @property
+    def has_rabbitmq(self) -> bool:
+        """Whether RabbitMQ 4 is installed."""
+        return any((self.root / RABBITMQ).glob("rabbitmq_server-4.*"))
 
     @property
     def runs(self) -> Path:
@@ -111,17 +118,38 @@ def provide(report: Callable[[str], None]) -> Installation:
         return debian_13
 
 
-def apt_install(*packages: str, report: Callable[[str], None]) -> None:
-    """Install Debian packages without starting their services."""
+def provide_rabbitmq(installation: Installation, report: Callable[[str], None]) -> None:
+    """Add RabbitMQ 4 to an installation of the real servers, unless it is there.
+
+    Raises
+    ------
+    InstallationError
+        If this is not Debian as root, or its RabbitMQ is older than 4.
+
+    """
+    if installation.has_rabbitmq:
+        return
+    if os.geteuid() != 0 or not (installation.root / "usr/bin/apt-get").exists():
+        raise InstallationError("RabbitMQ 4 is missing, and it is installed on Debian as root only")
+    with install_lock():
+        if not installation.has_rabbitmq:
+            apt_install("rabbitmq-server", report=report, root=installation.root)
+    if not installation.has_rabbitmq:
+        raise InstallationError("the RabbitMQ of this Debian is older than 4")
+
+
+def apt_install(*packages: str, report: Callable[[str], None], root: Path = Path("/")) -> None:
+    """Install Debian packages in a root folder without starting their services."""
     report(f"installing {' '.join(packages)}")
-    policy = Path("/usr/sbin/policy-rc.d")
+    chroot_prefix = ["chroot", str(root)] if root != Path("/") else []
+    policy = root / "usr/sbin/policy-rc.d"
     policy_is_ours = not policy.exists()
     if policy_is_ours:
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
     try:
-        _run("apt-get", "update", "-qq")
-        _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
+        _run(*chroot_prefix, "apt-get", "update", "-qq")
+        _run(*chroot_prefix, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
     finally:
         if policy_is_ours:
             policy.unlink()

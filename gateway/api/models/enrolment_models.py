@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from edge.wire.topics import LEVEL_PATTERN
 from gateway.api.models.key_models import KeyName
 from gateway.api.models.resource_models import ApiModel, UtcTime
-from ingest_service.storage.contract.bounds import CODE_DEVICES, CODE_HOURS
+from ingest_service.storage.contract.bounds import CODE_DEVICES, CODE_HOURS, MAX_INTERVAL_S
 
 MAX_CHANNELS = 64
 MAX_REQUEST_CHARS = 8192
@@ -125,7 +125,7 @@ class ConfirmedChannel(ApiModel):
     unit: str | None = Field(
         default=None, max_length=32, description="In which the device measures; without one, as proposed"
     )
-    interval_s: float = Field(default=300.0, gt=0, le=86_400 * 31)
+    interval_s: float = Field(default=300.0, gt=0, le=MAX_INTERVAL_S)
     limits: dict[str, float] | None = Field(
         default=None, description="Limits of the quality checks; without them those of the series stay"
     )

@@ -244,13 +244,14 @@ function addTrace(map) {
   }, "links");
 }
 
-// The box of an incident's sites and of its trace, with some room around it; else of the whole network.
+// The box of an incident's sites, its trace and its likely sources, with some room around it; else of the whole network.
 function shownBounds(features) {
   const sites = JSON.parse(element.dataset.focus ?? "[]"), traced = JSON.parse(element.dataset.traced ?? "[]");
   const shown = features.features.filter(({properties}) =>
     (properties.site && sites.includes(properties.site)) || traced.includes(properties.id));
-  const points = shown.flatMap(({geometry}) =>
-    geometry.type === "Point" ? [geometry.coordinates] : geometry.coordinates);
+  const sources = JSON.parse(element.dataset.sources ?? "[]").map(({lon, lat}) => [lon, lat]);
+  const points = [...sources, ...shown.flatMap(({geometry}) =>
+    geometry.type === "Point" ? [geometry.coordinates] : geometry.coordinates)];
   if (!points.length) return features.bbox;
   const lons = points.map(one => one[0]), lats = points.map(one => one[1]), margin = 0.02;
   return [Math.min(...lons) - margin, Math.min(...lats) - margin,

@@ -12,7 +12,7 @@ import pytest
 from analytics.notification.delivery_plan import PlannedDigest
 from analytics.notification.digests import LinkSigner
 from analytics.notification.errors import AddressRefusedError, NotificationError
-from analytics.notification.http_client import HttpClient, TemporaryHttpError, check_url
+from analytics.notification.http_client import HttpClient, HttpResponse, TemporaryHttpError, check_url
 from analytics.notification.rate_limits import DestinationBucket
 from analytics.notification.robots import ROBOTS
 from analytics.notification.secret_files import SecretReader
@@ -24,6 +24,8 @@ from tests.support.fake_messengers import SIGN_KEY, FakeMessengers, serve_messen
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from analytics.notification.outcomes import SendOutcome
 
 CLIENT = HttpClient(["127.0.0.0/8"])
 PUBLIC_CLIENT = HttpClient()
@@ -104,6 +106,23 @@ def test_a_wrong_key_is_refused_for_good_and_named_in_no_detail(served: FakeMess
     )
     assert (outcome.result, outcome.is_permanent) == ("refused", True)
     assert "another" not in outcome.detail
+
+
+def test_feishu_refuses_what_is_too_long_for_good_and_limits_bursts(served: FakeMessengers) -> None:
+    robot = ROBOTS["feishu"]
+
+    def post(name: str, text: str) -> SendOutcome:
+        request = robot.request(served.feishu(name), SIGN_KEY, "title", text, served.now_s)
+        return robot.outcome(CLIENT.post(request.url, {"Content-Type": "application/json"}, request.body))
+
+    too_long = post("feishu-long", "长" * 7_000)
+    assert (too_long.result, too_long.is_permanent) == ("refused", True)
+    assert served.refusals["feishu-long"] == [9499]
+    burst = [post("feishu-burst", "短") for _ in range(6)]
+    assert [one.result for one in burst] == ["sent"] * 5 + ["limited"]
+    assert burst[-1].blocked_s == 60.0
+    older = HttpResponse(400, {}, b'{"code":9499,"msg":"too many request"}')
+    assert robot.outcome(older).result == "limited"
 
 
 def test_without_the_bucket_dingtalk_blocks_for_ten_minutes(served: FakeMessengers) -> None:

@@ -10,10 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from deploy.__main__ import main
+from deploy.device_access.broker_access import BrokerAccessError
+from deploy.device_access.dynamic_security import DynamicSecurity
 from edge.agent.agent import Agent
 from edge.agent.settings import Settings
 from edge.agent.spool import Spool
@@ -102,6 +105,26 @@ def test_an_agent_with_a_client_certificate_connects_and_one_without_learns_why_
     (tmp_path / "second").mkdir()
     two = agent(tmp_path / "second", parse_broker_address(mutual.url, files))
     run_until(two, lambda: two.counts().receipted == 3)
+
+
+def test_ingest_access_and_an_agent_with_a_foreign_certificate_name_what_to_set(
+    mutual: TlsMosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.device_access.dynamic_security.ANSWER_S", 1.0)
+    without = parse_broker_address(mutual.url, TlsFiles(ca=mutual.ca))
+    sentence = "requires a client certificate, and none is set: set TOWNTWIN_BROKER_CERTIFICATE"
+    session = MqttSession(without, IngestSettings(), Inbox(1 << 20))
+    with structlog.testing.capture_logs() as lines:
+        session.start()
+        wait_until(lambda: any(sentence in str(one) for one in lines), within_s=10, what="ingest logs why")
+        session.stop()
+    access = DynamicSecurity(without)
+    with pytest.raises(BrokerAccessError, match=sentence):
+        access.granted()
+    access.close()
+    foreign = issue_client(type(mutual.authority).create("another authority"), DEVICE, tmp_path)
+    text = refusal(caplog, tmp_path, parse_broker_address(mutual.url, TlsFiles(mutual.ca, *foreign)))
+    assert f"refuses the client certificate {foreign[0]}" in text
 
 
 def refusal(caplog: pytest.LogCaptureFixture, folder: Path, broker: BrokerAddress) -> str:

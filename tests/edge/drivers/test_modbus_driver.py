@@ -8,13 +8,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU
 
 from edge.drivers import modbus_bus, register_map
 from edge.drivers.driver_options import DriverOptionsError
+from edge.drivers.float32 import shortest_float32
 from edge.drivers.measured_record import measured_record
 from edge.drivers.registry import DRIVERS
 from tests.support.modbus_instruments import (
@@ -32,12 +34,12 @@ if TYPE_CHECKING:
     from edge.drivers.polling import PollingDriver
     from edge.wire.senml import Record
 
-EXO = {397: 8.25, 405: 12.5, 409: 18.5, 413: 512.0}
+EXO = {397: 8.25, 405: 12.34, 409: 7.32, 413: 512.0}
 EXO_WORDS = {address: float_words(value) for address, value in EXO.items()}
 EXO_RECORDS = {
     "dissolved_oxygen": (0.00825, "kg/m3"),
-    "turbidity": (12.5, "NTU"),
-    "water_temperature": (18.5, "Cel"),
+    "turbidity": (12.34, "NTU"),
+    "water_temperature": (7.32, "Cel"),
     "conductivity": (0.0512, "S/m"),
 }
 
@@ -104,6 +106,16 @@ def test_input_registers_and_missing_values() -> None:
         driver, faults = open_driver(bus=bus, map="ysi_odo")
         assert values_and_units(first_records(driver)) == {"water_temperature": (21.5, "Cel")}
         assert faults == []
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@example(7.320000171661377)
+@example(struct.unpack("<f", b"\xff\xff\x7f\x7f")[0])
+def test_a_32_bit_float_becomes_the_shortest_decimal_of_the_same_float(value: float) -> None:
+    shortest = shortest_float32(value)
+    assert struct.pack("<f", shortest) == struct.pack("<f", value)
+    expected = value if value.is_integer() else float(str(np.float32(value)))
+    assert shortest == expected, "NumPy writes a 32-bit float so, too"
 
 
 def test_a_value_that_means_missing_is_left_out(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.drivers.driver_options import DriverOptionsError
+from edge.drivers.float32 import shortest_float32
 from edge.drivers.registry import DRIVERS
 from edge.drivers.sparkplug_host import SparkplugHost, is_offline_state
 from edge.drivers.sparkplug_payload import decode_payload, encode_rebirth_request, metric_value
@@ -244,7 +245,8 @@ def test_what_another_library_writes_is_read(
     read = decode_payload(written)
     assert (read.seq, read.time_s) == (seq, time_ms / 1000)
     assert [(one.name, one.alias, metric_value(one, one.datatype)) for one in read.metrics] == [
-        (name, alias, float(value)) for (_, value), name, alias in metrics
+        (name, alias, shortest_float32(value) if datatype == FLOAT32 else float(value))
+        for (datatype, value), name, alias in metrics
     ]
 
 

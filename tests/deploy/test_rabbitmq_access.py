@@ -1,0 +1,93 @@
+"""Tests the access of devices at a real RabbitMQ 4: own topics only, revocation within seconds."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
+from deploy.device_access.rabbitmq import RabbitMq
+from edge.wire.broker_address import BrokerAddress
+from tests.support import not_tested, server_installation
+from tests.support.device_client import NOT_AUTHORIZED, DeviceClient
+from tests.support.server_installation import Installation, InstallationError
+from tests.support.throwaway_rabbitmq import ADMIN, ADMIN_PASSWORD, RabbitMqServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AREA = "330483-d1"
+BAD_USER_OR_PASSWORD = 0x86
+REFUSED = {None, NOT_AUTHORIZED}  # RabbitMQ ends the connection of a QoS 1 message that is not permitted
+
+
+@pytest.fixture
+def rabbitmq(real_servers: Installation | None) -> Iterator[RabbitMqServer]:
+    if real_servers is None:
+        not_tested.skip("RabbitMQ is missing: run on Debian as root")
+    try:
+        server_installation.provide_rabbitmq(real_servers, print)
+    except InstallationError as error:
+        not_tested.skip(f"access of devices at RabbitMQ: {error}")
+    server = RabbitMqServer(real_servers)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def test_a_device_publishes_under_its_own_name_only_and_is_cut_off_when_it_is_revoked(
+    rabbitmq: RabbitMqServer,
+) -> None:
+    access = RabbitMq(rabbitmq.management_url, ADMIN, ADMIN_PASSWORD)
+    access.grant([DeviceAccess(AREA, "wz-01", "pw-one"), DeviceAccess(AREA, "wz-02", "pw-two")])
+    access.grant([DeviceAccess(AREA, "wz-01", "pw-three")])  # again, with a new password
+    assert access.granted() == {"wz-01", "wz-02"}
+    broker = BrokerAddress("127.0.0.1", rabbitmq.port)
+    credentials = {"wz-01": "pw-one", "wz-03": "pw-three", "wz-02": None}
+    with ThreadPoolExecutor() as pool:  # RabbitMQ refuses after 3 s
+        for refused in pool.map(partial(DeviceClient, broker), credentials, credentials.values()):
+            refused.close()
+            assert refused.reason in {BAD_USER_OR_PASSWORD, NOT_AUTHORIZED}
+    two = DeviceClient(broker, "wz-02", "pw-two")
+    for topic in (
+        f"towntwin/v1/{AREA}/wz-02/data",
+        "towntwin/v1/330483-d2/wz-01/data",
+        f"towntwin/v1/{AREA}/wz-01/command",
+        f"towntwin/v1/{AREA}/wz-01/receipt",
+    ):
+        one = DeviceClient(broker, "wz-01", "pw-three")
+        assert one.publish(topic) in REFUSED, topic
+        one.close()
+    one = DeviceClient(broker, "wz-01", "pw-three")
+    for kind in ("data", "status", "event"):
+        assert one.publish(f"towntwin/v1/{AREA}/wz-01/{kind}") in {0, 16}
+    for kind in ("receipt", "command"):
+        assert one.subscribe(f"towntwin/v1/{AREA}/wz-01/{kind}") == 1
+    reason = one.subscribe(f"towntwin/v1/{AREA}/wz-02/receipt")
+    assert reason is None or reason >= 0x80, "another's receipts are refused"
+    one.close()
+
+    one = DeviceClient(broker, "wz-01", "pw-three")
+    began_s = time.monotonic()
+    access.revoke(["wz-01", "never-there"])
+    assert one.has_ended.wait(3), "a connected device is cut off"
+    assert time.monotonic() - began_s < 3
+    one.close()
+    again = DeviceClient(broker, "wz-01", "pw-three")
+    again.close()
+    assert again.reason in {BAD_USER_OR_PASSWORD, NOT_AUTHORIZED}
+    assert two.publish(f"towntwin/v1/{AREA}/wz-02/data") in {0, 16}
+    assert not two.has_ended.is_set()
+    two.close()
+    assert access.granted() == {"wz-02"}
+
+    with pytest.raises(BrokerAccessError, match="that is no device"):
+        access.grant([DeviceAccess(AREA, ADMIN, "taken")])
+    with pytest.raises(BrokerAccessError, match="check the administrator's user and password"):
+        RabbitMq(rabbitmq.management_url, ADMIN, "wrong").granted()
