@@ -243,7 +243,7 @@ switch_programs() {
     previous=$(readlink $OPT/bin 2>/dev/null || :)
     run ln -sfn "$venv/bin" $OPT/bin.new
     run mv -T $OPT/bin.new $OPT/bin
-    for old in $OPT/venv-*; do
+    for old in "$OPT"/venv-*; do
         [ "$old" = "$venv" ] || [ "$old/bin" = "$previous" ] || [ ! -d "$old" ] || run rm -rf "$old"
     done
     write_file 0755 root:root /usr/local/sbin/towntwin <<WRAPPER

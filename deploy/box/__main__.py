@@ -21,7 +21,9 @@ USAGE_ERROR = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Make the missing files and print their names; return 2 for a folder that can't be used."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.box", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.box", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("folder", type=Path, help="the folder of the configuration, /etc/towntwin")
     parser.add_argument("hosts", nargs="+", help="names and addresses by which devices reach this machine")
     args = parser.parse_args(argv)
@@ -65,8 +67,8 @@ def prepare_certificates(folder: Path, hosts: list[str]) -> list[Path]:
 def prepare_users(folder: Path) -> list[Path]:
     """Make the passwords of the platform's users at the broker, and the plugin's first configuration.
 
-    The configuration, ``dynamic-security.json``, is made together with a password that is missing: it is for a
-    broker that has none yet. Returns the new files.
+    The configuration, ``dynamic-security.json``, is made together with a password that is missing: it is
+    for a broker that has none yet. Returns the new files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
