@@ -208,8 +208,8 @@ make_folders() {
     run install -d -m 0755 -o root -g root $ETC $ETC/tls $OPT
     run install -d -m 0711 -o root -g root $ETC/secrets
     run install -d -m 0750 -o $OWNER -g $OWNER $ETC/sites /var/lib/towntwin-admin
-    # Secrets of messengers: the console's administrator writes none here, the service reads them.
-    run install -d -m 0750 -o root -g towntwin-service $ETC/secrets/notification
+    # Secrets of messengers: the administrator's commands write them, the service reads them by its group.
+    run install -d -m 2750 -o $OWNER -g towntwin-service $ETC/secrets/notification
 }
 
 # Each version has an environment of its own, and bin is a link to one: the switch is one step.
@@ -284,6 +284,8 @@ CONF
     if [ -n "$changed" ]; then start_postgres restart; else start_postgres start; fi
     {
         role_sql $OWNER "CREATEROLE"
+        # The gateway's area scopes are signed if the owner can read when a session began (docs/access.md).
+        echo "GRANT pg_read_all_stats TO \"$OWNER\";"
         for account in $ACCOUNTS; do role_sql "towntwin-${account%%:*}" ""; done
         echo "SELECT 'CREATE DATABASE $DATABASE OWNER \"$OWNER\" ENCODING ''UTF8'' TEMPLATE template0' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$DATABASE') \\gexec"
         echo "REVOKE CONNECT ON DATABASE $DATABASE FROM PUBLIC;"
@@ -383,7 +385,8 @@ write_environments() {
 install_units() {
     step "systemd units"
     for unit in deploy/systemd/*.service deploy/systemd/towntwin.target; do
-        write_file 0644 root:root "$UNITS/$(basename "$unit")" <"$unit"
+        name=$(basename "$unit")
+        write_file 0644 root:root "$UNITS/$name" <"$unit"
     done
     # journald keeps the logs of all of them: at most 1 GB and three months.
     run install -d -m 0755 /etc/systemd/journald.conf.d

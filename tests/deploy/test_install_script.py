@@ -1,4 +1,4 @@
-"""The installation on Debian: units, users, environments and flags agree with `install.sh` and the commands."""
+"""The installation on Debian: units, users and environments agree with `install.sh` and the commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,9 @@ from deploy.box.broker_users import ROLE_BY_USER
 from deploy.device_access.certificate_authority import CertificateAuthority
 from tests.support import not_tested
 from tests.support.processes import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCRIPT = REPOSITORY / "deploy" / "install.sh"
 UNITS = sorted((REPOSITORY / "deploy" / "systemd").glob("*.service"))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TOWN = "330483-d1"
 ROBOT = "https://oapi.dingtalk.com/robot/send?access_token=a1b2"
 LATIN_WORDS = re.compile(r"[A-Za-z]{2,}")
-ANSWERS = f"""
+ANSWERS = """
 county = 330483
 county_zh = "桐乡市"
 county_en = "Tongxiang"
