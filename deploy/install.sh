@@ -303,7 +303,7 @@ migrate_database() {
     step "schema of the database"
     as_user $OWNER env "TOWNTWIN_DSN=postgresql://$OWNER@/$DATABASE?host=/run/postgresql" "$venv/bin/towntwin" db migrate
     for account in $ACCOUNTS; do
-        echo "GRANT ${account#*:} TO \"towntwin-${account%%:*}\";"
+        echo "SET client_min_messages = warning; GRANT ${account#*:} TO \"towntwin-${account%%:*}\";"
     done | psql_admin $DATABASE
 }
 
@@ -438,7 +438,7 @@ uninstall() {
         echo "DROP ROLE IF EXISTS \"$OWNER\";"
     } | psql_admin
     run rm -f /etc/postgresql/17/main/conf.d/towntwin.conf
-    run rm -rf $ETC /var/lib/towntwin-admin /var/lib/towntwin-hj212 /var/lib/mosquitto/dynamic-security.json
+    run rm -rf $ETC /var/lib/towntwin-admin /var/lib/towntwin-hj212 /var/cache/towntwin-* /var/lib/mosquitto/dynamic-security.json
     run rm -f /etc/systemd/journald.conf.d/towntwin.conf
     for account in $ACCOUNTS admin:; do
         id "towntwin-${account%%:*}" >/dev/null 2>&1 && run userdel "towntwin-${account%%:*}"
