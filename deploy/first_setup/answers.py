@@ -151,7 +151,7 @@ def _check_address(answer: str) -> None:
 
 def _check_robot(answer: str) -> None:
     if not re.fullmatch(r"https://\S+", answer):
-        raise AnswerError("a robot's address begins with https://", "机器人地址以 https:// 开头")
+        raise AnswerError("a robot's address begins with https://", "机器人地址须为加密网址")
 
 
 def _check_secret(answer: str) -> None:
@@ -180,8 +180,8 @@ QUESTIONS = (
     ),
     Question("site_zh", "Site, Chinese name", "站点中文名", _check_name),
     Question("site_en", "Site, English name", "站点英文名", _check_name, _after("site_zh")),
-    Question("lon", "Longitude [deg, WGS 84]", "经度（度，WGS 84）", _check_number(-180, 180)),
-    Question("lat", "Latitude [deg, WGS 84]", "纬度（度，WGS 84）", _check_number(-90, 90)),
+    Question("lon", "Longitude [deg, WGS 84]", "经度（度，1984 世界大地坐标系）", _check_number(-180, 180)),
+    Question("lat", "Latitude [deg, WGS 84]", "纬度（度，1984 世界大地坐标系）", _check_number(-90, 90)),
     Question(
         "quantities",
         "Measured quantities, by comma",

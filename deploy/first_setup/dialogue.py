@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deploy.first_setup.answers import Question
 
 MAX_SECRET_BYTES = 4096
+NAME_OF_CHINESE = "中文"
 
 
 def read_answers_file(path: Path) -> dict[str, str]:
@@ -128,6 +129,6 @@ def choose_language(given: str | None, locale: str, *, prompts: bool) -> Languag
     if not prompts:
         return default
     while True:
-        answer = input(f"1 中文, 2 English [{'1' if default == 'zh' else '2'}]: ").strip()
+        answer = input(f"1 {NAME_OF_CHINESE}, 2 English [{'1' if default == 'zh' else '2'}]: ").strip()
         if answer in {"", "1", "2"}:
             return {"": default, "1": "zh", "2": "en"}[answer]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 import shlex
@@ -29,16 +28,12 @@ PROGRAM = "/opt/towntwin/bin/towntwin"
 
 
 def unit_values(path: Path) -> dict[str, list[str]]:
-    """Return the values of a unit by name, over all of its sections."""
-    parser = configparser.RawConfigParser(strict=False, dict_type=dict)
-    parser.optionxform = str  # type: ignore[assignment,method-assign] - names of systemd have capitals
-    parser.read_string(path.read_text())
+    """Return the values of a unit by name, over all of its sections (no name is in two of them)."""
     values: dict[str, list[str]] = {}
     for line in path.read_text().splitlines():
         name, separator, value = line.partition("=")
         if separator and not line.startswith("#"):
             values.setdefault(name, []).append(value)
-    assert {"Unit", "Service", "Install"} <= set(parser.sections())
     return values
 
 
