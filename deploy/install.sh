@@ -285,7 +285,7 @@ CONF
     {
         role_sql $OWNER "CREATEROLE"
         # The gateway's area scopes are signed if the owner can read when a session began (docs/access.md).
-        echo "GRANT pg_read_all_stats TO \"$OWNER\";"
+        echo "SET client_min_messages = warning; GRANT pg_read_all_stats TO \"$OWNER\";"
         for account in $ACCOUNTS; do role_sql "towntwin-${account%%:*}" ""; done
         echo "SELECT 'CREATE DATABASE $DATABASE OWNER \"$OWNER\" ENCODING ''UTF8'' TEMPLATE template0' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$DATABASE') \\gexec"
         echo "REVOKE CONNECT ON DATABASE $DATABASE FROM PUBLIC;"
