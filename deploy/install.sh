@@ -120,7 +120,7 @@ has_systemd() {
     [ -d /run/systemd/system ]
 }
 
-service() { # start|stop|restart|reload name…
+service() { # verb name…
     verb=$1
     shift
     if has_systemd; then
@@ -402,17 +402,24 @@ CONF
     # shellcheck disable=SC2046 # a list of units
     service restart $(units)
     service start towntwin.target
+    service try-restart towntwin-edge.service
 }
 
-stop_all() {
-    if has_systemd; then run systemctl stop 'towntwin*.service' towntwin.target; else service stop 'towntwin*'; fi
+# Patterns match what runs, and nothing where nothing does. An edge agent is no part of the platform: it goes on.
+stop_platform() {
+    if has_systemd; then
+        run systemctl stop 'towntwin*.target' 'towntwin-ingest*' 'towntwin-service*' 'towntwin-gateway*' 'towntwin-access*' 'towntwin-hj212*'
+    else
+        service stop 'towntwin*'
+    fi
 }
 
 # -- uninstallation -----------------------------------------------------------------------------------------------
 
 uninstall() {
     step "stop and remove the units"
-    stop_all
+    stop_platform
+    if has_systemd; then run systemctl stop 'towntwin-edge*'; fi
     for unit in deploy/systemd/*.service deploy/systemd/towntwin.target; do
         unit=$(basename "$unit")
         [ -e "$UNITS/$unit" ] || continue
@@ -467,7 +474,7 @@ make_secrets
 configure_postgres
 if [ $action = upgrade ]; then
     step "stop the processes for the migration; devices keep their readings"
-    stop_all
+    stop_platform
 fi
 migrate_database
 switch_programs
