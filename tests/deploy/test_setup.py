@@ -18,6 +18,7 @@ from ingest_service.storage.postgres.api_keys import ApiKeyStore, AuditQuery
 from ingest_service.storage.postgres.enrolments import EnrolmentStore
 from ingest_service.storage.postgres.notifications import NotificationStore
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import howto_pages
 from tests.support.asgi import send_request
 from tests.support.gateway_access import gateway_app
 from tests.support.processes import REPOSITORY
@@ -31,23 +32,7 @@ if TYPE_CHECKING:
 TOWN = "330483-d1"
 ROBOT = "https://oapi.dingtalk.com/robot/send?access_token=a1b2"
 LATIN_WORDS = re.compile(r"[A-Za-z]{2,}")
-ANSWERS = """
-county = 330483
-county_zh = "桐乡市"
-county_en = "Tongxiang"
-town_zh = "乌镇"
-town_en = "Wuzhen"
-site = "wz-west"
-site_zh = "西桥断面"
-site_en = "West bridge"
-lon = 120.49
-lat = 30.75
-quantities = ["ph", "dissolved_oxygen"]
-device = "wz-01"
-url = "https://twin.example.org"
-administrator = "Wang Fang"
-messenger = "dingtalk"
-"""
+PAGE = "operate/install.md"
 
 
 def run_in_terminal(arguments: Sequence[str], folder: Path, lines: Sequence[tuple[str, str]]) -> str:
@@ -126,9 +111,11 @@ def test_without_a_terminal_flags_and_a_file_are_enough(
     secrets.mkdir()
     (tmp_path / "address").write_text(ROBOT + "\n")
     (tmp_path / "signature").write_text("SEC1\n")
-    (tmp_path / "answers.toml").write_text(ANSWERS)
+    (answers,) = howto_pages.code_blocks(PAGE, "toml")
+    (tmp_path / "answers.toml").write_text(answers)
     command = ["setup", "--dsn", plain_dsn, "--language", "en", "--site-folder", str(tmp_path)]
     command += ["--secrets-folder", str(secrets), "--answers", str(tmp_path / "answers.toml")]
+    command += ["--messenger", "dingtalk"]
     files = [f"--messenger-address-file={tmp_path / 'address'}"]
     files += [f"--messenger-signature-file={tmp_path / 'signature'}"]
 
