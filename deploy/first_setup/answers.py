@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from deploy.errors import DeployError
-from deploy.site_checks import SITE_KINDS
+from deploy.site_kinds import SITE_KINDS
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import LEVEL_PATTERN
 from ingest_service.storage.contract import name_rules
