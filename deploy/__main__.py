@@ -20,6 +20,7 @@ from ingest_service.storage.settings import Settings as Storage
 
 COMMANDS = (
     "up",
+    "setup",
     "edge",
     "ingest",
     "service",

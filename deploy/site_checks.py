@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.quality import default_limits
 from deploy import site_file_lines
+from deploy.site_kinds import NODE_KINDS, SITE_KINDS
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import LEVEL_PATTERN
 from ingest_service.storage.contract import name_rules
@@ -24,19 +25,6 @@ if TYPE_CHECKING:
 Key = tuple[str, tuple[str, ...]]  # kind of entry, and the values of its key fields
 
 EARTH_M = 6_371_008.8
-SITE_KINDS = (
-    "river_section",
-    "lake_section",
-    "outfall",
-    "rain_gauge",
-    "tide_gauge",
-    "junction",
-    "road_section",
-)
-NODE_KINDS = {
-    "river": ("source", "confluence", "section", "outfall", "mouth"),
-    "road": ("junction", "detector", "end"),
-}
 SPEED_MAX_M_S = {"river": 5.0, "road": 40.0}
 MAX_DETOUR_FACTOR = 5.0  # largest length of a link over the distance of its end nodes
 EXTRA_LENGTH_M = 500.0  # allowed in addition, for short links
