@@ -1,0 +1,88 @@
+"""Makes what a machine lacks of secrets, certificates and broker users: `python -m deploy.box FOLDER HOST…`.
+
+What exists is kept, so that a second run changes nothing. Owners of the files are set by `deploy/install.sh`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+from pathlib import Path
+
+from deploy.box.broker_users import ROLE_BY_USER, initial_configuration
+from deploy.device_access.certificate_authority import CertificateAuthority, CertificateError, write_private
+from edge.wire.broker_address import read_password
+
+PASSWORD_BYTES = 24
+USAGE_ERROR = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the missing files and print their names; return 2 for a folder that can't be used."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.box", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="the folder of the configuration, /etc/towntwin")
+    parser.add_argument("hosts", nargs="+", help="names and addresses by which devices reach this machine")
+    args = parser.parse_args(argv)
+    try:
+        made = [*prepare_certificates(args.folder, args.hosts), *prepare_users(args.folder / "secrets")]
+    except (CertificateError, OSError) as error:
+        print(f"towntwin: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    print("\n".join(str(path) for path in made) or "certificates, secrets and broker users are there already")
+    return 0
+
+
+def prepare_certificates(folder: Path, hosts: list[str]) -> list[Path]:
+    """Make the authority and the broker's certificate where they are missing; return the new files.
+
+    Raises
+    ------
+    CertificateError, OSError
+        If the authority is damaged, a host is no name or address, or a file can't be written.
+
+    """
+    authority_folder, tls = folder / "authority", folder / "tls"
+    made: list[Path] = []
+    if not (authority_folder / "ca.key").exists():
+        CertificateAuthority.create("towntwin").save(authority_folder)
+        made.append(authority_folder / "ca.key")
+    authority = CertificateAuthority.load(authority_folder)
+    tls.mkdir(parents=True, exist_ok=True)
+    if not (tls / "ca.crt").exists():
+        (tls / "ca.crt").write_bytes(authority.certificate_pem)
+        made.append(tls / "ca.crt")
+    if not (tls / "broker.crt").exists():
+        certificate, key = authority.issue_server(hosts)
+        (tls / "broker.key").unlink(missing_ok=True)  # of a run that was cut off before the certificate
+        write_private(tls / "broker.key", key)
+        (tls / "broker.crt").write_bytes(certificate)
+        made += [tls / "broker.key", tls / "broker.crt"]
+    return made
+
+
+def prepare_users(folder: Path) -> list[Path]:
+    """Make the passwords of the platform's users at the broker, and the plugin's first configuration.
+
+    The configuration, ``dynamic-security.json``, is made together with a password that is missing: it is for a
+    broker that has none yet. Returns the new files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[Path] = []
+    for user in ROLE_BY_USER:
+        path = folder / f"{user}.password"
+        if not path.exists():
+            write_private(path, f"{secrets.token_urlsafe(PASSWORD_BYTES)}\n".encode())
+            made.append(path)
+    configuration = folder / "dynamic-security.json"
+    if made or not configuration.exists():
+        passwords = {user: read_password(folder / f"{user}.password") for user in ROLE_BY_USER}
+        configuration.unlink(missing_ok=True)
+        write_private(configuration, json.dumps(initial_configuration(passwords), indent=1).encode())
+        made.append(configuration)
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

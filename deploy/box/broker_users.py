@@ -1,0 +1,91 @@
+"""Makes the first content of Mosquitto's dynamic security plugin: its administrator and the platform's users.
+
+The plugin takes any further change, such as the users of devices, by `towntwin access`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SALT_BYTES, HASH_BYTES = 12, 64
+# Mosquitto's own default; the passwords are random numbers of 192 bits, for which one would do.
+ITERATIONS = 101
+CONTROL, SYSTEM, ALL = "$CONTROL/dynamic-security/#", "$SYS/#", "towntwin/v1/+/+"
+
+ACLS_BY_ROLE: dict[str, list[tuple[str, str]]] = {
+    "admin": [
+        ("publishClientSend", CONTROL),
+        ("publishClientReceive", CONTROL),
+        ("subscribePattern", CONTROL),
+        ("publishClientReceive", SYSTEM),
+        ("subscribePattern", SYSTEM),
+    ],
+    "towntwin-platform": [
+        ("subscribePattern", "towntwin/#"),
+        ("publishClientReceive", "towntwin/#"),
+        ("publishClientSend", f"{ALL}/receipt"),
+        ("publishClientSend", f"{ALL}/command"),
+    ],
+    # The HJ 212 server publishes for all of its stations, and receives their receipts and commands.
+    "towntwin-stations": [
+        *(("publishClientSend", f"{ALL}/{kind}") for kind in ("data", "status", "event")),
+        *(
+            (acl, f"{ALL}/{kind}")
+            for acl in ("subscribePattern", "publishClientReceive")
+            for kind in ("receipt", "command")
+        ),
+    ],
+}
+ROLE_BY_USER = {
+    "admin": "admin",
+    "towntwin-ingest": "towntwin-platform",
+    "towntwin-hj212": "towntwin-stations",
+}
+
+
+def initial_configuration(passwords: Mapping[str, str]) -> dict[str, Any]:
+    """Return the plugin's configuration, whose passwords are salted hashes (PBKDF2 with SHA-512).
+
+    Parameters
+    ----------
+    passwords : of each user of `ROLE_BY_USER`
+
+    """
+    return {
+        "defaultACLAccess": {
+            "publishClientSend": False,
+            "publishClientReceive": True,
+            "subscribe": False,
+            "unsubscribe": True,
+        },
+        "clients": [_client(user, passwords[user], role) for user, role in ROLE_BY_USER.items()],
+        "groups": [],
+        "roles": [
+            {
+                "rolename": role,
+                "acls": [
+                    {"acltype": kind, "topic": topic, "priority": 0, "allow": True} for kind, topic in acls
+                ],
+            }
+            for role, acls in ACLS_BY_ROLE.items()
+        ],
+    }
+
+
+def _client(user: str, password: str, role: str) -> dict[str, Any]:
+    salt = os.urandom(SALT_BYTES)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS, HASH_BYTES)
+    return {
+        "username": user,
+        "textname": f"towntwin: {role}",
+        "roles": [{"rolename": role}],
+        "password": base64.b64encode(digest).decode(),
+        "salt": base64.b64encode(salt).decode(),
+        "iterations": ITERATIONS,
+    }

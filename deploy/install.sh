@@ -1,0 +1,475 @@
+#!/bin/sh
+# Installs towntwin on this Debian 13 machine, without containers, from this checkout. Run it as root, as often as
+# you like: what is done already is left alone. See docs/howto/operate/install.md.
+set -eu
+
+usage() {
+    cat <<'USAGE'
+usage: sudo deploy/install.sh [OPTION]…
+
+  --host NAME     a name or address by which devices reach this machine (repeatable; default: its host name and
+                  first address); it is used when the broker's certificate is made
+  --shard NAME    a shard of ingest (repeatable; default: main)
+  --standby       a second process of each shard, which takes over when the first ends
+  --hj212         the server of HJ 212 stations too, on port 2120 (needs /etc/towntwin/stations.toml)
+  --upgrade       install this checkout over an older one: stop, migrate, switch, start
+  --uninstall     stop and remove programs and units; keep database, secrets and configuration
+  --purge-data    with --uninstall: delete database, secrets, configuration, users and the broker's users too
+  --dry-run       print what would be done, and do nothing
+  --help          this text
+USAGE
+}
+
+ETC=/etc/towntwin
+OPT=/opt/towntwin
+UNITS=/etc/systemd/system
+VARIABLES=TOWNTWIN_DSN
+DATABASE=towntwin
+PACKAGES="ca-certificates python3 python3-venv openssl postgresql-17 postgresql-17-timescaledb mosquitto"
+CLUSTER="17 main"
+# The user of each process, which is its database user too, and the group role of the migrations that it is in.
+ACCOUNTS="ingest:towntwin_ingest service:towntwin_analytics gateway:towntwin_gateway access:towntwin_access hj212:towntwin_ingest"
+OWNER=towntwin-admin # owns the database, and runs the administrator's commands
+SOURCES="analytics dashboards deploy edge gateway ingest_service towntwin pyproject.toml README.md LICENSE requirements/run.txt"
+
+action=install
+dry_run=false
+purge=false
+standby=false
+hj212=false
+hosts=""
+shards=""
+
+fail() {
+    echo "install.sh: $1" >&2
+    exit "${2:-1}"
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --host | --shard)
+        [ $# -gt 1 ] || fail "$1 needs a value" 2
+        case $2 in
+        '' | *[!A-Za-z0-9.:_-]*) fail "$1 $2: letters, digits, dots, colons, hyphens and underscores only" 2 ;;
+        esac
+        if [ "$1" = --host ]; then hosts="$hosts $2"; else shards="$shards $2"; fi
+        shift
+        ;;
+    --standby) standby=true ;;
+    --hj212) hj212=true ;;
+    --upgrade) action=upgrade ;;
+    --uninstall) action=uninstall ;;
+    --purge-data) purge=true ;;
+    --dry-run) dry_run=true ;;
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        fail "unknown option $1" 2
+        ;;
+    esac
+    shift
+done
+$purge && [ $action != uninstall ] && fail "--purge-data belongs to --uninstall" 2
+shards=${shards:- main}
+
+# -- helpers ------------------------------------------------------------------------------------------------------
+
+step() {
+    echo "== $1"
+}
+
+run() {
+    if $dry_run; then
+        echo "   $*"
+    else
+        "$@"
+    fi
+}
+
+# A file's content from standard input; it is replaced at once and only where it differs.
+write_file() { # mode owner path
+    if $dry_run; then
+        cat >/dev/null
+        echo "   write $3 (mode $1, owner $2)"
+        return
+    fi
+    cat >"$3.new"
+    if [ -f "$3" ] && cmp -s "$3.new" "$3"; then
+        rm "$3.new"
+    else
+        mv "$3.new" "$3"
+        changed="$changed $3"
+    fi
+    chown "$2" "$3"
+    chmod "$1" "$3"
+}
+
+# A configuration that its owner may have changed: written once.
+write_once() { # mode owner path
+    if [ -e "$3" ]; then
+        cat >/dev/null
+        return
+    fi
+    write_file "$1" "$2" "$3"
+}
+
+has_systemd() {
+    [ -d /run/systemd/system ]
+}
+
+service() { # start|stop|restart|reload name…
+    verb=$1
+    shift
+    if has_systemd; then
+        run systemctl "$verb" "$@"
+    else
+        echo "   (systemd does not run here: $verb $* is left out)"
+    fi
+}
+
+start_postgres() {
+    if has_systemd; then
+        if [ "$1" = restart ]; then run systemctl restart "postgresql@17-main"; else run systemctl start "postgresql@17-main"; fi
+        return
+    fi
+    # shellcheck disable=SC2086 # version and name of the cluster
+    if [ "$1" = restart ] || ! pg_ctlcluster $CLUSTER status >/dev/null 2>&1; then run pg_ctlcluster $CLUSTER "$1"; fi
+}
+
+as_user() { # user command…
+    user=$1
+    shift
+    run runuser -u "$user" -- "$@"
+}
+
+psql_admin() { # SQL from standard input
+    if $dry_run; then
+        sed 's/^/   psql: /'
+    else
+        runuser -u postgres -- psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --dbname "${1:-postgres}" --file -
+    fi
+}
+
+units() {
+    for shard in $shards; do
+        echo "towntwin-ingest@$shard.service"
+        if $standby; then echo "towntwin-ingest-standby@$shard.service"; fi
+    done
+    echo towntwin-service.service towntwin-gateway.service towntwin-access.service
+    if $hj212; then echo towntwin-hj212.service; fi
+}
+
+# -- steps of an installation -------------------------------------------------------------------------------------
+
+check_machine() {
+    [ "$(id -u)" = 0 ] || $dry_run || fail "run it as root (sudo), or with --dry-run to print what it would do"
+    # shellcheck source=/dev/null
+    . /etc/os-release
+    [ "${ID:-}" = debian ] && [ "${VERSION_ID:-0}" -ge 13 ] || $dry_run ||
+        fail "this is ${PRETTY_NAME:-no Debian}: it installs on Debian 13 (trixie)"
+    cd "$(dirname "$0")/.."
+    for one in $SOURCES; do
+        [ -e "$one" ] || fail "$PWD has no $one: run it from a complete checkout"
+    done
+    hosts=${hosts:-" $(uname -n) $(hostname -I 2>/dev/null | cut -d" " -f1)"}
+}
+
+install_packages() {
+    step "Debian packages: $PACKAGES"
+    missing=""
+    for one in $PACKAGES; do
+        dpkg-query --show --showformat='${db:Status-Status}' "$one" 2>/dev/null | grep -qx installed || missing="$missing $one"
+    done
+    if [ -n "$missing" ]; then
+        run apt-get update -qq
+        # shellcheck disable=SC2086 # a list of packages
+        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+    fi
+}
+
+make_users() {
+    step "system users, one for each process"
+    for account in $ACCOUNTS; do
+        make_user "towntwin-${account%%:*}" /nonexistent
+    done
+    make_user towntwin /var/lib/towntwin # the edge agent's, where one runs here
+    make_user $OWNER /var/lib/towntwin-admin
+}
+
+make_user() { # name home
+    id "$1" >/dev/null 2>&1 || run useradd --system --user-group --no-create-home --home-dir "$2" --shell /usr/sbin/nologin "$1"
+}
+
+make_folders() {
+    step "folders"
+    run install -d -m 0755 -o root -g root $ETC $ETC/tls $OPT
+    run install -d -m 0711 -o root -g root $ETC/secrets
+    run install -d -m 0750 -o $OWNER -g $OWNER $ETC/sites /var/lib/towntwin-admin
+    # Secrets of messengers: the console's administrator writes none here, the service reads them.
+    run install -d -m 0750 -o root -g towntwin-service $ETC/secrets/notification
+}
+
+# Each version has an environment of its own, and bin is a link to one: the switch is one step.
+install_programs() {
+    # shellcheck disable=SC2086 # a list of paths
+    version=$(find $SOURCES -type f ! -name '*.pyc' -exec sha256sum {} + | LC_ALL=C sort -k2 | sha256sum | cut -c1-12)
+    venv=$OPT/venv-$version
+    step "programs in $venv"
+    if [ ! -e "$venv/complete" ]; then
+        run rm -rf "$venv"
+        run python3 -m venv "$venv"
+        run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/run.txt
+        build=$(mktemp -d)
+        # The wheel is built from a copy: the checkout stays as it is.
+        # shellcheck disable=SC2086 # a list of paths
+        run cp -a --parents $SOURCES "$build"
+        run "$venv/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir "$build/wheel" "$build"
+        if $dry_run; then
+            echo "   $venv/bin/python -m pip install --no-deps $build/wheel/towntwin-*.whl"
+        else
+            "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$build"/wheel/towntwin-*.whl
+            "$venv/bin/python" -m compileall -q "$venv"/lib >/dev/null 2>&1 || :
+            touch "$venv/complete"
+        fi
+        rm -rf "$build"
+    fi
+}
+
+switch_programs() {
+    step "switch to $venv"
+    previous=$(readlink $OPT/bin 2>/dev/null || :)
+    run ln -sfn "$venv/bin" $OPT/bin.new
+    run mv -T $OPT/bin.new $OPT/bin
+    for old in $OPT/venv-*; do
+        [ "$old" = "$venv" ] || [ "$old/bin" = "$previous" ] || [ ! -d "$old" ] || run rm -rf "$old"
+    done
+    write_file 0755 root:root /usr/local/sbin/towntwin <<WRAPPER
+#!/bin/sh
+# The administrator's commands, as the owner of the database: towntwin setup, towntwin key create …
+[ "\$(id -u)" = 0 ] || { echo "towntwin: run it by sudo" >&2; exit 1; }
+umask 077
+export $VARIABLES="postgresql://$OWNER@/$DATABASE?host=/run/postgresql"
+exec runuser -u $OWNER -- $OPT/bin/towntwin "\$@"
+WRAPPER
+}
+
+make_secrets() {
+    step "authority, broker's certificate, passwords (kept where they are there)"
+    # shellcheck disable=SC2086 # a list of hosts
+    (umask 022 && run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $hosts)
+    run chown -R towntwin-access:towntwin-access $ETC/authority
+    run chmod 0700 $ETC/authority
+    run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt
+    run chown root:mosquitto $ETC/tls/broker.key
+    run chmod 0640 $ETC/tls/broker.key
+    for pair in admin:towntwin-access towntwin-ingest:towntwin-ingest towntwin-hj212:towntwin-hj212; do
+        run chown "root:${pair#*:}" "$ETC/secrets/${pair%%:*}.password"
+        run chmod 0640 "$ETC/secrets/${pair%%:*}.password"
+    done
+}
+
+configure_postgres() {
+    step "PostgreSQL: TimescaleDB, database $DATABASE, a user for each process over the unix socket (peer)"
+    changed=""
+    write_file 0644 postgres:postgres /etc/postgresql/17/main/conf.d/towntwin.conf <<'CONF'
+# Written by towntwin's install.sh.
+shared_preload_libraries = 'timescaledb'
+timescaledb.telemetry_level = off
+listen_addresses = 'localhost'
+password_encryption = 'scram-sha-256'
+CONF
+    if [ -n "$changed" ]; then start_postgres restart; else start_postgres start; fi
+    {
+        role_sql $OWNER "CREATEROLE"
+        for account in $ACCOUNTS; do role_sql "towntwin-${account%%:*}" ""; done
+        echo "SELECT 'CREATE DATABASE $DATABASE OWNER \"$OWNER\" ENCODING ''UTF8'' TEMPLATE template0' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$DATABASE') \\gexec"
+        echo "REVOKE CONNECT ON DATABASE $DATABASE FROM PUBLIC;"
+        for account in $ACCOUNTS; do echo "GRANT CONNECT ON DATABASE $DATABASE TO \"towntwin-${account%%:*}\";"; done
+    } | psql_admin
+    # A superuser makes the extension, since its functions are of a library.
+    echo "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS timescaledb;" | psql_admin $DATABASE
+}
+
+role_sql() { # name attributes
+    echo "SELECT 'CREATE ROLE \"$1\" LOGIN $2' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$1') \\gexec"
+}
+
+migrate_database() {
+    step "schema of the database"
+    as_user $OWNER env "TOWNTWIN_DSN=postgresql://$OWNER@/$DATABASE?host=/run/postgresql" "$venv/bin/towntwin" db migrate
+    for account in $ACCOUNTS; do
+        echo "GRANT ${account#*:} TO \"towntwin-${account%%:*}\";"
+    done | psql_admin $DATABASE
+}
+
+configure_mosquitto() {
+    step "Mosquitto: TLS on 8883 (passwords) and 8884 (certificates), no anonymous access"
+    plugin=$(find /usr/lib -name mosquitto_dynamic_security.so 2>/dev/null | head -n 1)
+    changed=""
+    write_file 0644 root:root /etc/mosquitto/conf.d/towntwin.conf <<CONF
+# Written by towntwin's install.sh. Passwords, roles and topics of all users are in the plugin's file.
+allow_anonymous false
+plugin ${plugin:-/usr/lib/mosquitto_dynamic_security.so}
+plugin_opt_config_file /var/lib/mosquitto/dynamic-security.json
+# What devices published while ingest is away is kept; devices keep it too, until its receipt.
+max_queued_messages 100000
+max_packet_size 1048576
+
+listener 8883
+cafile $ETC/tls/ca.crt
+certfile $ETC/tls/broker.crt
+keyfile $ETC/tls/broker.key
+tls_version tlsv1.2
+
+listener 8884
+cafile $ETC/tls/ca.crt
+certfile $ETC/tls/broker.crt
+keyfile $ETC/tls/broker.key
+tls_version tlsv1.2
+require_certificate true
+use_identity_as_username true
+CONF
+    if [ ! -e /var/lib/mosquitto/dynamic-security.json ]; then
+        run install -m 0600 -o mosquitto -g mosquitto $ETC/secrets/dynamic-security.json /var/lib/mosquitto/dynamic-security.json
+        changed="$changed users"
+    fi
+    if [ -n "$changed" ]; then service restart mosquitto.service; else service start mosquitto.service; fi
+}
+
+write_environments() {
+    step "environments of the processes, readable by root and the process"
+    broker="mqtts://%s@localhost:8883"
+    for account in $ACCOUNTS; do
+        name=${account%%:*}
+        {
+            echo "# Settings of towntwin $name (docs/settings.md). Written once: change it as you like, then restart."
+            echo "TOWNTWIN_DSN=postgresql://towntwin-$name@/$DATABASE?host=/run/postgresql"
+            echo "TOWNTWIN_LOG_FORMAT=json"
+            case $name in
+            ingest | hj212)
+                # shellcheck disable=SC2059 # the format has one place for the user
+                printf "TOWNTWIN_BROKER=$broker\n" "towntwin-$name"
+                echo "TOWNTWIN_BROKER_CA=$ETC/tls/ca.crt"
+                echo "TOWNTWIN_BROKER_PASSWORD_FILE=$ETC/secrets/towntwin-$name.password"
+                ;;
+            esac
+            case $name in
+            service) echo "TOWNTWIN_SERVICE_SECRETS_FOLDER=$ETC/secrets/notification" ;;
+            gateway)
+                first=$(echo "$hosts" | awk '{print $1}')
+                echo "TOWNTWIN_GATEWAY_HOST=127.0.0.1"
+                echo "TOWNTWIN_GATEWAY_PORT=8080"
+                echo "TOWNTWIN_GATEWAY_DEVICE_BROKER=mqtts://$first:8883"
+                echo "TOWNTWIN_GATEWAY_DEVICE_CA=$ETC/tls/ca.crt"
+                ;;
+            access)
+                echo "TOWNTWIN_ACCESS_ADMIN=mqtts://admin@localhost:8883"
+                echo "TOWNTWIN_ACCESS_ADMIN_PASSWORD_FILE=$ETC/secrets/admin.password"
+                echo "TOWNTWIN_ACCESS_AUTHORITY=$ETC/authority"
+                echo "TOWNTWIN_BROKER_CA=$ETC/tls/ca.crt"
+                ;;
+            hj212)
+                echo "TOWNTWIN_HJ212_HOST=0.0.0.0"
+                echo "TOWNTWIN_HJ212_STATIONS=$ETC/stations.toml"
+                ;;
+            esac
+        } | write_once 0640 "root:towntwin-$name" "$ETC/$name.env"
+    done
+}
+
+install_units() {
+    step "systemd units"
+    for unit in deploy/systemd/*.service deploy/systemd/towntwin.target; do
+        write_file 0644 root:root "$UNITS/$(basename "$unit")" <"$unit"
+    done
+    # journald keeps the logs of all of them: at most 1 GB and three months.
+    run install -d -m 0755 /etc/systemd/journald.conf.d
+    write_once 0644 root:root /etc/systemd/journald.conf.d/towntwin.conf <<'CONF'
+[Journal]
+Storage=persistent
+SystemMaxUse=1G
+MaxRetentionSec=3month
+CONF
+    if has_systemd; then run systemctl daemon-reload; fi
+    # shellcheck disable=SC2046 # a list of units
+    run systemctl --quiet enable towntwin.target $(units)
+    # shellcheck disable=SC2046 # a list of units
+    service restart $(units)
+    service start towntwin.target
+}
+
+stop_all() {
+    if has_systemd; then run systemctl stop 'towntwin*.service' towntwin.target; else service stop 'towntwin*'; fi
+}
+
+# -- uninstallation -----------------------------------------------------------------------------------------------
+
+uninstall() {
+    step "stop and remove the units"
+    stop_all
+    for unit in deploy/systemd/*.service deploy/systemd/towntwin.target; do
+        unit=$(basename "$unit")
+        [ -e "$UNITS/$unit" ] || continue
+        run systemctl --quiet disable "$unit" 2>/dev/null || :
+        run rm -f "$UNITS/$unit"
+    done
+    run rm -f "$UNITS"/towntwin.target.wants/towntwin-*
+    if has_systemd; then run systemctl daemon-reload; fi
+    step "remove the programs"
+    run rm -rf $OPT /usr/local/sbin/towntwin
+    run rm -f /etc/mosquitto/conf.d/towntwin.conf
+    service restart mosquitto.service
+    if ! $purge; then
+        echo "kept: the database $DATABASE, $ETC, /var/lib/mosquitto, the users. --purge-data deletes them."
+        return
+    fi
+    step "delete the data"
+    start_postgres start
+    {
+        echo "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE);"
+        for account in $ACCOUNTS; do echo "DROP ROLE IF EXISTS \"towntwin-${account%%:*}\";"; done
+        for role in towntwin_ingest towntwin_analytics towntwin_gateway towntwin_grafana towntwin_access; do echo "DROP ROLE IF EXISTS $role;"; done
+        echo "DROP ROLE IF EXISTS \"$OWNER\";"
+    } | psql_admin
+    run rm -f /etc/postgresql/17/main/conf.d/towntwin.conf
+    run rm -rf $ETC /var/lib/towntwin-admin /var/lib/towntwin-hj212 /var/lib/mosquitto/dynamic-security.json
+    run rm -f /etc/systemd/journald.conf.d/towntwin.conf
+    for account in $ACCOUNTS admin:; do
+        id "towntwin-${account%%:*}" >/dev/null 2>&1 && run userdel "towntwin-${account%%:*}"
+    done
+    # The edge agent's user stays while it has a spool here.
+    if id towntwin >/dev/null 2>&1 && [ ! -d /var/lib/towntwin ]; then run userdel towntwin; fi
+    start_postgres restart
+}
+
+# -- main ---------------------------------------------------------------------------------------------------------
+
+check_machine
+changed=""
+if [ $action = uninstall ]; then
+    uninstall
+    exit 0
+fi
+if [ $action = upgrade ] && ! [ -e $OPT/bin/towntwin ] && ! $dry_run; then
+    fail "there is no towntwin in $OPT to upgrade: run it without --upgrade"
+fi
+install_packages
+make_users
+make_folders
+install_programs
+make_secrets
+configure_postgres
+if [ $action = upgrade ]; then
+    step "stop the processes for the migration; devices keep their readings"
+    stop_all
+fi
+migrate_database
+switch_programs
+configure_mosquitto
+write_environments
+install_units
+step "done"
+echo "next: sudo towntwin setup"
