@@ -220,8 +220,8 @@ class Topology:
         command = self.installation.command(
             "mosquitto", "/usr/sbin/mosquitto", "-c", self.installation.inside(path)
         )
-        log = (self.folder / "broker.log").open("ab")
-        return subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with (self.folder / "broker.log").open("ab") as log:
+            return subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the environment of a container, with the paths and ports of this topology."""
@@ -231,6 +231,10 @@ class Topology:
             address = default.replace("@broker:8883", f"@127.0.0.1:{self.broker_port}")
             found[variable] = address.replace(MOUNTED, str(self.volumes / name))
         return found
+
+    def dsn(self, name: str) -> str:
+        """Return the address of the database that a container gets."""
+        return (self.volumes / name / "dsn").read_text().strip()
 
     def process(self, name: str, *args: str, **changed: str) -> PlatformProcess:
         return PlatformProcess(*args, log=self.folder / f"{name}.log", **(self.environment(name) | changed))
@@ -259,15 +263,14 @@ def topology(
         one.server.remove()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(180)
 def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(topology: Topology) -> None:
     assert topology.prepare() == [], "a second run changes nothing"
-    migrate = topology.process(
-        "migrate", "db", "migrate", TOWNTWIN_DSN_FILE=str(topology.volumes / "admin/dsn")
-    )
+    own_file = str(topology.volumes / "admin/dsn")
+    migrate = topology.process("migrate", "db", "migrate", TOWNTWIN_DSN_FILE=own_file)
     with running_processes(migrate):
         assert migrate.process.wait(60) == 0
-    store = PostgresStore.open((topology.volumes / "admin/dsn").read_text())
+    store = PostgresStore.open(topology.dsn("admin"))
     store.enrol(DIRECTORY)
     store.close()
     gateway = topology.process(
@@ -286,7 +289,7 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
     access = topology.process("access", "access")
     with running_processes(ingest, service, gateway, access):
         publish(topology)
-        dsn = (topology.volumes / "gateway/dsn").read_text()
+        dsn = topology.dsn("gateway")
         with psycopg.connect(dsn) as connection:
             wait_until(
                 lambda: connection.execute("SELECT count(*) FROM reading").fetchone() == (1,),
@@ -341,7 +344,7 @@ def check_health(topology: Topology, name: str, written: int, port: int) -> None
 
 def check_refusals(topology: Topology) -> None:
     """Whoever has no password, no TLS or another's rights is refused."""
-    admin = (topology.volumes / "admin/dsn").read_text().strip()
+    admin = topology.dsn("admin")
     with pytest.raises(psycopg.OperationalError, match="no encryption"):
         psycopg.connect(re.sub(r"\?.*", "?sslmode=disable", admin))
     password = (topology.folder / "origin/secrets/database-grafana.password").read_text().strip()
