@@ -98,7 +98,7 @@ def _init(args: argparse.Namespace) -> int:
 def _issue(
     folder: CertificateFolder, _authority: CertificateAuthority | None, args: argparse.Namespace
 ) -> int:
-    from deploy.device_access.server_certificates import SERVER_DAYS
+    from deploy.device_access.certificate_authority import SERVER_DAYS
 
     if not args.name or not args.hosts:
         raise SettingsError(
