@@ -31,6 +31,7 @@ COMMANDS = (
     "backtest",
     "enrol",
     "access",
+    "ca",
     "db",
     "letters",
     "feedback",

@@ -78,7 +78,7 @@ class HeavyProcess:
     ) -> None:
         dsn, storage = database.opened_with
         self._startup_message = msgspec.msgpack.encode(
-            WorkerStartup(dsn, msgspec.to_builtins(storage), msgspec.to_builtins(settings))
+            WorkerStartup(dsn, msgspec.to_builtins(storage), msgspec.to_builtins(settings, enc_hook=str))
         )
         self._directories = directories
         self._command = command

@@ -63,12 +63,17 @@ def main(socket_fd: int) -> None:
     (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
     startup = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=WorkerStartup)
     store = PostgresStore.open(startup.dsn, settings=msgspec.convert(startup.storage, Storage))
-    app = create_worker_app(store, msgspec.convert(startup.settings, Settings))
+    app = create_worker_app(store, msgspec.convert(startup.settings, Settings, dec_hook=_decode_path))
     os.nice(WORKER_NICENESS)  # only now: requests may be waiting until this process is ready
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=socket_fd)))
     os._exit(0)  # skips joining threads that may wait for an unreachable database; no state to save
+
+
+def _decode_path(kind: type, text: Any) -> Any:
+    """Return the text of a setting as its type, which is a path."""
+    return kind(text)
 
 
 class HeavyWorker:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ def gateways(timescale_server: PostgresServer | NamedServer) -> Iterator[Gateway
         migrate(dsn)
         store = PostgresStore.open(dsn)
         enrol(store)
-        settings = Settings(heavy_burst_s=3600.0, body_bytes=100_000)
+        settings = Settings(heavy_burst_s=3600.0, body_bytes=100_000, device_ca=Path("a path"))
         with_process = create_app(store, settings, console=False, heavy_worker=WORKER)
         single_process = create_app(store, settings, console=False)
         arguments: Any = {"role": Role.ENGINEER, "area_id": OWN, "created_by": "tests"}
