@@ -21,7 +21,9 @@ USAGE_ERROR = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Make the missing files and print their names; return 2 for a folder that can't be used."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.box", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.box", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("folder", type=Path, help="the folder of the configuration, /etc/towntwin")
     parser.add_argument("hosts", nargs="+", help="names and addresses by which devices reach this machine")
     args = parser.parse_args(argv)

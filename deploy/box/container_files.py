@@ -167,6 +167,7 @@ def initial_sql(password_by_account: Mapping[str, str]) -> str:
     groups = sorted(set(GROUP_BY_ACCOUNT.values()))
     lines = [
         f"""CREATE ROLE "{OWNER}" LOGIN CREATEROLE PASSWORD '{password_by_account["admin"]}';""",
+        f'GRANT pg_read_all_stats TO "{OWNER}";',  # the migrations sign area scopes by what it may read
         *(f'CREATE ROLE {group} NOLOGIN ADMIN "{OWNER}";' for group in groups),
         *(
             f'CREATE ROLE "towntwin-{account}" LOGIN'

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
 import psycopg
 import pytest
 import yaml
@@ -25,6 +26,9 @@ from deploy.box import container_files
 from deploy.commands.settings import TABLES
 from deploy.embedded.server_environment import free_port
 from deploy.settings import FILE_SUFFIX, CommonSettings, SettingsError, load_settings, setting_rows
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import not_tested
 from tests.support.processes import REPOSITORY, PlatformProcess, running_processes, wait_until
@@ -196,8 +200,8 @@ class Topology:
         rules.write_text((COMPOSE.parent / "compose/pg_hba.conf").read_text())
         rules.chmod(0o644)
         with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
-            connection.execute(f"ALTER ROLE postgres PASSWORD '{password}'")  # type: ignore[arg-type]
-            connection.execute(f"ALTER SYSTEM SET hba_file = '{self.installation.inside(rules)}'")  # type: ignore[arg-type]
+            connection.execute(f"ALTER ROLE postgres PASSWORD '{password}'")
+            connection.execute(f"ALTER SYSTEM SET hba_file = '{self.installation.inside(rules)}'")
         self.server.stop()
         monkeypatch.setenv("PGPASSWORD", password)
         self.server.start()
@@ -272,6 +276,9 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
         assert migrate.process.wait(60) == 0
     store = PostgresStore.open(topology.dsn("admin"))
     store.enrol(DIRECTORY)
+    _, key = api_keys.create_key(
+        ApiKeyStore(store), name="tests", role=Role.VIEWER, area_id="330483", created_by="tests"
+    )
     store.close()
     gateway = topology.process(
         "gateway", "gateway", "--port", str(topology.gateway_port), TOWNTWIN_GATEWAY_HOST="127.0.0.1"
@@ -289,8 +296,7 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
     access = topology.process("access", "access")
     with running_processes(ingest, service, gateway, access):
         publish(topology)
-        dsn = topology.dsn("gateway")
-        with psycopg.connect(dsn) as connection:
+        with psycopg.connect(topology.dsn("admin")) as connection:
             wait_until(
                 lambda: connection.execute("SELECT count(*) FROM reading").fetchone() == (1,),
                 within_s=WITHIN_S,
@@ -299,6 +305,13 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
         for one in services_by_port(topology, ports):
             check_health(topology, *one)
         assert [one.process.poll() for one in (ingest, service, gateway, access)] == [None] * 4
+        answer = httpx.get(
+            f"http://127.0.0.1:{topology.gateway_port}/v1/latest", headers={"X-API-Key": key}, timeout=20
+        )
+        assert '"value":7.4' in answer.text
+    logged = gateway.log.read_text()
+    assert "row_level_security_missing" not in logged
+    assert "scopes_are_not_signed" not in logged
     check_refusals(topology)
 
 
@@ -353,6 +366,6 @@ def check_refusals(topology: Topology) -> None:
         assert connection.execute("SELECT count(*) FROM series_view").fetchone() is not None
         for forbidden in ("SELECT * FROM api_key", "DELETE FROM reading", "SELECT * FROM reading"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(forbidden)  # type: ignore[arg-type]
+                connection.execute(forbidden)
     modes = {path: path.stat().st_mode & 0o077 for path in topology.volumes.rglob("*")}
     assert set(modes.values()) == {0}, "nobody but its own process reads a file"
