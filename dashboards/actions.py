@@ -15,6 +15,7 @@ ACTIONS: dict[str, str] = {
     "gap": "power",
     "silence": "power",
     "dead_letters": "messages",
+    "self_watch": "messages",
     "several": "compare",
     "cause/air_exposure": "sonde",
     "cause/sensor_stuck": "sensor",

@@ -32,6 +32,7 @@ COMMANDS = (
     "backtest",
     "enrol",
     "access",
+    "ca",
     "db",
     "letters",
     "feedback",

@@ -2,7 +2,7 @@
 
 Each package declares its settings as a frozen `msgspec.Struct` whose fields carry a description, a unit and
 bounds. A flag (``--batch-wait-s``) takes precedence over the variable (``TOWNTWIN_INGEST_BATCH_WAIT_S``),
-which takes precedence over the default.
+which takes precedence over the default. ``…_FILE`` appended to a variable names a file with its value.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VARIABLE_PREFIX = "TOWNTWIN"
+FILE_SUFFIX = "_FILE"  # of a variable that names the file with the value
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -144,7 +145,7 @@ def load_settings(
     values: dict[str, Any] = {}
     for row in setting_rows(settings, process):
         flag = getattr(args, _destination(process, row.name), None)
-        value, source = (flag, row.flag) if flag is not None else (environ.get(row.variable), row.variable)
+        value, source = (flag, row.flag) if flag is not None else _from_environment(row.variable, environ)
         if value is None:
             continue
         if flag is not None and not row.takes_password_by_flag:
@@ -154,11 +155,36 @@ def load_settings(
             msgspec.convert({row.name: read}, settings, strict=False, dec_hook=_decode_text)
         except msgspec.ValidationError as error:
             reason = re.sub(r" - at `[^`]*`$", "", str(error))
+            shown = repr(value) if source != f"{row.variable}{FILE_SUFFIX}" else repr(environ[source])
             raise SettingsError(
-                f"{source}={value!r} can't be used: {reason} ({row.sentence.rstrip('.')})"
+                f"{source}={shown} can't be used: {reason} ({row.sentence.rstrip('.')})"
             ) from error
         values[row.name] = read
     return msgspec.convert(values, settings, strict=False, dec_hook=_decode_text)
+
+
+def _from_environment(variable: str, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return the value of a variable and the name it came by: itself, or the variable that names a file.
+
+    ``TOWNTWIN_DSN_FILE`` names a file that contains what ``TOWNTWIN_DSN`` would: containers and systemd pass
+    secrets as files, and every process of a user can read the environment of the others.
+
+    Raises
+    ------
+    SettingsError
+        If both are set, or the file cannot be read as UTF-8 text.
+
+    """
+    by_file = f"{variable}{FILE_SUFFIX}"
+    path = environ.get(by_file)
+    if path is None:
+        return environ.get(variable), variable
+    if variable in environ:
+        raise SettingsError(f"{variable} and {by_file} are both set: remove one of them")
+    try:
+        return Path(path).read_text("utf-8").strip(), by_file
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{by_file}={path!r} can't be read: {error}") from error
 
 
 def _check_no_password(row: SettingRow, flag: str) -> None:

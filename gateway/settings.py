@@ -14,6 +14,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="Address that it listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port that it listens on.", ge=1, le=65535)] = 8080
+    tls_cert: Annotated[
+        Path | None,
+        Meta(
+            description="Certificate (PEM, with its chain) by which it serves HTTPS; loaded again when it"
+            " changes. Without one it serves HTTP."
+        ),
+    ] = None
+    tls_key: Annotated[Path | None, Meta(description="Key of that certificate (PEM, not encrypted).")] = None
     body_bytes: Annotated[
         int, Meta(description="Size of a request's body at most.", extra={"unit": "bytes"}, ge=1)
     ] = 8_388_608

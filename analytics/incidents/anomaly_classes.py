@@ -58,6 +58,7 @@ class Family(IntEnum):
     SILENCE = 5
     DEAD_LETTERS = 6
     OUTAGE = 7
+    PLATFORM = 8
 
 
 class AnomalyClass(NamedTuple):
@@ -88,6 +89,8 @@ def classify(  # noqa: PLR0911 - one class per line of a table
         return _silence_class(subject)
     if detector == "dead_letters":
         return AnomalyClass("device", "dead_letters", Family.DEAD_LETTERS, 4, False, 0)
+    if detector == "self_watch":
+        return _self_watch_class(subject, str(anomaly.evidence.get("cause", "process_down")))
     quantities = departed_quantities(anomaly, quantity_of_series)
     on_road = site_kind in ROAD_SITES
     if detector.startswith("cause/"):
@@ -119,6 +122,13 @@ def _silence_class(subject: str) -> AnomalyClass:
     if subject.startswith("area/"):
         return AnomalyClass("device", "power_or_network", Family.SILENCE, 8, False, 0)
     return AnomalyClass("device", "device_silent", Family.SILENCE, 4, False, 0)
+
+
+def _self_watch_class(subject: str, cause: str) -> AnomalyClass:
+    if cause == "ingest_down":
+        return AnomalyClass("platform", cause, Family.OUTAGE, 9, True, 0)
+    kind: IncidentKind = "device" if subject.startswith("device/") else "platform"
+    return AnomalyClass(kind, cause, Family.PLATFORM, 5, True, 0)
 
 
 def _cause_class(cause: str, quantities: int, *, on_road: bool) -> AnomalyClass:

@@ -204,7 +204,9 @@ def best_match(
         (
             "explained_by_outage",
             -1.0 if found.family == Family.SENSOR else 3.5,
-            silent & same_site & (found.family not in {Family.SILENCE, Family.DEAD_LETTERS, Family.OUTAGE}),
+            silent
+            & same_site
+            & (found.family not in {Family.SILENCE, Family.DEAD_LETTERS, Family.OUTAGE, Family.PLATFORM}),
             gap_s / rules.after_outage_s,
         ),
         (

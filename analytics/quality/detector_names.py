@@ -15,6 +15,7 @@ DETECTORS: dict[str, tuple[str, str]] = {
     "gap": ("missing values", "缺测"),
     "silence": ("silence", "静默"),
     "dead_letters": ("dead letters", "死信超额"),
+    "self_watch": ("platform", "平台自检"),
     "several": ("several quantities", "多项偏离"),
     "cause/air_exposure": ("sonde in the air", "探头露出水面"),
     "cause/sensor_stuck": ("sensor stuck", "传感器卡死"),

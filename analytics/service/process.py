@@ -23,6 +23,7 @@ from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.incident_traces import trace_incidents
 from analytics.service.monthly_assessment import assess
 from analytics.service.rejudge_late_data import rejudge
+from analytics.service.self_watch import watch_platform
 from analytics.service.send_notifications import send_notifications
 from analytics.service.service_state import ServiceState
 from analytics.service.site_anomalies import judge_sites
@@ -114,6 +115,7 @@ def roll_up(
             done = store.refresh_rollups(limit=settings.rollup_readings, share=share)
             ROLLED_UP_HOURS.inc(done)
             if done == 0 and share == 1.0:
+                service_state.watch.rolled_up_s = time.monotonic()
                 return
 
 
@@ -186,6 +188,7 @@ tidy_when_due.__name__ = "tidy"  # the label of its metrics and log events
 TASKS: tuple[Task, ...] = (
     look_for_silence,
     report_letter_quotas,
+    watch_platform,
     rejudge,
     roll_up,
     judge_sites,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,33 @@ class IncidentTaskState:
 
 
 @dataclass(slots=True)
+class WatchState:
+    """State of the watch of the platform itself between two rounds; a restart begins it anew.
+
+    Attributes
+    ----------
+    due_s : when the platform is looked at next, by the monotonic clock [s]
+    rolled_up_s : when no rollup was outdated last, or the service started, by the monotonic clock [s]
+    phases : of each condition by its subject, with the Unix time since when it has been so [s]
+
+    """
+
+    due_s: float = -math.inf
+    rolled_up_s: float = field(default_factory=time.monotonic)
+    phases: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def since(self, subject: str, phase: str, now_s: float) -> float:
+        """Note the phase of a condition; return since when it has been in that phase, Unix time [s]."""
+        if self.phases.get(subject, ("", 0.0))[0] != phase:
+            self.phases[subject] = (phase, now_s)
+        return self.phases[subject][1]
+
+    def rollup_lag_s(self, monotonic_s: float) -> float:
+        """Return for how long some rollups have been outdated [s]."""
+        return monotonic_s - self.rolled_up_s
+
+
+@dataclass(slots=True)
 class ServiceState:
     """State of all tasks. It is lost when the process ends, and nothing that is stored depends on it.
 
@@ -75,6 +103,7 @@ class ServiceState:
     ingest_fails_since_s : the same of rounds that found it not working
     duty_policy : deadlines and escalation, read once
     notifications : messages under way
+    watch : of the platform itself
 
     """
 
@@ -88,6 +117,7 @@ class ServiceState:
     tidy_due_s: float = -math.inf
     duty_policy: DutyPolicy | None = None
     notifications: MessageState = field(default_factory=MessageState)
+    watch: WatchState = field(default_factory=WatchState)
     _directory: Directory | None = None
     incidents: IncidentTaskState = field(default_factory=IncidentTaskState)
     _backoffs: dict[str, ItemBackoff] = field(default_factory=dict)

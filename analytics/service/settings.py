@@ -264,6 +264,55 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="File of the priority matrix of incidents (TOML); without one, the built-in one."),
     ] = None
+    watch_every_s: Annotated[
+        float,
+        Meta(description="How often the platform itself is looked at.", extra={"unit": "s"}, gt=0),
+    ] = 10.0
+    watch_after_s: Annotated[
+        float,
+        Meta(
+            description="A process that does not work, or a wrong clock, is an anomaly after so long.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 120.0
+    watch_clear_s: Annotated[
+        float,
+        Meta(
+            description="An anomaly of the platform is closed after it was over for so long.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 60.0
+    watch_rollups_s: Annotated[
+        float,
+        Meta(
+            description="Rollups that have been behind for so long are an anomaly.", extra={"unit": "s"}, gt=0
+        ),
+    ] = 900.0
+    watch_dead_letters: Annotated[
+        int,
+        Meta(
+            description="Dead letters within ten minutes that are an anomaly; half of that ends it.",
+            extra={"unit": "dead letters"},
+            ge=1,
+        ),
+    ] = 100
+    watch_clock_s: Annotated[
+        float,
+        Meta(
+            description="A clock of a device that is off by more is an anomaly; half of that ends it.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 300.0
+    watch_certificates: Annotated[
+        list[str],
+        Meta(
+            description="Certificates (PEM files, comma-separated) whose end is an anomaly 30 days before;"
+            " none by default."
+        ),
+    ] = msgspec.field(default_factory=list)
     stuck_s: Annotated[
         float,
         Meta(

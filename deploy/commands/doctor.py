@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import sys
-import threading
 import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.broker_probe import mqtt_refusal
 from deploy.command_resources import broker_of_settings
 from deploy.running_platform import without_password
 from deploy.settings import CommonSettings, SettingsError
-from edge.wire import broker_tls
 from ingest_service.storage.contract.errors import StoreError, StoreTimeoutError, StoreUnavailableError
 from ingest_service.storage.settings import Settings as StoreSettings
 
@@ -24,23 +22,50 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from edge.wire.broker_address import BrokerAddress
     from ingest_service.storage.contract.store import Store
     from ingest_service.storage.health.processes import ProcessInfo
     from ingest_service.storage.postgres.store import PostgresStore
 
 CONNECT_S = 3.0
+UNCHECKED = 3
+CERTIFICATES_FOLDER = Path("/etc/towntwin/tls")
 # A frozen database takes connections and answers nothing, so each wait has a limit of its own.
 STORE_SETTINGS = StoreSettings(connections=1, connect_timeout_s=3, statement_timeout_s=5, answer_timeout_s=6)
 SETTLE_S = 8.0  # living processes report again within this time after the database returned
 
 
-def add(_parser: argparse.ArgumentParser) -> None:
-    """Declare no flags of its own."""
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument(
+        "--security", action="store_true", help="list what is weak in this installation, why, and what to do"
+    )
+    parser.add_argument(
+        "--environment-file",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="with --security: variables of a process, as systemd reads them; repeatable",
+    )
+    parser.add_argument(
+        "--certificates",
+        type=Path,
+        metavar="FOLDER",
+        default=CERTIFICATES_FOLDER,
+        help=f"with --security: folder of `towntwin ca` (default {CERTIFICATES_FOLDER})",
+    )
+    parser.add_argument(
+        "--language", choices=["en", "zh"], default="en", help="with --security: of the texts (default en)"
+    )
+    parser.add_argument("--json", action="store_true", help="with --security: as JSON, in both languages")
 
 
-def run(_args: argparse.Namespace, common: CommonSettings) -> int:
+def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Print one line per check; return 0 if all are good."""
+    if args.security:
+        return _check_security(args, common)
+    if args.environment_file or args.json:
+        raise SettingsError("doctor: --environment-file and --json are for --security")
     all_ok = True
     checks = (("python", _python), ("database", _database), ("broker", _broker), ("process", _processes))
     for name, check in checks:
@@ -48,6 +73,25 @@ def run(_args: argparse.Namespace, common: CommonSettings) -> int:
             all_ok = all_ok and is_ok
             print(f"{'ok  ' if is_ok else 'FAIL'} {name}: {sentence}")
     return 0 if all_ok else 1
+
+
+def _check_security(args: argparse.Namespace, common: CommonSettings) -> int:
+    """Print what is weak; return 0 if nothing is, 1 if something is, 3 if something could not be checked."""
+    from deploy.security_checks.print_report import print_json, print_text
+    from deploy.security_checks.process_environments import own_environment, read_environment_file
+    from deploy.security_checks.run import check_security
+
+    environments = [
+        own_environment(os.environ),
+        *(read_environment_file(one) for one in args.environment_file),
+    ]
+    folder = args.certificates if args.certificates.is_dir() else None
+    report = check_security(common, environments, folder)
+    if args.json:
+        print_json(report)
+    else:
+        print_text(report, args.language)
+    return 1 if report.findings else UNCHECKED if report.unchecked else 0
 
 
 def _python(_common: CommonSettings) -> Iterator[tuple[bool, str]]:
@@ -191,62 +235,9 @@ def _broker(common: CommonSettings) -> Iterator[tuple[bool, str]]:
         broker = broker_of_settings(common)
         with socket.create_connection((broker.host, broker.port), timeout=CONNECT_S):
             pass
-        refusal = _mqtt_refusal(broker)
+        refusal = mqtt_refusal(broker, within_s=CONNECT_S)
         yield not refusal, refusal or f"{broker} answers"
     except SettingsError as error:
         yield False, str(error)
     except OSError as error:
         yield False, f"{broker} does not answer ({error}): start it, or check TOWNTWIN_BROKER"
-
-
-def _mqtt_refusal(broker: BrokerAddress) -> str:
-    """Connect by MQTT 5 within `CONNECT_S`; return why the broker did not accept it, empty if it did.
-
-    A frozen broker accepts TCP connections, as its operating system does that.
-    """
-    from paho.mqtt.client import Client
-    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
-    client = Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=f"towntwin-doctor-{secrets.token_hex(4)}",
-        protocol=MQTTProtocolVersion.MQTTv5,
-    )
-    if broker.user is not None:
-        client.username_pw_set(broker.user, broker.password)
-    answered = threading.Event()
-    reasons: list[str] = []
-
-    def on_connect(
-        _client: object, _data: object, _flags: object, reason: object, _properties: object
-    ) -> None:
-        if getattr(reason, "is_failure", False):
-            reasons.append(str(reason))
-        answered.set()
-
-    def on_connect_fail(_client: object, _data: object) -> None:
-        error = sys.exc_info()[1]  # paho calls this while it handles the error
-        if isinstance(error, Exception):
-            reasons.append(broker_tls.describe_failure(error, broker))
-            answered.set()
-
-    def on_disconnect(*_arguments: object) -> None:
-        if broker.tls is not None and not answered.is_set():
-            reasons.append(broker_tls.describe_early_end(broker))
-            answered.set()
-
-    broker_tls.secure_client(client, broker)
-    client.on_connect = on_connect
-    client.on_connect_fail = on_connect_fail
-    client.on_disconnect = on_disconnect
-    client.connect_async(broker.host, broker.port)
-    client.loop_start()
-    in_time = answered.wait(CONNECT_S)
-    client.disconnect()
-    client.loop_stop()
-    if not in_time:
-        return (
-            f"{broker} accepts connections and does not answer by MQTT 5 within {CONNECT_S:g} s: it is frozen"
-            " or overloaded, or the port is not one of MQTT 5; restart it, or check TOWNTWIN_BROKER"
-        )
-    return f"{broker} refuses the connection: {reasons[0]}" if reasons else ""

@@ -25,6 +25,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Serve until a stop signal, which the server handles."""
     from gateway import server
     from gateway.transport import forwarded_headers
+    from gateway.transport.tls_certificate import TlsCertificateError
 
     settings = load_settings(Settings, "gateway", args, os.environ)
     try:
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     store = open_store(common, args)
     try:
         server.serve(store, settings, _heavy_worker(common))
+    except TlsCertificateError as error:
+        raise SettingsError(f"TOWNTWIN_GATEWAY_TLS_CERT: {error}") from error
     finally:
         store.close()
     return 0

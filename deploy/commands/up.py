@@ -74,6 +74,11 @@ def _gateway(args: argparse.Namespace, settings: Settings) -> GatewaySettings:
 
     ports.check_address(settings.listen)
     gateway = load_settings(GatewaySettings, "gateway", args, os.environ)
+    if gateway.tls_cert is not None or gateway.tls_key is not None:
+        raise SettingsError(
+            "TOWNTWIN_GATEWAY_TLS_CERT: `up` serves HTTP: unset it and its key,"
+            " or start `towntwin gateway` alone"
+        )
     if args.gateway__host is None and "TOWNTWIN_GATEWAY_HOST" not in os.environ:
         gateway = msgspec.structs.replace(gateway, host=settings.listen)
     named = args.gateway__port is not None or "TOWNTWIN_GATEWAY_PORT" in os.environ

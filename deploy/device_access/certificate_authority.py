@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -98,6 +98,19 @@ class CertificateAuthority:
     def certificate_pem(self) -> bytes:
         """The authority's certificate, which every client of the broker gets."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def ends(self) -> datetime:
+        """When the authority's own certificate ends."""
+        return self._certificate.not_valid_after_utc
+
+    def has_issued(self, certificate: x509.Certificate) -> bool:
+        """Whether a certificate is signed by this authority."""
+        try:
+            certificate.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
 
     def issue_server(
         self, hosts: Sequence[str], *, days: float = SERVER_DAYS, start: datetime | None = None

@@ -20,6 +20,7 @@ from analytics.service.site_anomaly_builder import DETECTORS as SITE_DETECTORS
 from dashboards import translations as dashboards
 from dashboards.alerting import alert_rules
 from dashboards.grafana_versions import COMMON_FEATURES
+from deploy.security_checks.finding import TEXTS as SECURITY_TEXTS
 from edge.wire.quantities import QUANTITIES
 from gateway.console import health_checks
 from gateway.console import translations as console
@@ -121,6 +122,9 @@ def chinese_texts() -> dict[str, list[str]]:
             *_sentences(process_messages),
             *_sentences(health_checks),
             *_sentences(browser_error_pages),
+        ],
+        "security": [
+            part.zh for one in SECURITY_TEXTS.values() for part in (one.weakness, one.reason, one.remedy)
         ],
         "literals": list(_literals()),
     }

@@ -22,9 +22,9 @@ PLUGIN = "mosquitto_dynamic_security.so"
 
 
 def start_dynamic_mosquitto(
-    start: StartMosquitto, installation: Installation | None, folder: Path
+    start: StartMosquitto, installation: Installation | None, folder: Path, *, days: float = 30.0
 ) -> TlsMosquitto:
-    """Start it; its administrator is `ADMIN`."""
+    """Start it; its administrator is `ADMIN`, and the broker's certificate is valid for some ``days``."""
     root = installation.root if installation is not None else Path("/")
     plugin = next((root / PLUGINS).glob(f"*/{PLUGIN}"), None)
     if plugin is None or installation is None:
@@ -41,4 +41,4 @@ def start_dynamic_mosquitto(
         f"plugin {installation.inside(plugin)}",
         f"plugin_opt_config_file {inside}",
     )
-    return start_tls_mosquitto(start, installation, folder, client_certificates=True, lines=lines)
+    return start_tls_mosquitto(start, installation, folder, client_certificates=True, days=days, lines=lines)

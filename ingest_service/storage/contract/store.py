@@ -315,6 +315,10 @@ class Database(Store, Protocol):
         """Return the size of the database [bytes], and its data directory if it is local and readable."""
         ...
 
+    def clock_s(self) -> float:
+        """Return the time of the database's clock, Unix time [s]."""
+        ...
+
     def dead_letters_over_quota(self) -> int:
         """Return the number of today's dead letters beyond the quotas, which were counted and not stored."""
         ...

@@ -49,7 +49,7 @@ class RowLevelSecurity:
             found = connection.execute(QUERIES["row_level_security_state"]).fetchone()
             self._is_installed, self._reads_all_rows, self._is_signed = found or (False, False, False)
             if not self._is_installed:
-                log.warning("no_wall_in_the_database", action="see docs/access.md")
+                log.warning("row_level_security_missing", action="see docs/access.md")
             elif not self._is_signed:
                 log.warning("scopes_are_not_signed", action="see docs/access.md")
         return (

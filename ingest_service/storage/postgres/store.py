@@ -180,6 +180,11 @@ class PostgresStore(AreaScopedConnections):
         """Return the number of today's dead letters beyond the quotas, which were counted and not stored."""
         return self._number("dead_letters_beyond_quota")
 
+    def clock_s(self) -> float:
+        """Return the time of the database's clock, Unix time [s]."""
+        with self.run_query(QUERIES["database_clock"]) as cursor:
+            return float((cursor.fetchone() or (0.0,))[0])
+
     def exceeded_quotas(self, *, since_s: float) -> list[ExceededQuota]:
         """Return the dead-letter quotas exceeded since a time [s], in enrolled areas."""
         return self._rows("exceeded_quotas", {"since_s": since_s}, ExceededQuota)

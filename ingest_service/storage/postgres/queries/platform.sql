@@ -43,3 +43,6 @@ SELECT
             AND coalesce(inet_server_addr() << inet '127.0.0.0/8' OR inet_server_addr() = inet '::1', true)
         THEN current_setting('data_directory')
     END AS folder;
+
+-- database_clock: The time of the database's clock.
+SELECT extract(epoch FROM clock_timestamp())::float8;

@@ -1,0 +1,1 @@
+"""Checks of an installation for weaknesses: broker, database, gateway, certificates and files."""
