@@ -61,7 +61,8 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "Every process reads its settings once, from flags or else the environment. A wrong one ends it"
     yield "with exit code 2 and a sentence that names it. A variable with `_FILE` appended names a file with"
-    yield "the value, for secrets: `TOWNTWIN_DSN_FILE=/run/secrets/dsn`. Made by `towntwin settings`; do not edit."
+    yield "the value, for secrets: `TOWNTWIN_DSN_FILE=/run/secrets/dsn`."
+    yield "Made by `towntwin settings`; do not edit."
     for process, settings in TABLES.items():
         yield ""
         yield f"## {'All processes' if process is None else process}"
