@@ -34,6 +34,7 @@ from gateway.api.routes import (
     ngsi_ld,
     notifications,
     readings,
+    scenarios,
     station_commands,
     twin,
 )
@@ -94,6 +95,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     feedback,
     judging,
     twin,
+    scenarios,
     live,
     dead_letters,
     assessments,
