@@ -54,11 +54,19 @@ def river_statements(
     return found
 
 
+def reach_names(part: RiverPart, number: int) -> tuple[str, str]:
+    """Return the names of a reach, with the node that it begins at: many reaches share a name."""
+    link = part.links[number]
+    begin = next(one for one in part.nodes if one.node_id == link.from_node)
+    return f"{link.en} (from {begin.en})", f"{link.zh}（起自{begin.zh}）"
+
+
 def _sluice(
     part: RiverPart, river: SteadyRiver, change: WaterChange, changed: WaterScenarioRun, hours: float
 ) -> ScenarioStatement:
     reach = next(number for number, one in enumerate(part.links) if one.link_id == change.place)
-    link, node = part.links[reach], int(river.tail[reach])
+    node = int(river.tail[reach])
+    link_en, link_zh = reach_names(part, reach)
     usual = float(river.discharge_m3_s[reach])
     least = min(float(flow.discharge_m3_s[reach]) for flow in changed.flows)
     held = np.array([flow.held_back_m3_s[node] for flow in changed.flows])
@@ -67,11 +75,11 @@ def _sluice(
     if held.any():
         stops = least <= 1e-6 * usual
         en = (
-            f"Flow stops at {link.en}"
+            f"Flow stops at {link_en}"
             if stops
-            else f"Flow through {link.en} falls from {usual:.3g} to {least:.3g} m³/s"
+            else f"Flow through {link_en} falls from {usual:.3g} to {least:.3g} m³/s"
         )
-        zh = f"{link.zh}断流" if stops else f"{link.zh}流量由{usual:.3g} m³/s降至{least:.3g} m³/s"
+        zh = f"{link_zh}断流" if stops else f"{link_zh}流量由{usual:.3g} m³/s降至{least:.3g} m³/s"
         return ScenarioStatement(
             "flow_stops" if stops else "flow_held_back",
             f"{en}: {at.en} has no other way. {held.max():.3g} m³/s are held back there, "
@@ -82,18 +90,15 @@ def _sluice(
     if usual - least <= 1e-3 * usual:
         return ScenarioStatement(
             "sluice_alters_nothing",
-            f"The sluice of {link.en} alters nothing: it stays open, or another change brings as much water.",
-            f"{link.zh}的水闸没有改变水流：闸门仍全开，或其他变化带来同样多的水。",
+            f"The sluice of {link_en} alters nothing: it stays open, or another change brings as much water.",
+            f"{link_zh}的水闸没有改变水流：闸门仍全开，或其他变化带来同样多的水。",
         )
-    others = [
-        other for number, other in enumerate(part.links) if river.tail[number] == node and number != reach
-    ]
+    others = [reach_names(part, number) for number in np.flatnonzero(river.tail == node) if number != reach]
     return ScenarioStatement(
         "flow_diverted",
-        f"Flow through {link.en} falls from {usual:.3g} to {least:.3g} m³/s; the rest takes "
-        f"{', '.join(one.en for one in others)}.",
-        f"{link.zh}流量由{usual:.3g} m³/s降至{least:.3g} m³/s；"
-        f"其余改走{'、'.join(one.zh for one in others)}。",
+        f"Flow through {link_en} falls from {usual:.3g} to {least:.3g} m³/s; the rest takes "
+        f"{', '.join(en for en, _ in others)}.",
+        f"{link_zh}流量由{usual:.3g} m³/s降至{least:.3g} m³/s；其余改走{'、'.join(zh for _, zh in others)}。",
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from analytics.errors import TwinModelError
 from analytics.service import river_model
-from analytics.service.scenario_statements import river_statements
+from analytics.service.scenario_statements import reach_names, river_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,7 +141,7 @@ def _part_of(directory: Directory, changes: Sequence[WaterChange]) -> RiverPart:
         if node not in neighbours:
             kind = "reach" if change.kind == "sluice" else "node"
             raise TwinModelError(
-                f"{change.kind} at {change.place!r}: no such {kind} of the river; /v1/twin/network lists them"
+                f"{change.kind} at {change.place!r}: no such {kind} of the river; GET /v1/twin/network lists them"
             )
         waiting = [node]
         while waiting:
@@ -251,8 +251,8 @@ def _links(part: RiverPart, river: SteadyRiver, changed: WaterScenarioRun) -> li
     return [
         {
             "link_id": part.links[one].link_id,
-            "en": part.links[one].en,
-            "zh": part.links[one].zh,
+            "en": reach_names(part, one)[0],
+            "zh": reach_names(part, one)[1],
             "base_m3_s": float(usual[one]),
             "discharge_m3_s": float(discharge[extreme[one], one]),
             "base_m3": float(usual[one] * changed.time_s[-1]),

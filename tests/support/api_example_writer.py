@@ -36,6 +36,7 @@ from tests.support.duty_samples import add_deadline, duty_requests, enrol_duty
 from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
 from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
 from tests.support.process_heartbeats import alive
+from tests.support.scenario_examples import SCENARIO, add_example_scenarios
 from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def prepare(store: PostgresStore) -> None:
     enrol_duty(store, DUTY_AREA, principals=PRINCIPALS, suffix=DUTY_SUFFIX)
     ACCOUNTS.create(EXAMPLE_KEY)
     add_example_incidents(store)
+    add_example_scenarios(store)
     add_deadline(store, 1, DUTY_AREA)
     enrolments = EnrolmentStore(store)
     enrolments.create_code(ENROLMENT_CODE)

@@ -25,13 +25,14 @@ SPILL_S = 3600.0  # duration of a spill by default
 ScenarioId = Annotated[int, Query(ge=1, lt=2**63)]
 
 
-@router.post("", responses=problem_responses(422))
+@router.post("", responses=problem_responses(404))
 @requires(SCENARIO_RUN)
 def run(context: CurrentContext, request: models.ScenarioRequest) -> models.ScenarioResponse:
     """Compute a scenario on the river, and store it."""
     begun_s = time.time()
     at_s = begun_s if request.at is None else request.at.timestamp()
     directory = context.directory_index.directory
+    _check_places(context, request)
     try:
         answer = water_scenario(
             directory,
@@ -117,6 +118,19 @@ def _change(one: models.WaterScenarioChange, whole_s: float) -> WaterChange:
             volume_m3 = 1e-3 * one.mm * 1e6 * one.catchment_km2 * one.runoff_share
             place, amount = one.node, volume_m3 / duration_s
     return WaterChange(kind=one.kind, place=place, start_s=start_s, duration_s=duration_s, amount=amount)
+
+
+def _check_places(context: RequestContext, request: models.ScenarioRequest) -> None:
+    """Raise `ProblemError` 404 for a node or link that the river of the principal doesn't have."""
+    directory = context.directory_index.directory
+    nodes = {one.node_id for one in directory.nodes if one.network == "river"}
+    links = {one.link_id for one in directory.links if one.network == "river"}
+    for one in request.changes:
+        if isinstance(one, models.SluiceChange):
+            if one.link not in links:
+                raise not_found("river reach", one.link)
+        elif one.node not in nodes:
+            raise not_found("river node", one.node)
 
 
 def _is_visible(context: RequestContext, one: Scenario) -> bool:

@@ -77,7 +77,9 @@ def test_a_pump_dilutes_the_spill_and_one_that_takes_too_much_is_refused(river: 
     spill = [Spill(0, 10.0, 0, 3600)]
     pumped = run(river, spills=spill, added=[AddedWater(1, 4.0, 0, DAY_S)])
     assert pumped.flows[0].discharge_m3_s[LAST] == pytest.approx(8)
-    assert pumped.concentration_g_m3[:, 5].max() < 0.8 * run(river, spills=spill).concentration_g_m3[:, 5].max()
+    assert (
+        pumped.concentration_g_m3[:, 5].max() < 0.8 * run(river, spills=spill).concentration_g_m3[:, 5].max()
+    )
     assert left_at_mouth_g(pumped) == pytest.approx(10_000, rel=0.01)
     with pytest.raises(TwinModelError, match="node 2, 3 m³/s are taken out, and only 2 m³/s flow there"):
         run(river, added=[AddedWater(2, -3.0, 0, DAY_S)])
