@@ -141,7 +141,7 @@ def _part_of(directory: Directory, changes: Sequence[WaterChange]) -> RiverPart:
         if node not in neighbours:
             kind = "reach" if change.kind == "sluice" else "node"
             raise TwinModelError(
-                f"{change.kind} at {change.place!r}: no such {kind} of the river; GET /v1/twin/network lists them"
+                f"{change.kind} at {change.place!r}: no such {kind} of the river; see GET /v1/twin/network"
             )
         waiting = [node]
         while waiting:

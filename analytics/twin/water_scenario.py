@@ -161,7 +161,7 @@ def changed_flow(
     np.add.at(water, [one.node for one in added], [one.discharge_m3_s for one in added])
     through = throughflow(river.tail, river.head, share, river.inflow_m3_s + water)
     tolerance = NEGLIGIBLE * float(np.abs(through).max(initial=0.0))
-    for node in np.flatnonzero(through < -tolerance)[:1]:
+    for node in np.flatnonzero((through < -tolerance) & (water < 0))[:1]:
         taken = -water[node]
         raise TwinModelError(
             f"at node {node}, {taken:.3g} m³/s are taken out, and only {through[node] + taken:.3g} m³/s flow "

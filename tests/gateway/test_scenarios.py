@@ -109,7 +109,7 @@ def codes(found: dict[str, Any]) -> list[str]:
 def test_a_spill_arrives_at_the_usual_speed_and_is_kept(app: FastAPI) -> None:
     found = run(app, SPILL)
     sites = {one["node_id"]: one for one in found["result"]["sites"]}
-    assert list(sites)[0] == "spring"
+    assert next(iter(sites)) == "spring"
     assert set(sites) == {*NODES, "sea"}
     # 3,600 m at 0.3 m/s, and half of the spill's hour
     assert sites["sea"]["peak_s"] == pytest.approx(3600 / 0.3 + 1800, rel=0.15)
