@@ -51,6 +51,7 @@ from gateway.console import (
     incident_pages,
     live_updates,
     notification_pages,
+    scenario_pages,
     series_pages,
     settings_pages,
     static_files,
@@ -127,6 +128,7 @@ CONSOLE_MODULES = (
     duty_pages,
     notification_pages,
     enrolment_pages,
+    scenario_pages,
 )
 
 
@@ -226,7 +228,8 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     app.state.context = RequestContext(
         store, unscoped_store, directories, settings, broadcaster, ApiKeyStore(store), platform_health
     )
-    _install_routes(app)
+    app.state.console_states = StateCaches()
+    _install_routes(app, [scenario_pages])  # its form is a heavy request
     return app
 
 
