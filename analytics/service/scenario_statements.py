@@ -71,6 +71,7 @@ def _sluice(
     least = min(float(flow.discharge_m3_s[reach]) for flow in changed.flows)
     held = np.array([flow.held_back_m3_s[node] for flow in changed.flows])
     volume_m3 = float(held.sum() * changed.time_s[0])
+    held_kg = float(changed.held_back_kg[node])
     at = part.nodes[node]
     if held.any():
         stops = least <= 1e-6 * usual
@@ -83,9 +84,10 @@ def _sluice(
         return ScenarioStatement(
             "flow_stops" if stops else "flow_held_back",
             f"{en}: {at.en} has no other way. {held.max():.3g} m³/s are held back there, "
-            f"{volume_m3:,.0f} m³ in {hours:g} h; how far the level rises isn't computed.",
+            f"{volume_m3:,.0f} m³ in {hours:g} h with {held_kg:.3g} kg of what was "
+            f"spilled; how far the level rises isn't computed.",
             f"{zh}：{at.zh}没有其他去路，壅水{held.max():.3g} m³/s，"
-            f"{hours:g}小时共{volume_m3:,.0f} m³；水位上升未计算。",
+            f"{hours:g}小时共{volume_m3:,.0f} m³，含泄漏物{held_kg:.3g} kg；水位上升未计算。",
         )
     if usual - least <= 1e-3 * usual:
         return ScenarioStatement(

@@ -2,9 +2,9 @@
 
 Water leaves a node by its reaches in given shares. A sluice lies at the beginning of its reach: opened to a
 part f it lets through f of the usual share. The rest takes the node's other reaches, in proportion to their
-shares; without any, it is held back: the volume of the node's cell grows, and no substance is lost. Pumps and
-rain add or take water at a node. Flows follow a change at once, cross-sections and directions stay: no levels
-are computed, and water that was held back isn't released when the sluice opens.
+shares; without any, it is held back: stored before the sluice with what is in it, beside the river. Pumps and
+rain add or take water at a node. Flows follow a change at once; volumes, cross-sections and directions stay:
+no levels are computed, and water that was held back isn't released when the sluice opens.
 
 Transport is that of `water_transport`, in steps within which nothing changes.
 """
@@ -99,7 +99,7 @@ class ScenarioFlow(NamedTuple):
     ----------
     discharge_m3_s : (n_reaches,)
     held_back_m3_s : (n_nodes,) what stays at a node, since no reach takes it
-    inflow_m3_s, outflow_m3_s : (n_nodes,) from and to outside
+    inflow_m3_s, outflow_m3_s : (n_nodes,) from and to outside, what is held back included
     opening : (n_reaches,) of the sluices
 
     """
@@ -125,6 +125,13 @@ class WaterScenarioRun(NamedTuple):
     time_s: Floats
     flows: list[ScenarioFlow]
     concentration_g_m3: Floats
+
+    @property
+    def held_back_kg(self) -> Floats:
+        """Mass in the water that was held back at each node, (n_nodes,) [kg]."""
+        held = np.stack([one.held_back_m3_s for one in self.flows])
+        mass_kg: Floats = 1e-3 * float(self.time_s[0]) * (held * self.concentration_g_m3).sum(axis=0)
+        return mass_kg
 
 
 def throughflow(tail: Indices, head: Indices, share: Floats, inflow_m3_s: Floats) -> Floats:
@@ -175,7 +182,7 @@ def changed_flow(
         share * through[river.tail],
         held,
         river.inflow_m3_s + np.maximum(water, 0),
-        np.where(is_mouth, through, 0.0) + np.maximum(-water, 0),
+        np.where(is_mouth, through, 0.0) + held + np.maximum(-water, 0),
         opening,
     )
 
@@ -209,7 +216,7 @@ def run_water_scenario(
     flows: dict[tuple[bool, ...], ScenarioFlow] = {}
     found: list[ScenarioFlow] = []
     concentration = np.zeros((n_steps, grid.n_nodes))
-    mass, volume = np.zeros(grid.n_cells), grid.volume_m3
+    mass = np.zeros(grid.n_cells)
     operator: StepOperator | None = None
     last: ScenarioFlow | None = None
     releases = _release_rates(spills, n_steps, dt_s)
@@ -227,7 +234,7 @@ def run_water_scenario(
         found.append(flow)
         if not spills:
             continue
-        if operator is None or flow is not last or flow.held_back_m3_s.any():
+        if operator is None or flow is not last:
             exchange = dispersion.copy()
             exchange[gate] *= flow.opening
             operator = model.step(
@@ -235,17 +242,13 @@ def run_water_scenario(
                 dt_s,
                 dispersion_m2_s=exchange,
                 decay_per_s=decay_per_s,
-                volume_m3=volume,
-                stages=1 if flow.held_back_m3_s.any() else 2,
             )
         last = flow
         source = np.zeros(grid.n_cells)
         for spill, rates in zip(spills, releases, strict=True):
             source[spill.node] += rates[step]
         mass = operator.forward(mass, source)
-        if flow.held_back_m3_s.any():
-            volume = operator.volumes_m3[-1]
-        concentration[step] = (mass / volume)[: grid.n_nodes]
+        concentration[step] = (mass / grid.volume_m3)[: grid.n_nodes]
     time_s: Floats = dt_s * np.arange(1, n_steps + 1, dtype=np.float64)
     added_g_m3: Floats = np.maximum(concentration, 0)
     return WaterScenarioRun(time_s, found, added_g_m3)

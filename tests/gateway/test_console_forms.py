@@ -118,7 +118,7 @@ def spill_and_sluice(name: str, places: list[str], amount: str = "50") -> dict[s
         "name": name,
         "hours": "24",
         **both,
-        **dict.fromkeys(("catchment", "start", "duration"), ["", ""]),
+        **{field: ["", ""] for field in ("catchment", "start", "duration")},
     }
 
 
