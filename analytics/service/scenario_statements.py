@@ -95,7 +95,9 @@ def _sluice(
             f"The sluice of {link_en} alters nothing: it stays open, or another change brings as much water.",
             f"{link_zh}的水闸没有改变水流：闸门仍全开，或其他变化带来同样多的水。",
         )
-    others = [reach_names(part, number) for number in np.flatnonzero(river.tail == node) if number != reach]
+    others = [
+        reach_names(part, int(number)) for number in np.flatnonzero(river.tail == node) if number != reach
+    ]
     return ScenarioStatement(
         "flow_diverted",
         f"Flow through {link_en} falls from {usual:.3g} to {least:.3g} m³/s; the rest takes "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -33,11 +35,11 @@ def river() -> SteadyRiver:
     return SteadyRiver(grid, TAIL, HEAD, SHARE, INFLOW)
 
 
-def run(river: SteadyRiver, **changes: list[object]) -> WaterScenarioRun:
-    given = {"spills": [], "sluices": [], "added": []} | changes
+def run(river: SteadyRiver, **changes: Any) -> WaterScenarioRun:
+    given: dict[str, Any] = {"spills": [], "sluices": [], "added": []} | changes
     return run_water_scenario(
         river,
-        **given,  # type: ignore[arg-type]
+        **given,
         n_steps=144,
         dt_s=600.0,
         variant=ModelVariant(np.ones(6), 1.0),
