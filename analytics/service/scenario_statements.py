@@ -64,7 +64,7 @@ def reach_names(part: RiverPart, number: int) -> tuple[str, str]:
 def _sluice(
     part: RiverPart, river: SteadyRiver, change: WaterChange, changed: WaterScenarioRun, hours: float
 ) -> ScenarioStatement:
-    reach = next(number for number, one in enumerate(part.links) if one.link_id == change.place)
+    reach = next(number for number, one in enumerate(part.links) if one.link_id == change.target)
     node = int(river.tail[reach])
     link_en, link_zh = reach_names(part, reach)
     usual = float(river.discharge_m3_s[reach])
@@ -109,8 +109,8 @@ def _sluice(
 def _spill(
     part: RiverPart, change: WaterChange, sites: Sequence[dict[str, Any]], hours: float
 ) -> ScenarioStatement:
-    node = next(one for one in part.nodes if one.node_id == change.place)
-    reached = [one for one in sites if one["arrival_s"] is not None and one["node_id"] != change.place]
+    node = next(one for one in part.nodes if one.node_id == change.target)
+    reached = [one for one in sites if one["arrival_s"] is not None and one["node_id"] != change.target]
     if not reached:
         return ScenarioStatement(
             "spill_stays",
@@ -128,7 +128,7 @@ def _spill(
 
 
 def _added(part: RiverPart, change: WaterChange, links: Sequence[dict[str, Any]]) -> ScenarioStatement:
-    node = next(one for one in part.nodes if one.node_id == change.place)
+    node = next(one for one in part.nodes if one.node_id == change.target)
     word_en, word_zh = {"pump": ("The pump", "水泵"), "rain": ("Rain", "降雨")}[change.kind]
     verb_en, verb_zh = ("adds", "加入") if change.amount > 0 else ("takes out", "抽出")
     amount = abs(change.amount)

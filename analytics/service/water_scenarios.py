@@ -40,14 +40,14 @@ class WaterChange(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    place : node of a spill, a pump or rain; link of a sluice, which lies at its beginning
+    target : node of a spill, a pump or rain; link of a sluice, which lies at its beginning
     start_s, duration_s : from the beginning of the scenario [s]
     amount : spill: mass [kg]; sluice: opening, 0 to 1; pump and rain: discharge, taken out below 0 [m³/s]
 
     """
 
     kind: str
-    place: str
+    target: str
     start_s: float
     duration_s: float
     amount: float
@@ -113,9 +113,9 @@ def water_scenario(
     )
     named = {one["node_id"] for one in sites} | {
         node for one in part.links for node in (one.from_node, one.to_node) if one.link_id in {
-            *(link["link_id"] for link in links), *(change.place for change in changes)
+            *(link["link_id"] for link in links), *(change.target for change in changes)
         }
-    } | {change.place for change in changes}  # fmt: skip
+    } | {change.target for change in changes}  # fmt: skip
     result = {
         "statements": [msgspec.to_builtins(one) for one in statements],
         "is_discharge_measured": is_measured,
@@ -137,11 +137,11 @@ def _part_of(directory: Directory, changes: Sequence[WaterChange]) -> RiverPart:
     begins = {one.link_id: one.from_node for one in whole.links}
     reached = set[str]()
     for change in changes:
-        node = begins.get(change.place, "") if change.kind == "sluice" else change.place
+        node = begins.get(change.target, "") if change.kind == "sluice" else change.target
         if node not in neighbours:
             kind = "reach" if change.kind == "sluice" else "node"
             raise TwinModelError(
-                f"{change.kind} at {change.place!r}: no such {kind} of the river; see GET /v1/twin/network"
+                f"{change.kind} at {change.target!r}: no such {kind} of the river; see GET /v1/twin/network"
             )
         waiting = [node]
         while waiting:
@@ -167,11 +167,11 @@ def _model_changes(part: RiverPart, changes: Sequence[WaterChange]) -> dict[str,
     for one in changes:
         times = one.start_s, one.start_s + one.duration_s
         if one.kind == "spill":
-            found["spills"].append(Spill(node[one.place], one.amount, *times))
+            found["spills"].append(Spill(node[one.target], one.amount, *times))
         elif one.kind == "sluice":
-            found["sluices"].append(SluiceOpening(reach[one.place], one.amount, *times))
+            found["sluices"].append(SluiceOpening(reach[one.target], one.amount, *times))
         else:
-            found["added"].append(AddedWater(node[one.place], one.amount, *times))
+            found["added"].append(AddedWater(node[one.target], one.amount, *times))
     return found
 
 

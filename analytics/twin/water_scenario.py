@@ -212,7 +212,9 @@ def run_water_scenario(
     grid = river.grid.scaled(variant.velocity_factor)
     model = TransportModel(grid)
     dispersion = np.full(len(grid.reach), dispersion_m2_s * variant.dispersion_factor)
-    gate = np.unique(grid.reach, return_index=True)[1]  # the first face of each reach, where its sluice is
+    sluice_face = np.unique(grid.reach, return_index=True)[
+        1
+    ]  # the first face of each reach, where its sluice is
     flows: dict[tuple[bool, ...], ScenarioFlow] = {}
     found: list[ScenarioFlow] = []
     concentration = np.zeros((n_steps, grid.n_nodes))
@@ -236,7 +238,7 @@ def run_water_scenario(
             continue
         if operator is None or flow is not last:
             exchange = dispersion.copy()
-            exchange[gate] *= flow.opening
+            exchange[sluice_face] *= flow.opening
             operator = model.step(
                 _field(grid, flow),
                 dt_s,

@@ -38,7 +38,7 @@ class ScenarioForm(BaseModel):
     name: str = ""
     hours: str = "24"
     kind: list[str] = []
-    place: list[str] = []
+    target: list[str] = []
     amount: list[str] = []
     catchment: list[str] = []
     start: list[str] = []
@@ -47,15 +47,15 @@ class ScenarioForm(BaseModel):
     def request(self) -> models.ScenarioRequest:
         """Return the scenario as the API takes it; rows without a place are left out."""
         rows = zip(
-            *(self.kind, self.place, self.amount, self.catchment, self.start, self.duration), strict=False
+            *(self.kind, self.target, self.amount, self.catchment, self.start, self.duration), strict=False
         )
         changes = []
-        for kind, place, amount, catchment, start, duration in rows:
-            if not place:
+        for kind, target, amount, catchment, start, duration in rows:
+            if not target:
                 continue
             change: dict[str, Any] = {
                 "kind": kind,
-                "link" if kind == "sluice" else "node": place,
+                "link" if kind == "sluice" else "node": target,
                 AMOUNTS.get(kind, "amount"): amount,
                 "start_minutes": start or 0,
                 "duration_minutes": duration or None,
@@ -90,7 +90,7 @@ async def run_scenario(
     return await _page(visitor, state, None, None, refusal=refusal, form=form)
 
 
-def _places(visitor: Visitor, state: PlatformState) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def _targets(visitor: Visitor, state: PlatformState) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return id and name of the nodes and of the reaches of the river."""
     directory = state.directory_index.directory
     nodes = {one.node_id: visitor.name(one) for one in directory.nodes if one.network == "river"}
@@ -123,7 +123,7 @@ async def _page(
             "plot": plot_of([one.result for one in chosen]),
         }
 
-    nodes, links = _places(visitor, state)
+    nodes, links = _targets(visitor, state)
     return page_response(
         visitor,
         "scenarios.html",

@@ -22,7 +22,7 @@ class PlotLine(NamedTuple):
     points: str
     colour: str
     dashes: str
-    place: ScenarioSiteResponse
+    target: ScenarioSiteResponse
     scenario: int
 
 

@@ -104,16 +104,16 @@ def console(plain_server: PostgresServer) -> Iterator[FormsConsole]:
                     names = {"area_id": AREA, "en": "Robot", "zh": "机器人", "enabled": "1"}
                     answer = one.post("/console/settings/channel", data=channel | names)
                     assert answer.status_code == 303, answer.text
-                    for name, places in (("甲", [BRIDGE, ""]), ("乙", [BRIDGE, LAST_REACH])):
-                        answer = one.post("/console/scenarios", data=spill_and_sluice(name, places))
+                    for name, targets in (("甲", [BRIDGE, ""]), ("乙", [BRIDGE, LAST_REACH])):
+                        answer = one.post("/console/scenarios", data=spill_and_sluice(name, targets))
                         assert answer.status_code == 303, answer.text
                 yield made
         store.close()
 
 
-def spill_and_sluice(name: str, places: list[str], amount: str = "50") -> dict[str, Any]:
+def spill_and_sluice(name: str, targets: list[str], amount: str = "50") -> dict[str, Any]:
     """The form of a spill and of a closed sluice; without a place, a change is left out."""
-    both = {"kind": ["spill", "sluice"], "place": places, "amount": [amount, "0"]}
+    both = {"kind": ["spill", "sluice"], "target": targets, "amount": [amount, "0"]}
     return {
         "name": name,
         "hours": "24",
@@ -368,7 +368,7 @@ def test_a_device_is_proposed_confirmed_and_revoked(console: FormsConsole) -> No
 
 def test_scenarios_are_computed_and_compared(browser: Browser, console: FormsConsole) -> None:
     with console.client("viewer") as one:
-        assert 'name="place"' not in one.get("/console/scenarios").text
+        assert 'name="target"' not in one.get("/console/scenarios").text
         data = spill_and_sluice("x", [BRIDGE, ""])
         assert one.post("/console/scenarios", data=data).status_code == 403
     with console.client("operator") as one:
@@ -378,7 +378,7 @@ def test_scenarios_are_computed_and_compared(browser: Browser, console: FormsCon
     page.goto(f"{console.base_url}/console/scenarios")
     page.get_by_label(translations.translate("scenario_name", "en")).fill("丙")
     change = page.locator("fieldset").first
-    change.locator("select[name=place]").select_option(BRIDGE)
+    change.locator("select[name=target]").select_option(BRIDGE)
     change.locator("input[name=amount]").fill("20")
     page.get_by_role("button", name=translations.translate("scenario_run", "en"), exact=True).click()
     expect(page.locator("#statements")).to_contain_text("The spills reach")

@@ -16,8 +16,8 @@ SCENARIO: dict[str, Any] = {
     "name": "Tanker at the market bridge",
     "changes": [{"kind": "spill", "node": BRIDGE, "kg": 50, "duration_minutes": 30}],
 }
-SPILL = WaterChange(kind="spill", place=BRIDGE, start_s=0, duration_s=1800, amount=50)
-CLOSED = WaterChange(kind="sluice", place=LAST_REACH, start_s=0, duration_s=86_400, amount=0)
+SPILL = WaterChange(kind="spill", target=BRIDGE, start_s=0, duration_s=1800, amount=50)
+CLOSED = WaterChange(kind="sluice", target=LAST_REACH, start_s=0, duration_s=86_400, amount=0)
 
 
 def add_example_scenarios(store: PostgresStore) -> None:

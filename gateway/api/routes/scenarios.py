@@ -109,15 +109,15 @@ def _change(one: models.WaterScenarioChange, whole_s: float) -> WaterChange:
     duration_s = by_default_s if one.duration_minutes is None else 60 * one.duration_minutes
     match one:
         case models.SpillChange():
-            place, amount = one.node, one.kg
+            target, amount = one.node, one.kg
         case models.SluiceChange():
-            place, amount = one.link, one.opening
+            target, amount = one.link, one.opening
         case models.PumpChange():
-            place, amount = one.node, one.m3_s
+            target, amount = one.node, one.m3_s
         case models.RainChange():
             volume_m3 = 1e-3 * one.mm * 1e6 * one.catchment_km2 * one.runoff_share
-            place, amount = one.node, volume_m3 / duration_s
-    return WaterChange(kind=one.kind, place=place, start_s=start_s, duration_s=duration_s, amount=amount)
+            target, amount = one.node, volume_m3 / duration_s
+    return WaterChange(kind=one.kind, target=target, start_s=start_s, duration_s=duration_s, amount=amount)
 
 
 def _check_places(context: RequestContext, request: models.ScenarioRequest) -> None:
