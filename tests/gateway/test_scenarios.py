@@ -186,11 +186,34 @@ def test_a_scenario_is_read_only_where_all_of_its_places_may_be(app: FastAPI, st
     assert whole["scenario_id"] not in {one["scenario_id"] for one in listed}
 
 
-def test_the_worker_process_computes_it(store: PostgresStore) -> None:
-    app = gateway_app(store, heavy_worker=[sys.executable, "-m", "deploy.heavy_worker", "{}"])
+def test_the_worker_process_computes_it_for_api_and_console(store: PostgresStore) -> None:
+    worker = [sys.executable, "-m", "deploy.heavy_worker", "{}"]
+    app = gateway_app(store, heavy_worker=worker, console=True)
+    form = {"name": "page", "kind": "spill", "target": "spring", "amount": "20"}
+    form |= dict.fromkeys(("catchment", "start", "duration"), "")
+
+    async def send_forms() -> list[Response]:
+        headers = {"Origin": "http://gateway", "Accept-Language": "en"}
+        async with AsyncClient(
+            transport=ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://gateway",
+            headers=headers,
+        ) as client:
+            await client.post("/login", json={"key": HEADERS["X-API-Key"]})
+            return [
+                await client.post("/console/scenarios", data=form | changed)
+                for changed in ({}, {"amount": "0"})
+            ]
+
     try:
         found = run(app, SPILL)
         assert app.state.heavy.pid is not None
         assert ACCOUNTS.lines[-1].detail["scenario"] == found["scenario_id"]
+        done, refused = asyncio.run(send_forms())
+        assert (done.status_code, done.headers["location"]) == (
+            303,
+            f"/console/scenarios?a={found['scenario_id'] + 1}",
+        )
+        assert (refused.status_code, 'id="refusal"' in refused.text) == (422, True)
     finally:
         app.state.heavy.close()
