@@ -34,6 +34,7 @@ from gateway.api.routes import (
     ngsi_ld,
     notifications,
     readings,
+    scenarios,
     station_commands,
     twin,
 )
@@ -50,6 +51,7 @@ from gateway.console import (
     incident_pages,
     live_updates,
     notification_pages,
+    scenario_pages,
     series_pages,
     settings_pages,
     static_files,
@@ -94,6 +96,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     feedback,
     judging,
     twin,
+    scenarios,
     live,
     dead_letters,
     assessments,
@@ -125,6 +128,7 @@ CONSOLE_MODULES = (
     duty_pages,
     notification_pages,
     enrolment_pages,
+    scenario_pages,
 )
 
 
@@ -224,7 +228,8 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     app.state.context = RequestContext(
         store, unscoped_store, directories, settings, broadcaster, ApiKeyStore(store), platform_health
     )
-    _install_routes(app)
+    app.state.console_states = StateCaches()
+    _install_routes(app, [scenario_pages])  # its form is a heavy request
     return app
 
 

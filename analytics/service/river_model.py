@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analytics.twin.water_response import FlowHistory
+    from analytics.twin.water_scenario import SteadyRiver
     from ingest_service.storage.contract.models import Directory, Link, Node
 
     Floats = NDArray[np.float64]
@@ -27,8 +28,6 @@ SOURCE_M3_S, OUTFALL_M3_S, ELSEWHERE_M3_S = 2.0, 0.1, 1e-3
 DISPERSION_M2_S = 5.0  # slow canals: 1 to 10 [m²/s]; its uncertainty is part of the model
 DECAY_PER_S = 0.1 / 86_400  # nitrogen and oxygen demand in canals: 0.05 to 0.2 a day
 STEP_S, CELL_M = 1800.0, 200.0
-# Of the water that a circle of reaches would carry round for ever; rivers have no such circles.
-LOST_SHARE = 1e-9
 
 
 class RiverPart(NamedTuple):
@@ -87,40 +86,57 @@ def flow_history(
     begin_s, n_steps : beginning of the first step [s], number of steps of `STEP_S`
 
     """
-    from analytics.twin.channel_grid import divide_reaches  # noqa: PLC0415 - scipy, on the first use: 25 MB
-    from analytics.twin.water_response import FlowHistory  # noqa: PLC0415
+    from analytics.twin.water_response import FlowHistory  # noqa: PLC0415 - scipy, on the first use: 25 MB
+
+    river, is_measured = steady_river(directory, part, read, from_s=begin_s, to_s=begin_s + n_steps * STEP_S)
+    grid = river.grid
+    face = np.broadcast_to(river.discharge_m3_s[grid.reach], (n_steps, len(grid.reach)))
+    return FlowHistory(grid, STEP_S, face, DISPERSION_M2_S, DECAY_PER_S), is_measured
+
+
+def steady_river(
+    directory: Directory,
+    part: RiverPart,
+    read: ReadSeries,
+    *,
+    from_s: float,
+    to_s: float,
+    max_cells: int | None = None,
+) -> tuple[SteadyRiver, bool]:
+    """Return a part of the river with its usual flow, and whether a discharge was measured in it.
+
+    Parameters
+    ----------
+    part : with a reach at least
+    read : returns the READING rows of a series between two Unix times [s]
+    from_s, to_s : the discharges measured between these Unix times count [s]
+    max_cells : makes cells longer than `CELL_M` where the reaches would have more of them; None for no limit
+
+    """
+    from analytics.twin.channel_grid import divide_reaches  # noqa: PLC0415 - see above
+    from analytics.twin.water_scenario import SteadyRiver, throughflow  # noqa: PLC0415
 
     at = {node.node_id: number for number, node in enumerate(part.nodes)}
     tail = np.array([at[one.from_node] for one in part.links], np.intp)
     head = np.array([at[one.to_node] for one in part.links], np.intp)
     share = 1 / np.bincount(tail, minlength=len(part.nodes))[tail]
-    through = _throughflow(part, tail, head, share)
-    measured = _measured_discharge(directory, part, read, begin_s, begin_s + n_steps * STEP_S)
+    assumed = {"source": SOURCE_M3_S, "outfall": OUTFALL_M3_S}
+    inflow = np.array([assumed.get(node.kind, ELSEWHERE_M3_S) for node in part.nodes])
+    through = throughflow(tail, head, share, inflow)
+    measured = _measured_discharge(directory, part, read, from_s, to_s)
     ratios = [discharge / float(through[number]) for number, discharge in measured.items()]
-    discharge = share * through[tail] * (float(np.median(ratios)) if ratios else 1.0)
+    scale = float(np.median(ratios)) if ratios else 1.0
+    discharge = share * through[tail] * scale
+    length_m = np.array([one.length_m for one in part.links])
     grid = divide_reaches(
         len(part.nodes),
         tail,
         head,
-        length_m=np.array([one.length_m for one in part.links]),
+        length_m=length_m,
         area_m2=discharge / np.array([one.speed_m_s for one in part.links]),
-        cell_m=CELL_M,
+        cell_m=CELL_M if max_cells is None else max(CELL_M, float(length_m.sum()) / max_cells),
     )
-    face = np.broadcast_to(discharge[grid.reach], (n_steps, len(grid.reach)))
-    return FlowHistory(grid, STEP_S, face, DISPERSION_M2_S, DECAY_PER_S), bool(ratios)
-
-
-def _throughflow(part: RiverPart, tail: NDArray[np.intp], head: NDArray[np.intp], share: Floats) -> Floats:
-    """Return the assumed flow through each node: what enters there and what its reaches bring [m³/s]."""
-    from scipy.sparse import csc_array, eye_array  # noqa: PLC0415 - see above
-    from scipy.sparse.linalg import spsolve  # noqa: PLC0415
-
-    n = len(part.nodes)
-    assumed = {"source": SOURCE_M3_S, "outfall": OUTFALL_M3_S}
-    inflow = np.array([assumed.get(node.kind, ELSEWHERE_M3_S) for node in part.nodes])
-    brought = csc_array((share * (1 - LOST_SHARE), (head, tail)), shape=(n, n))
-    through: Floats = spsolve(csc_array(eye_array(n) - brought), inflow)
-    return through
+    return SteadyRiver(grid, tail, head, share, inflow * scale), bool(ratios)
 
 
 def _measured_discharge(

@@ -22,6 +22,7 @@ from ingest_service.storage.postgres.enrolments import EnrolmentStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
 from ingest_service.storage.postgres.maintenance import MaintenanceLog
 from ingest_service.storage.postgres.query_api import QueryApi
+from ingest_service.storage.postgres.scenarios import ScenarioLog
 from ingest_service.storage.postgres.station_commands import StationCommandLog
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ class RequestContext:
     def maintenance(self) -> MaintenanceLog:
         """Maintenance and calibrations of probes. Raises `ProblemError` on a store in memory."""
         return MaintenanceLog(self.scoped_database)
+
+    @property
+    def scenarios(self) -> ScenarioLog:
+        """Scenarios of the twin. Raises `ProblemError` on a store in memory."""
+        return ScenarioLog(self.scoped_database)
 
     @property
     def station_commands(self) -> StationCommandLog:

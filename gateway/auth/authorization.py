@@ -38,6 +38,7 @@ Scope = Literal[
     "live",
     "platform",
     "readings",
+    "scenarios",
     "sensorthings",
     "twin",
 ]
@@ -80,6 +81,8 @@ ANOMALIES = RequiredRight(VIEWER, "anomalies")
 INCIDENTS = RequiredRight(VIEWER, "incidents")
 INCIDENT_WORK = RequiredRight(TEAM_MEMBER, "incidents")
 TWIN = RequiredRight(VIEWER, "twin")
+SCENARIOS = RequiredRight(VIEWER, "scenarios")
+SCENARIO_RUN = RequiredRight(OPERATOR, "scenarios", heavy=True, body_bytes=65_536)
 DEAD_LETTERS = RequiredRight(VIEWER, "letters")
 SENSORTHINGS = RequiredRight(VIEWER, "sensorthings", changes_nothing=True, heavy=True)
 KEY_ADMINISTRATION = RequiredRight(ADMINISTRATOR, "keys")

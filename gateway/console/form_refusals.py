@@ -40,6 +40,7 @@ FIELDS: dict[str, tuple[str, str]] = {  # of requests: the key of the label, and
     "sign_secret": ("sign_secret", "rule_secret"),
     "quiet_from": ("quiet_time", "rule_quiet"),
     "quiet_to": ("quiet_time", "rule_quiet"),
+    "changes": ("scenario_place", "rule_scenario"),
     "devices": ("code_devices", "rule_code"),
     "hours": ("code_hours", "rule_code"),
     "site": ("site", "rule_unknown"),

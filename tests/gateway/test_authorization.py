@@ -74,6 +74,10 @@ BODIES_BY_ROUTE: dict[str, Any] = {
     "POST /v1/enrolment-codes": {"area": "{place}"},
     "POST /v1/enrolments/{enrolment_id}/decision": {"decision": "reject"},
     "POST /v1/judge": {"time": [1.79e9, 1.79e9 + 300], "value": [7.0, 7.1]},
+    "POST /v1/scenarios": {
+        "name": "x",
+        "changes": [{"kind": "spill", "node": "node-{place}", "kg": 1.0}],
+    },
     "POST /v1/series/{series_id}/trial": {**WIDE, "limits": {"score_strong": 9.0}},
     "POST /v1/devices/{device_id}/commands": {"kind": "read-time"},
     "POST /v1/devices/{device_id}/maintenance": {"action": "begin"},
@@ -84,6 +88,7 @@ QUERIES_BY_PATH: dict[str, dict[str, Any]] = {
     "/v1/series/{series_id}/buckets": {"width": "PT1H"},
     "/v1/readings": WIDE,
     "/v1/plot": {"series": "{series_id}", **WIDE},
+    "/v1/scenarios/compare": {"a": "{scenario_id}", "b": "{scenario_id}"},
     "/v1/judge": {"quantity": "ph"},
     "/v1/incidents/performance": WIDE,
     "/v1/incidents/suppressed": WIDE,
@@ -182,7 +187,14 @@ def format_values(values: dict[str, Any], names: dict[str, Any]) -> dict[str, An
     return {
         name: value.format(**names)
         if isinstance(value, str)
-        else [one.format(**names) if isinstance(one, str) else one for one in value]
+        else [
+            one.format(**names)
+            if isinstance(one, str)
+            else format_values(one, names)
+            if isinstance(one, dict)
+            else one
+            for one in value
+        ]
         if isinstance(value, list)
         else value
         for name, value in values.items()

@@ -26,6 +26,7 @@ from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
 from tests.support.process_heartbeats import alive
+from tests.support.scenario_examples import BRIDGE, LAST_REACH
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ FORM_PAGES = (
     "settings/channels",
     "settings/channel?id=robot",
     "enrolment",
+    "scenarios?a=1&b=2",
 )
 
 
@@ -102,8 +104,22 @@ def console(plain_server: PostgresServer) -> Iterator[FormsConsole]:
                     names = {"area_id": AREA, "en": "Robot", "zh": "机器人", "enabled": "1"}
                     answer = one.post("/console/settings/channel", data=channel | names)
                     assert answer.status_code == 303, answer.text
+                    for name, targets in (("甲", [BRIDGE, ""]), ("乙", [BRIDGE, LAST_REACH])):
+                        answer = one.post("/console/scenarios", data=spill_and_sluice(name, targets))
+                        assert answer.status_code == 303, answer.text
                 yield made
         store.close()
+
+
+def spill_and_sluice(name: str, targets: list[str], amount: str = "50") -> dict[str, Any]:
+    """The form of a spill and of a closed sluice; without a place, a change is left out."""
+    both = {"kind": ["spill", "sluice"], "target": targets, "amount": [amount, "0"]}
+    return {
+        "name": name,
+        "hours": "24",
+        **both,
+        **{field: ["", ""] for field in ("catchment", "start", "duration")},
+    }
 
 
 def text(key: str, language: Language = "en", *values: object) -> str:
@@ -308,7 +324,7 @@ def test_each_role_sees_the_pages_that_it_may_use(console: FormsConsole) -> None
             links = re.findall(r'href="/console/(settings/\w+|enrolment)"', one.get("/console/settings").text)
             assert all(statuses[path] == 200 for path in links), (who, links)
     assert list(seen.values()) == sorted(seen.values())
-    assert (seen["viewer"], seen["administrator"]) == (2, len(FORM_PAGES))
+    assert (seen["viewer"], seen["administrator"]) == (3, len(FORM_PAGES))
 
 
 def test_a_device_is_proposed_confirmed_and_revoked(console: FormsConsole) -> None:
@@ -348,6 +364,31 @@ def test_a_device_is_proposed_confirmed_and_revoked(console: FormsConsole) -> No
     with console.client("viewer") as one:
         assert one.get(address).status_code == 403
         assert one.post(f"{address}/codes", data={"area": AREA}).status_code == 403
+
+
+def test_scenarios_are_computed_and_compared(browser: Browser, console: FormsConsole) -> None:
+    with console.client("viewer") as one:
+        assert 'name="target"' not in one.get("/console/scenarios").text
+        data = spill_and_sluice("x", [BRIDGE, ""])
+        assert one.post("/console/scenarios", data=data).status_code == 403
+    with console.client("operator") as one:
+        refused = one.post("/console/scenarios", data=spill_and_sluice("x", [BRIDGE, ""], amount="0"))
+        assert (refused.status_code, text("rule_scenario") in refused.text) == (422, True)
+    page = signed_in(browser, console)
+    page.goto(f"{console.base_url}/console/scenarios")
+    page.get_by_label(translations.translate("scenario_name", "en")).fill("丙")
+    change = page.locator("fieldset").first
+    change.locator("select[name=target]").select_option(BRIDGE)
+    change.locator("input[name=amount]").fill("20")
+    page.get_by_role("button", name=translations.translate("scenario_run", "en"), exact=True).click()
+    expect(page.locator("#statements")).to_contain_text("The spills reach")
+    assert page.locator("#sites-reached tbody tr").count() > 5
+    page.get_by_role("link", name=translations.translate("compare_with", "en").format("乙")).click()
+    expect(page.locator("#main")).to_contain_text("Flow stops at Main canal (from Storm sewer mouth)")
+    assert page.locator("polyline").count() >= 4
+    peaks = page.locator("#compared-sites tbody tr").last.locator("td").all_inner_texts()
+    assert float(peaks[1]) > 0
+    assert float(peaks[3]) == 0
 
 
 @pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("zh", "dark")])

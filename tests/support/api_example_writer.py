@@ -36,6 +36,7 @@ from tests.support.duty_samples import add_deadline, duty_requests, enrol_duty
 from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
 from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
 from tests.support.process_heartbeats import alive
+from tests.support.scenario_examples import SCENARIO, add_example_scenarios
 from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
@@ -114,6 +115,10 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "POST /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", FEEDBACK_BODY),
     "GET /v1/twin/state": ("/v1/twin/state", None),
     "GET /v1/twin/network": ("/v1/twin/network", None),
+    "POST /v1/scenarios": ("/v1/scenarios", SCENARIO),
+    "GET /v1/scenarios": ("/v1/scenarios?limit=2", None),
+    "GET /v1/scenarios/compare": ("/v1/scenarios/compare?a=1&b=2", None),
+    "GET /v1/scenarios/{scenario_id}": ("/v1/scenarios/1", None),
     "GET /v1/dead-letters": ("/v1/dead-letters?reason=channel&limit=2", None),
     "GET /v1/dead-letters/{letter_id}": ("/v1/dead-letters/1", None),
     "POST /v1/dead-letters/replay": ("/v1/dead-letters/replay", {"reason": "channel"}),
@@ -178,6 +183,7 @@ def prepare(store: PostgresStore) -> None:
     enrol_duty(store, DUTY_AREA, principals=PRINCIPALS, suffix=DUTY_SUFFIX)
     ACCOUNTS.create(EXAMPLE_KEY)
     add_example_incidents(store)
+    add_example_scenarios(store)
     add_deadline(store, 1, DUTY_AREA)
     enrolments = EnrolmentStore(store)
     enrolments.create_code(ENROLMENT_CODE)

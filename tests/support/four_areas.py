@@ -22,11 +22,13 @@ from ingest_service.storage.contract.models import (
     Device,
     DeviceStatus,
     Directory,
+    Link,
     Node,
     Series,
     Site,
 )
 from ingest_service.storage.postgres.enrolments import EnrolmentCode, EnrolmentStore, NewProposal
+from ingest_service.storage.postgres.scenarios import Scenario, ScenarioLog
 from ingest_service.storage.postgres.station_commands import StationCommandLog
 from tests.support.area_incidents import TEAM, add_incident
 from tests.support.duty_samples import enrol_duty
@@ -66,6 +68,7 @@ class AreaContents(NamedTuple):
     photo_id: int
     maintenance_id: int
     member_id: int
+    scenario_id: int
 
 
 class FourAreas(NamedTuple):
@@ -87,6 +90,30 @@ def command_of(store: PostgresStore, device_id: str) -> int:
     )  # fmt: skip
     assert inserted is not None
     return inserted.command_id
+
+
+def scenario_of(store: PostgresStore, area_name: str) -> int:
+    """Return the id of a new scenario whose places are in one area."""
+    result = {
+        "statements": [{"code": "x", "en": f"site-{area_name}", "zh": "x"}],
+        "is_discharge_measured": False,
+        "nodes": 2,
+        "time_s": [600.0],
+        "sites": [],
+        "links": [],
+    }
+    scenario = Scenario(
+        area_ids=[area_name],
+        kind="water",
+        name=f"site-{area_name}",
+        who="tests",
+        network_version=1,
+        at_s=5.0,
+        computing_s=0.1,
+        inputs={},
+        result=result,
+    )
+    return ScenarioLog(store).insert(scenario).scenario_id
 
 
 @cache
@@ -154,7 +181,28 @@ def directory(area_name: str) -> Directory:
         devices=[Device(device_id=f"device-{area_name}", area_id=area_name)],
         series=[Series(site_id=site, quantity="ph")],
         channels=[Channel(device_id=f"device-{area_name}", name="ph", site_id=site, quantity="ph")],
-        nodes=[Node(area_id=area_name, **coordinates, **node, **labels)],
+        nodes=[
+            Node(area_id=area_name, **coordinates, **node, **labels),
+            Node(
+                node_id=f"mouth-{area_name}",
+                network="river",
+                area_id=area_name,
+                kind="mouth",
+                **coordinates,
+                **labels,
+            ),
+        ],
+        links=[
+            Link(
+                link_id=f"reach-{area_name}",
+                network="river",
+                from_node=f"node-{area_name}",
+                to_node=f"mouth-{area_name}",
+                length_m=900.0,
+                speed_m_s=0.3,
+                **labels,
+            )
+        ],
     )
 
 
@@ -191,6 +239,7 @@ def four_areas_gateway(store: PostgresStore) -> FourAreas:
             f"device-{area_name}",
             command_of(store, f"device-{area_name}"),
             **add_incident(store, area_name),
+            scenario_id=scenario_of(store, area_name),
         )
     headers = {}
     for role in Role:

@@ -1,0 +1,194 @@
+"""Request and response models of scenarios: what if something were changed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gateway.api.models.resource_models import ApiModel, UtcTime
+from gateway.api.query_params import AwareTime
+from ingest_service.storage.contract.bounds import MAX_NAME_CHARS
+
+MAX_HOURS = 72
+MAX_CHANGES = 20
+PlaceId = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ScenarioChange(ApiModel):
+    """What all kinds of change have: when it begins, and how long it lasts."""
+
+    start_minutes: float = Field(
+        default=0, ge=0, le=60 * MAX_HOURS, description="From the beginning of the scenario [min]"
+    )
+    duration_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        le=60 * MAX_HOURS,
+        description="How long it lasts [min]; by default a spill lasts an hour, all else to the end",
+    )
+
+
+class SpillChange(ScenarioChange):
+    """A substance is spilled at a node, evenly over the duration."""
+
+    kind: Literal["spill"]
+    node: PlaceId = Field(examples=["330483-d1-r02"])
+    kg: float = Field(gt=0, le=1e7, allow_inf_nan=False, description="Mass [kg]", examples=[50])
+
+
+class SluiceChange(ScenarioChange):
+    """The sluice at the beginning of a reach is closed, or opened to a part."""
+
+    kind: Literal["sluice"]
+    link: PlaceId
+    opening: float = Field(default=0, ge=0, le=1, description="0 is closed, 1 is open")
+
+
+class PumpChange(ScenarioChange):
+    """A pump adds water to the river at a node; below 0 it takes water out."""
+
+    kind: Literal["pump"]
+    node: PlaceId
+    m3_s: float = Field(
+        ge=-1000, le=1000, allow_inf_nan=False, description="Discharge [m³/s]", examples=[1.5]
+    )
+
+
+class RainChange(ScenarioChange):
+    """Rain on a catchment runs off to a node, evenly over the duration."""
+
+    kind: Literal["rain"]
+    node: PlaceId
+    mm: float = Field(gt=0, le=1000, allow_inf_nan=False, description="Depth of the rain [mm]", examples=[30])
+    catchment_km2: float = Field(gt=0, le=10_000, allow_inf_nan=False, description="Area [km²]", examples=[2])
+    runoff_share: float = Field(default=0.5, gt=0, le=1, description="Of the rain, what reaches the river")
+
+
+WaterScenarioChange = Annotated[
+    SpillChange | SluiceChange | PumpChange | RainChange, Field(discriminator="kind")
+]
+
+
+class ScenarioRequest(ApiModel):
+    """A scenario on the river: changes that apply together, beside the river without them."""
+
+    name: str = Field(min_length=1, max_length=MAX_NAME_CHARS, examples=["Tanker at the west bridge"])
+    at: AwareTime | None = Field(
+        default=None,
+        description="When it begins; the discharges measured in the day before count. Now by default",
+    )
+    hours: float = Field(default=24, ge=1, le=MAX_HOURS, description="Computed time [h]")
+    changes: list[WaterScenarioChange] = Field(min_length=1, max_length=MAX_CHANGES)
+
+
+class ScenarioSummary(ApiModel):
+    """A stored scenario without its result."""
+
+    scenario_id: int
+    kind: Literal["water", "traffic"]
+    name: str
+    who: str
+    created: UtcTime
+    network_version: int = Field(description="Version of the directory, whose network it was computed on")
+    at: UtcTime
+    computing_s: float = Field(description="How long the computation took [s]")
+    inputs: dict[str, Any] = Field(description="The request")
+
+
+class StatementResponse(ApiModel):
+    """What the scenario alters, as a sentence."""
+
+    code: str
+    en: str
+    zh: str
+
+
+class PassageResponse(ApiModel):
+    """Arrival and peak of a spill at a node; null where it isn't reached."""
+
+    arrival_s: float | None = Field(description="1 % of the peak is reached, from the beginning [s]")
+    peak_s: float | None
+    peak_mg_l: float
+
+
+class ScenarioSiteResponse(PassageResponse):
+    """A node that a spill reaches, with or without the other changes."""
+
+    node_id: str
+    site_id: str | None
+    en: str
+    zh: str
+    arrival_band_s: list[float] | None = Field(description="80 % of the model's variants lie between")
+    peak_band_mg_l: list[float] | None
+    base: PassageResponse | None = Field(description="The same spill without the other changes")
+    concentration_mg_l: list[float] = Field(description="Added at each `time_s`")
+
+
+class ScenarioLinkResponse(ApiModel):
+    """A reach whose discharge is altered: at the largest alteration, and in sum."""
+
+    link_id: str
+    en: str
+    zh: str
+    base_m3_s: float
+    discharge_m3_s: float
+    base_m3: float
+    volume_m3: float
+
+
+class WaterScenarioResult(ApiModel):
+    """Result of a scenario on the river."""
+
+    statements: list[StatementResponse]
+    is_discharge_measured: bool = Field(description="False: flows are those of the model's assumptions")
+    nodes: int = Field(description="Of the network that was computed")
+    time_s: list[float] = Field(description="From the beginning [s]")
+    sites: list[ScenarioSiteResponse] = Field(description="In order of arrival, 50 at most")
+    links: list[ScenarioLinkResponse] = Field(description="The most altered ones first, 100 at most")
+
+
+class ScenarioResponse(ScenarioSummary):
+    """A stored scenario."""
+
+    result: WaterScenarioResult
+
+
+class ScenarioListResponse(ApiModel):
+    """Scenarios, newest first."""
+
+    items: list[ScenarioSummary]
+    next_before: int | None = Field(description="`before` of the next page; null on the last one")
+
+
+class ComparedSite(ApiModel):
+    """A node that the spills of either scenario reach."""
+
+    node_id: str
+    en: str
+    zh: str
+    a: PassageResponse | None
+    b: PassageResponse | None
+
+
+class ComparedLink(ApiModel):
+    """A reach whose discharge either scenario alters [m³/s]; null where it doesn't."""
+
+    link_id: str
+    en: str
+    zh: str
+    base_a_m3_s: float | None
+    base_b_m3_s: float | None
+    a_m3_s: float | None
+    b_m3_s: float | None
+
+
+class ScenarioComparison(ApiModel):
+    """Two scenarios side by side."""
+
+    a: ScenarioSummary
+    b: ScenarioSummary
+    statements_a: list[StatementResponse]
+    statements_b: list[StatementResponse]
+    sites: list[ComparedSite]
+    links: list[ComparedLink]

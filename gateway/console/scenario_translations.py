@@ -1,0 +1,50 @@
+"""Texts of the page of scenarios, in English and Chinese."""
+
+from __future__ import annotations
+
+SCENARIO_TRANSLATIONS: dict[str, tuple[str, str]] = {
+    "scenarios": ("what if", "情景推演"),
+    "scenario_new": ("compute a scenario", "新建情景"),
+    "scenario_name": ("name of the scenario", "情景名称"),
+    "scenario_hours": ("computed time [h]", "计算时长（小时）"),
+    "scenario_change": ("change {}", "变化{}"),
+    "scenario_kind": ("kind", "类型"),
+    "scenario_spill": ("spill [kg]", "泄漏（千克）"),
+    "scenario_sluice": ("sluice [opening, 0 to 1]", "水闸（开度，0至1）"),
+    "scenario_pump": ("pump [m³/s]", "水泵（立方米每秒）"),
+    "scenario_rain": ("rain [mm]", "降雨（毫米）"),
+    "scenario_place": ("node, or reach of the sluice", "节点，或水闸所在河段"),
+    "scenario_nodes": ("nodes", "节点"),
+    "scenario_reaches": ("reaches", "河段"),
+    "reach_between": ("{}: {} → {}", "{}：{} → {}"),
+    "scenario_amount": ("amount, in the unit of the kind", "数量，单位同类型"),
+    "scenario_catchment": ("catchment of the rain [km²]", "降雨汇水面积（平方公里）"),
+    "scenario_start": ("begins after [min]", "开始于（分钟后）"),
+    "scenario_duration": ("lasts [min]", "持续（分钟）"),
+    "scenario_hint": (
+        "Without a duration, a spill lasts an hour and all else to the end. A pump below 0 takes water out.",
+        "持续时间留空时，泄漏按一小时计，其他变化持续到结束。水泵为负值表示抽水。",
+    ),
+    "scenario_run": ("compute", "计算"),
+    "scenario_computed": ("computed", "计算时间"),
+    "scenarios_kept": ("scenarios so far", "已有情景"),
+    "no_scenarios": ("no scenario was computed yet", "尚无情景"),
+    "side_by_side": ("side by side", "并排比较"),
+    "compare_with": ("compare with {}", "与{}比较"),
+    "places_reached": ("places that the spill reaches", "泄漏到达的地点"),
+    "reaches_altered": ("reaches with another discharge", "流量改变的河段"),
+    "arrival_h": ("arrival [h]", "到达（小时）"),
+    "peak_h": ("peak after [h]", "峰值时间（小时）"),
+    "peak_mg_l": ("peak [mg/L]", "峰值（毫克每升）"),
+    "peak_without_changes": ("peak without the changes [mg/L]", "无变化时峰值（毫克每升）"),
+    "discharge_m3_s": ("discharge [m³/s]", "流量（立方米每秒）"),
+    "discharge_usual": ("usual discharge [m³/s]", "常时流量（立方米每秒）"),
+    "concentration_over_time": (
+        "added concentration [mg/L] over time [h]",
+        "增加的浓度（毫克每升）随时间（小时）",
+    ),
+    "rule_scenario": (
+        "give a place of the kind, and values within their limits.",
+        "请选择与类型相符的地点，并填写允许范围内的数值。",
+    ),
+}
