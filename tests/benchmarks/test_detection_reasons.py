@@ -36,8 +36,8 @@ def test_every_rule_that_names_an_anomaly_has_a_reason_and_every_type_one_that_i
 
 
 def test_a_planted_spike_and_a_stuck_sensor_are_counted_by_their_reasons() -> None:
-    value = np.asarray(10 + np.random.default_rng(4).normal(0, 0.1, 2_000).round(2), np.float64)
-    time_s = 1.7e9 + 900.0 * np.arange(len(value))
+    value = 10 + np.random.default_rng(4).normal(0, 0.1, 2_000).round(2)
+    time_s = 1.7e9 + 900.0 * np.arange(len(value), dtype=np.float64)
     value[1_500] += 3
     value[1_800:1_860] = value[1_800]
     events = np.column_stack([time_s[[1_500, 1_800]], time_s[[1_500, 1_859]]])
