@@ -206,19 +206,30 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
         spread=spread,
         score=score,
         rules=bits.astype(np.uint16),
-        rule=_naming_rule(bits, duration_s),
+        rule=_naming_rule(bits, duration_s, peak_s - start_s),
         severity=np.where(score >= ALARM_SCORE, 3, severity).astype(np.uint8),
         n_readings=count.astype(np.int64),
         since_s=since_s,
     )
 
 
-def _naming_rule(rules: NDArray[np.intp], duration_s: Floats) -> NDArray[np.uint16]:
-    """Return the rule that names each event: impossible values first, then a stuck sensor, then changes."""
+def _naming_rule(rules: NDArray[np.intp], duration_s: Floats, rise_s: Floats) -> NDArray[np.uint16]:
+    """Return the rule that names each event: impossible values first, then a stuck sensor, then changes.
+
+    Parameters
+    ----------
+    rules : bits of all rules set in each event, ``(n_events,)``
+    duration_s, rise_s : time from its first flagged reading to its last one, and to its peak [s]
+
+    """
     is_long = duration_s >= MIN_SHIFT_S
-    is_change = (rules & (SHIFT | RATE | RESIDUAL)) > 0
-    # A long change with a spike in it is no spike.
-    return _NAMING_RULES_OF[np.where(is_long, np.where(is_change, rules & ~SPIKE, rules), rules & ~SHIFT)]
+    has_departed = is_long & ((rules & (SHIFT | RESIDUAL)) > 0)
+    is_noisy = is_long & ((rules & NOISE) > 0)
+    # A long departure or noise with a spike in it is no spike; spikes that follow each other are.
+    named = np.where(has_departed | is_noisy, rules & ~SPIKE, rules)
+    # The step by which a drifted value returns does not make a step of the drift.
+    has_drifted = has_departed & ~is_noisy & (rise_s >= MIN_SHIFT_S)
+    return _NAMING_RULES_OF[np.where(has_drifted, named | SHIFT, np.where(is_long, named, named & ~SHIFT))]
 
 
 def _open_events(rows: dict[str, Floats], opens: Bools, evidence: TickEvidence, start_s: Floats) -> None:

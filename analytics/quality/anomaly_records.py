@@ -20,6 +20,12 @@ DAY_S = 86_400.0
 LEARNED_DAYS = 7.0  # of a series, after which its own history outweighs the priors of its quantity
 
 
+def course_of_event(events: Events, i: int) -> anomaly_text.Course:
+    """Return the course of the ``i``-th event."""
+    has_step = bool(Rule(int(events.rules[i])) & Rule.RATE_OF_CHANGE)
+    return anomaly_text.Course(float(events.peak_s[i] - events.start_s[i]), has_step)
+
+
 def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
     """Build the stored anomaly of the ``i``-th event, which must belong to this series.
 
@@ -30,7 +36,12 @@ def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
         float(column[i]) for column in (events.observed, events.expected, events.spread)
     )
     english, chinese = anomaly_text.anomaly_sentences(
-        rule, QUANTITIES[series.quantity], observed=observed, expected=expected, spread=spread
+        rule,
+        QUANTITIES[series.quantity],
+        observed=observed,
+        expected=expected,
+        spread=spread,
+        course=course_of_event(events, i),
     )
     learned_days = float(events.start_s[i] - events.since_s[i]) / DAY_S
     is_learning = learned_days < LEARNED_DAYS

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from analytics.core.events import MIN_SHIFT_S
 from analytics.core.flags import Rule
 
 if TYPE_CHECKING:
     from edge.wire.quantities import Quantity
 
+HOUR_S = 3_600.0
 DETECTOR_NAMES = {
     Rule.GROSS_RANGE: "gross_range",
     Rule.RATE_OF_CHANGE: "rate_of_change",
@@ -48,10 +50,40 @@ _TEMPLATES_ZH = {
     Rule.NOISE: "{label}在{observed}附近逐值波动大于平常，传感器可能有噪声",
     Rule.GAP: "{label}缺测的时间或次数超出平常，缺测前后为{observed}",
 }
+_LASTING_STEP = (
+    "{label} moved by a step to {observed} and stays {side}{against}",
+    "{label}突变至{observed}并持续，{side}{against}",
+)
+_DRIFT = (
+    "{label} has drifted for {hours} h to {observed} and stays {side}{against}",
+    "{label}在{hours}小时内逐渐漂移至{observed}，{side}{against}",
+)
+_DRIFT_AND_STEP = (
+    "{label} has drifted, with a step within; after {hours} h it was at {observed}{against}",
+    "{label}逐渐漂移，其间有突变，{hours}小时后为{observed}{against}",
+)
+
+
+class Course(NamedTuple):
+    """Course of an event: time from its start to its peak [s], and whether a step is in it."""
+
+    rise_s: float
+    has_step: bool
+
+    @property
+    def is_gradual(self) -> bool:
+        """Return whether it departed gradually: an event that begins with a step has its peak there."""
+        return self.rise_s >= MIN_SHIFT_S
 
 
 def anomaly_sentences(
-    rule: Rule, quantity: Quantity, *, observed: float, expected: float, spread: float
+    rule: Rule,
+    quantity: Quantity,
+    *,
+    observed: float,
+    expected: float,
+    spread: float,
+    course: Course | None = None,
 ) -> tuple[str, str]:
     """Describe an event in English and in Chinese.
 
@@ -60,12 +92,15 @@ def anomaly_sentences(
     rule : rule that names the event
     quantity : gives the label, unit and plausible range in the sentences
     observed, expected, spread : at the peak, in the canonical unit; NaN where unknown
+    course : of a shift, whose sentence then states whether it is a drift or a lasting step
 
     """
     has_expectation = math.isfinite(expected) and math.isfinite(spread) and spread > 0
     spreads_away = abs(observed - expected) / spread if has_expectation else math.nan
     above = has_expectation and observed > expected
+    hours = course.rise_s / HOUR_S if course else 0.0
     values_shown = {
+        "hours": f"{hours:.0f}",
         "observed": _with_unit(observed, quantity),
         "low": f"{quantity.low:g}",
         "high": _with_unit(quantity.high, quantity),
@@ -82,9 +117,10 @@ def anomaly_sentences(
     )
     side_en = ("above" if above else "below") + " what this hour expects" if has_expectation else "unusual"
     side_zh = ("高于" if above else "低于") + "此时段的预期" if has_expectation else "异常"
+    english, chinese = _templates(rule, course)
     return (
-        _TEMPLATES_EN[rule].format(label=quantity.en, side=side_en, against=deviation_en, **values_shown),
-        _TEMPLATES_ZH[rule].format(label=quantity.zh, side=side_zh, against=deviation_zh, **values_shown),
+        english.format(label=quantity.en, side=side_en, against=deviation_en, **values_shown),
+        chinese.format(label=quantity.zh, side=side_zh, against=deviation_zh, **values_shown),
     )
 
 
@@ -94,6 +130,16 @@ def learning_clause(learned_days: float) -> tuple[str, str]:
         f"; new series, learned for {learned_days:.1f} days, judged in part by its quantity's usual values",
         f"；新接入序列，仅学习{learned_days:.1f}天，部分按该监测项的通常情况判别",
     )
+
+
+def _templates(rule: Rule, course: Course | None) -> tuple[str, str]:
+    """Return the sentences of a rule in English and Chinese; those of a shift differ by its course."""
+    if rule == Rule.SHIFT and course is not None:
+        if course.is_gradual:
+            return _DRIFT_AND_STEP if course.has_step else _DRIFT
+        if course.has_step:
+            return _LASTING_STEP
+    return _TEMPLATES_EN[rule], _TEMPLATES_ZH[rule]
 
 
 def _with_unit(value: float, quantity: Quantity) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.detection import curves as drawing
-from benchmarks.detection import families, left_out, product
+from benchmarks.detection import families, left_out, product, reasons
 from benchmarks.detection.baselines import BASELINES, LATE_READINGS
 from benchmarks.detection.curves import OWN_RATE
 from benchmarks.detection.score_cache import family_scores
@@ -199,6 +199,7 @@ def main() -> None:
         print_family(family, table[family.name])
     line = print_means(table) if set(families.WATER) & set(table) else {}
     print_kinds(table)
+    reasons.print_reasons(chosen)
     for family in (one for one in chosen if one.name == "logan"):
         print_sites(family, DETECTORS)
     water = [one for one in chosen if one.name in families.WATER]

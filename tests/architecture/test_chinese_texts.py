@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+COURSES = ((0.0, False), (0.0, True), (86_400.0, False), (86_400.0, True))  # of a shift
 SHOWN = {"title", "description", "displayName", "label", "noValue", "axisLabel", "content", "text"}
 GRAFANA = {"All"}  # Grafana's own option of a variable, which it writes in the language of its user
 
@@ -64,9 +65,10 @@ def _reasons() -> Iterator[str]:
     for rule in anomaly_text.DETECTOR_NAMES:
         for quantity in QUANTITIES.values():
             for observed, spread in ((1e6, 1.0), (2.0, 1.0), (1.0, float("nan"))):
-                yield anomaly_text.anomaly_sentences(
-                    rule, quantity, observed=observed, expected=1.0, spread=spread
-                )[1]
+                for course in (anomaly_text.Course(rise_s, has_step) for rise_s, has_step in COURSES):
+                    yield anomaly_text.anomaly_sentences(
+                        rule, quantity, observed=observed, expected=1.0, spread=spread, course=course
+                    )[1]
 
 
 def _causes() -> Iterator[str]:

@@ -101,6 +101,17 @@ def test_a_new_level_is_learned_after_a_day_and_is_then_no_anomaly() -> None:
     assert closed.mean() > 0.8
 
 
+def test_a_drift_is_named_a_shift_whatever_the_step_by_which_it_returns() -> None:
+    values = clean(8)
+    drift(values)
+    values[FAULT + 144 :] -= 8
+    found = events_of(values)
+    is_long = (found.start_s >= 1.7e9 + STEP_S * (FAULT - 1)) & (found.end_s - found.start_s >= 4 * 3_600)
+    assert is_long.sum() >= 0.8 * N
+    assert (found.rules[is_long] & Rule.RATE_OF_CHANGE).all()
+    assert (found.rule[is_long] == Rule.SHIFT).mean() >= 0.9
+
+
 @pytest.mark.parametrize(("scale", "add"), [(1000.0, 0.0), (1.0, -500.0), (0.01, 3.0)])
 def test_another_unit_makes_no_other_event(scale: float, add: float) -> None:
     values = clean(7)
