@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: up test check bench lock clean
+.PHONY: up test check bench audit lock clean
 
 up: $(VENV)/.run
 	@$(PY) -m deploy up $(ARGS)
@@ -31,6 +31,9 @@ $(VENV)/.test: $(VENV)/.run requirements/test.txt
 	@echo "towntwin: installing what 'make test' needs"
 	@$(PY) -m pip install --quiet --require-hashes -r requirements/test.txt
 	@touch $@
+
+audit: $(VENV)/.test
+	@$(PY) -m tests.audit $(ARGS)
 
 lock:
 	uv pip compile --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --universal --python-version 3.11 requirements/run.in -o requirements/run.txt

@@ -21,6 +21,7 @@ elif command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
     say "fetching pip from Debian (python3-pip-whl), for this folder only"
     mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
     own="-o Dir::State::Lists=$scratch/lists -o Dir::Cache=$scratch/cache -o APT::Sandbox::User="
+    # shellcheck disable=SC2086 # a list of options
     (cd "$scratch" && apt-get $own -qq update && apt-get $own -qq download python3-pip-whl && dpkg -x ./*.deb pip)
     pip=$(echo "$scratch"/pip/usr/share/python-wheels/pip-*.whl)
     python3 -m venv --without-pip "$dir"

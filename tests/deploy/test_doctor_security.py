@@ -71,6 +71,7 @@ def test_a_weak_installation_is_listed_with_reasons_and_remedies(
         connection.execute(
             "UPDATE api_key SET created = created - interval '3 years' WHERE key_id = %s", (old,)
         )
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET password_encryption = 'md5'")
         user = f"careless_{os.getpid()}"
         connection.execute(f"CREATE ROLE {user} LOGIN")
         connection.execute(f"GRANT INSERT ON area TO {user}")
@@ -124,7 +125,13 @@ def test_a_weak_installation_is_listed_with_reasons_and_remedies(
         ("password_in_command", str(process.pid)),
     }
     kinds = {kind for kind, _ in found}
-    assert kinds >= {"broker_anonymous", "database_any_password", "no_backup", "gateway_plain"}
+    assert kinds >= {
+        "broker_anonymous",
+        "database_any_password",
+        "database_md5",
+        "no_backup",
+        "gateway_plain",
+    }
     assert len([one for kind, one in found if kind.startswith("key_")]) == 2
     assert "database_row_level_security" not in kinds
     assert "WEAK the broker mqtt://127.0.0.1" in english

@@ -7,7 +7,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,6 @@ from deploy.box.broker_users import ROLE_BY_USER
 from deploy.device_access.certificate_authority import CertificateAuthority
 from tests.support import not_tested
 from tests.support.processes import REPOSITORY
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCRIPT = REPOSITORY / "deploy" / "install.sh"
 UNITS = sorted((REPOSITORY / "deploy" / "systemd").glob("*.service"))
@@ -113,10 +111,13 @@ def test_uninstalling_keeps_data_unless_they_are_to_be_purged() -> None:
 
 
 def test_the_script_has_no_finding_of_shellcheck() -> None:
-    program = shutil.which("shellcheck")
-    if program is None:
-        not_tested.skip("shellcheck is missing")
-    done = subprocess.run([program, str(SCRIPT)], capture_output=True, text=True, check=False)
+    program = Path(sys.executable).with_name("shellcheck")
+    scripts = [
+        str(SCRIPT),
+        str(SCRIPT.parent / "venv.sh"),
+        str(SCRIPT.parent / "compose/initialise_database.sh"),
+    ]
+    done = subprocess.run([program, *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
