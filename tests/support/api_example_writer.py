@@ -106,6 +106,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/readings": ("/v1/readings?site=330483-d1-r04&quantity=dissolved_oxygen&limit=2", None),
     "GET /v1/series/{series_id}/readings": ("/v1/series/12/readings?limit=2", None),
     "GET /v1/series/{series_id}/buckets": ("/v1/series/12/buckets?width=PT1H", None),
+    "GET /v1/series/{series_id}/forecast": ("/v1/series/12/forecast", None),
     "GET /v1/plot": ("/v1/plot?series=12&points=4&method=minmax", None),
     "GET /v1/anomalies": ("/v1/anomalies?near=330402-d1-r02&within_m=20000&severity_min=2&limit=1", None),
     "GET /v1/anomalies/{anomaly_id}": ("/v1/anomalies/1", None),
