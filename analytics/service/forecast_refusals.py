@@ -40,8 +40,8 @@ def too_little_history(days: float, needed_days: float) -> Refusal:
     """Return the refusal of a series whose good readings cover too few days."""
     return Refusal(
         "too_little_history",
-        f"This series has good readings of {days:.1f} days; a forecast needs {needed_days:.1f} days without long"
-        " gaps.",
+        f"This series has good readings of {days:.1f} days; a forecast needs {needed_days:.1f} days"
+        " without long gaps.",
         f"该序列仅有{days:.1f}天的合格读数；预报需要{needed_days:.1f}天且无长时间缺测的读数。",
     )
 
