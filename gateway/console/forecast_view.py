@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from gateway.console.series_chart import ForecastLine
 
 if TYPE_CHECKING:
+    from analytics.twin.forecast_plan import Loss
     from gateway.api.models.forecast_models import ForecastPointResponse, ForecastResponse
     from gateway.console.visitor import Visitor
 
@@ -55,7 +57,7 @@ def forecast_view(visitor: Visitor, made: ForecastResponse | None) -> ForecastVi
     issued_s, origin = made.issued.timestamp(), made.origin
     columns = [(issued_s, origin, origin, origin)]
     columns += [(one.time.timestamp(), one.value, one.low, one.high) for one in made.points]
-    rows = [_row(one) for one in made.points if one.value is not None]
+    rows = [_row(one, made.loss) for one in made.points if one.value is not None]
     hidden = [one.horizon_s for one in made.points if one.value is None]
     last = rows[-1]
     sentence = visitor.text(
@@ -79,12 +81,13 @@ def forecast_view(visitor: Visitor, made: ForecastResponse | None) -> ForecastVi
     )
 
 
-def _row(one: ForecastPointResponse) -> ForecastRow:
+def _row(one: ForecastPointResponse, loss: Loss) -> ForecastRow:
     assert one.value is not None  # noqa: S101 - of a point that is shown
     assert one.low is not None  # noqa: S101 - likewise
     assert one.high is not None  # noqa: S101 - likewise
     skills = (one.skill.persistence, one.skill.same_hour_yesterday, one.skill.climatology)
-    gain = min(each for each in skills if each is not None)
+    ratio = max(1 - each for each in skills if each is not None)
+    gain = 1 - (math.sqrt(ratio) if loss == "squared" else ratio)  # of a typical error, not of its square
     return ForecastRow(one.time.timestamp(), one.horizon_s, one.value, one.low, one.high, 100 * gain)
 
 

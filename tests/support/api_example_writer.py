@@ -33,6 +33,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import server_installation
 from tests.support.demo_store import fill_with_demo
 from tests.support.duty_samples import add_deadline, duty_requests, enrol_duty
+from tests.support.forecast_samples import extend_history
 from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
 from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
 from tests.support.process_heartbeats import alive
@@ -173,7 +174,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 
 
 def prepare(store: PostgresStore) -> None:
-    """Add what the demo does not have: a dead letter, assessments, an API key."""
+    """Add what the demo does not have: a dead letter, assessments, an API key, a long history."""
     store.commit(Batch(dead_letters=[DEAD_LETTER]))
     assess(store, Settings())
     enrol_duty(store, DUTY_AREA, principals=PRINCIPALS, suffix=DUTY_SUFFIX)
@@ -184,6 +185,7 @@ def prepare(store: PostgresStore) -> None:
     enrolments.create_code(ENROLMENT_CODE)
     enrolments.create_code(msgspec.structs.replace(ENROLMENT_CODE, code_id="000000000001"))
     enrolments.propose(ENROLMENT_CODE, PROPOSAL)
+    extend_history(store, 12, days=8)
 
 
 def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analytics.service import process
+from analytics.service.settings import Settings
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import READING, Area, Directory, Link, Node, Series, Site
 
@@ -162,3 +164,17 @@ def fill_towns(store: Store) -> dict[str, int]:
     for quantity, (times_s, values) in histories.items():
         store.commit(Batch(fresh=rows(ids[f"{TOWNS[0]} {quantity}"], times_s, values)))
     return ids
+
+
+def extend_history(store: Store, series_id: int, days: int) -> None:
+    """Store some days before the first reading of a series, each the first stored day with other noise."""
+    now_s = time.time()
+    first = store.readings(series_id, now_s - 30 * DAY_S, now_s, limit=1)
+    first_s = float(first["time_us"][0]) / 1e6
+    day = store.readings(series_id, first_s, first_s + DAY_S, limit=100_000)
+    spread = 0.1 * float(day["value"].std())
+    for back in range(1, days + 1):
+        times_s = day["time_us"] / 1e6 - back * DAY_S
+        values = day["value"] + around(len(day), 0.9, spread, seed=back)
+        store.commit(Batch(fresh=rows(series_id, times_s, values)))
+    process.roll_up(store, Settings())

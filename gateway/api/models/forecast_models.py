@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from analytics.service import forecast_inputs
 from analytics.service.forecast_refusals import RefusalCode  # at run time: pydantic resolves the annotation
 from edge.wire.quantities import QUANTITIES
 from gateway.api.models.resource_models import ApiModel, UtcTime, utc_datetime
@@ -18,7 +19,7 @@ BAND_SHARE = 0.8  # of `analytics.twin.forecast_plan.ForecastPlan`
 
 
 class ForecastSkillResponse(ApiModel):
-    """1 - error / error of a forecast without a model in the validation days; null where that has none."""
+    """1 - mean loss / that of a forecast without a model, in the validation days; null where that is 0."""
 
     persistence: float | None = Field(description="Over the newest value", examples=[0.83])
     same_hour_yesterday: float | None = Field(description="Over the value 24 h before", examples=[0.61])
@@ -63,6 +64,7 @@ class ForecastResponse(ApiModel):
     unit: str = Field(examples=["mg/L"])
     issued: UtcTime | None = Field(description="Time of the readings that it is made from")
     origin: float | None = Field(description="Their mean value", examples=[8.1])
+    loss: Literal["absolute", "squared"] = Field(description="Errors whose mean the skill compares")
     band_share: float = Field(description="Share of values that the band is to hold", examples=[BAND_SHARE])
     training: ForecastTrainingResponse | None
     refusal: ForecastRefusalResponse | None
@@ -79,6 +81,7 @@ def forecast_response(series: Series, made: SeriesForecast) -> ForecastResponse:
         unit=QUANTITIES[series.quantity].unit,
         issued=None if made.issued_s is None else utc_datetime(made.issued_s),
         origin=made.origin,
+        loss="absolute" if forecast_inputs.is_traffic(series) else "squared",
         band_share=BAND_SHARE,
         training=None if made.training is None else _training_response(made.training),
         refusal=None
