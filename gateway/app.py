@@ -23,6 +23,7 @@ from gateway.api.routes import (
     duty,
     enrolment,
     feedback,
+    forecasts,
     health,
     incident_reports,
     incident_requests,
@@ -59,6 +60,7 @@ from gateway.console import (
 )
 from gateway.console.live_updates import PartsFeeds
 from gateway.console.visitor import StateCaches
+from gateway.forecast_cache import ForecastCache
 from gateway.formats.upload_pool import UploadPool
 from gateway.heavy_process import HeavyProcess
 from gateway.live.broadcaster import EventBroadcaster
@@ -95,6 +97,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     directory,
     feedback,
     judging,
+    forecasts,
     twin,
     scenarios,
     live,
@@ -185,6 +188,7 @@ def create_app(
     app.state.authenticator = authenticator
     app.state.enrolment_failures = enrolment.new_failure_limiter()
     app.state.upload_pool = upload_pool
+    app.state.forecasts = ForecastCache(settings.forecast_models, settings.forecast_renew_s)
     app.state.heavy = heavy
     app.state.request_queues = request_queues
     app.state.console_states = StateCaches()
@@ -225,6 +229,7 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     broadcaster = EventBroadcaster(unscoped_store, directories, settings)
     app = _new_app(None)
     app.state.upload_pool = UploadPool()
+    app.state.forecasts = ForecastCache(settings.forecast_models, settings.forecast_renew_s)
     app.state.context = RequestContext(
         store, unscoped_store, directories, settings, broadcaster, ApiKeyStore(store), platform_health
     )

@@ -188,6 +188,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="How far back a trace looks, where the query does not say.", extra={"unit": "s"}, gt=0
         ),
     ] = 86_400.0
+    forecast_models: Annotated[
+        int,
+        Meta(
+            description="Series whose trained forecasts are kept; the least recently used are dropped.",
+            extra={"unit": "series"},
+            ge=1,
+        ),
+    ] = 1000
+    forecast_renew_s: Annotated[
+        float,
+        Meta(description="Age at which a forecast is trained again.", extra={"unit": "s"}, gt=0),
+    ] = 21_600.0
     map_tiles: Annotated[
         str | None,
         Meta(

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+SIGNIFICANT = 1.64  # standard errors: a forecast without skill passes in one case of twenty
+
 
 @dataclass(frozen=True, slots=True)
 class ForecastModel:
@@ -50,6 +52,7 @@ class ForecastModel:
     below, above : (n, k) distances of a band's ends from the forecast [canonical unit]; NaN without residuals
     error : (n, k) mean loss of the forecast on the validation part [canonical unit, or its square]
     baseline_errors : (n, k, 3) the same of `forecast_baselines.BASELINES`
+    has_skill : (n, k) whether the gain over each baseline is above `SIGNIFICANT` standard errors
 
     """
 
@@ -62,6 +65,7 @@ class ForecastModel:
     above: Floats
     error: Floats
     baseline_errors: Floats
+    has_skill: NDArray[np.bool_]
 
     @property
     def skill(self) -> Floats:
@@ -118,6 +122,9 @@ def fit(values: Floats, plan: ForecastPlan, neighbours: Neighbours | None = None
     choice = _choose(losses, errors, plan)[..., None]
     residuals = actual - np.take_along_axis(forecasts, choice[None], axis=3)[..., 0]
     baselines = baseline_forecasts(z, origins, plan.horizons, scale)
+    baseline_losses = _losses(baselines - actual[..., None], plan.loss)
+    gain = baseline_losses - _losses(residuals, plan.loss)[..., None]
+    mean_gain, uncertainty = _mean_of_blocks(gain, plan.block_ticks)
     below, above = _conformal_band(residuals, plan.share)
     refitted, final_scale = _fit_candidates(values, plan, neighbours)
     unit = scale.deviation[:, None]
@@ -131,7 +138,8 @@ def fit(values: Floats, plan: ForecastPlan, neighbours: Neighbours | None = None
         below=below * unit,
         above=above * unit,
         error=np.take_along_axis(errors, choice, axis=2)[..., 0] * unit_of_loss,
-        baseline_errors=_mean(_losses(baselines - actual[..., None], plan.loss)) * unit_of_loss[..., None],
+        baseline_errors=_mean(baseline_losses) * unit_of_loss[..., None],
+        has_skill=(mean_gain > SIGNIFICANT * uncertainty).all(axis=2),
     )
 
 
@@ -182,13 +190,18 @@ def _choose(losses: Floats, errors: Floats, plan: ForecastPlan) -> NDArray[np.in
     number = len(plan.penalties)
     fallback = compared[..., number - 1 :: number].argmin(axis=2)[..., None] * number + number - 1
     gain = np.take_along_axis(losses, fallback[None], axis=3) - np.take_along_axis(losses, best[None], axis=3)
-    days = range(0, len(gain), plan.day_ticks)
-    daily = np.stack([_mean(gain[day : day + plan.day_ticks, ..., 0]) for day in days])
-    count = np.maximum(np.isfinite(daily).sum(axis=0), 1)
-    mean_gain = _mean(daily)
-    uncertainty = np.sqrt(_mean((daily - mean_gain) ** 2) / np.maximum(count - 1, 1))
+    mean_gain, uncertainty = _mean_of_blocks(gain[..., 0], plan.day_ticks)
     choice: NDArray[np.intp] = np.where(mean_gain > uncertainty, best[..., 0], fallback[..., 0])
     return choice
+
+
+def _mean_of_blocks(values: Floats, block_ticks: int) -> tuple[Floats, Floats]:
+    """Return the mean of the means of consecutive blocks of ticks, and the standard error of that mean."""
+    blocks = range(0, len(values), block_ticks)
+    means = np.stack([_mean(values[first : first + block_ticks]) for first in blocks])
+    count = np.maximum(np.isfinite(means).sum(axis=0), 1)
+    mean = _mean(means)
+    return mean, np.sqrt(_mean((means - mean) ** 2) / np.maximum(count - 1, 1))
 
 
 def _losses(residuals: Floats, loss: Loss) -> Floats:

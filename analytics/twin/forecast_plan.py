@@ -10,6 +10,7 @@ Loss = Literal["squared", "absolute"]
 Anchor = Literal["persistence", "yesterday"]
 
 DAY_S = 86_400
+MIN_BLOCKS = 4  # means of fewer blocks have no useful standard error
 
 
 class ForecastError(AnalyticsError):
@@ -47,6 +48,19 @@ class ForecastPlan(NamedTuple):
     profile_ticks: int = 3
 
     @property
+    def needed_ticks(self) -> int:
+        """Ticks of the shortest record that can be fitted and validated."""
+        return self.longest_lag + self.horizons[-1] + self.day_ticks + self.validation_ticks
+
+    @property
+    def block_ticks(self) -> int:
+        """Ticks of a block whose mean gain counts once in the test of skill.
+
+        Longer than the errors of a forecast are correlated, as far as that leaves `MIN_BLOCKS` blocks.
+        """
+        return max(1, min(2 * self.horizons[-1], self.day_ticks, self.validation_ticks // MIN_BLOCKS))
+
+    @property
     def longest_lag(self) -> int:
         """Ticks of past that a forecast needs; at least a day where an anchor is yesterday's value."""
         lags = (self.own_lags[-1], self.neighbour_lags[-1])
@@ -65,10 +79,9 @@ class ForecastPlan(NamedTuple):
             raise ForecastError(f"horizon of {self.horizons[-1]} ticks: a day of {self.day_ticks} at most")
         if not 0 < self.share < 1:
             raise ForecastError(f"share {self.share:g}: a band holds more than nothing and less than all")
-        needed = self.longest_lag + self.horizons[-1] + self.day_ticks + self.validation_ticks
-        if n_ticks < needed:
+        if n_ticks < self.needed_ticks:
             raise ForecastError(
-                f"the record has {n_ticks} ticks, and {needed} are needed: a day to fit after the longest lag, "  # noqa: E501
+                f"the record has {n_ticks} ticks, and {self.needed_ticks} are needed: a day to fit after the longest lag, "  # noqa: E501
                 f"and {self.validation_ticks} to validate"
             )
 

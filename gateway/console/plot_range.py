@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Anomaly, Series
 
 HOUR_S = 3600.0
-RANGE_CHOICES_H = (24, 48, 168, 720)
+RANGE_CHOICES_H = (6, 24, 48, 168, 720)
 DEFAULT_RANGE_H = 48
 BEFORE_ANOMALY_S, AFTER_ANOMALY_S = 12 * HOUR_S, 6 * HOUR_S  # shown on either side of an anomaly
 CLOCK_AHEAD_S = 600.0  # readings of clocks that are a little fast are shown too

@@ -54,6 +54,8 @@ class ChartLayout(NamedTuple):
     points : measured time [ms, Unix], value, expected value and spread of each reading, for the pointer
     shaded : left end and width of the shaded time range [% of the plot]
     first_s, last_s : ends of the time axis [Unix s]
+    forecast_path, forecast_band_path : of the forecast, empty without one
+    now : where the forecast begins [% of the plot]; None without one
 
     """
 
@@ -67,6 +69,21 @@ class ChartLayout(NamedTuple):
     shaded: tuple[float, float] | None
     first_s: float
     last_s: float
+    forecast_path: str = ""
+    forecast_band_path: str = ""
+    now: float | None = None
+
+
+class ForecastLine(NamedTuple):
+    """A forecast as drawn, (m,) each: times [Unix s], values and ends of the band [canonical unit].
+
+    The first point is the reading that it begins at, where the band has no width. NaN is not drawn.
+    """
+
+    times_s: NDArray[np.float64]
+    values: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 def lay_out(
@@ -75,6 +92,7 @@ def lay_out(
     zone: tzinfo,
     *,
     shaded_range: tuple[float, float] | None = None,
+    forecast: ForecastLine | None = None,
 ) -> ChartLayout | None:
     """Return the layout of a plot; None without readings.
 
@@ -83,15 +101,22 @@ def lay_out(
     rows : (n,) READING in order of time
     zone : time zone of the time axis
     shaded_range : start and end of the time range to shade [Unix s]
+    forecast : drawn after the readings
 
     """
     if not len(rows):
         return None
     times_s = rows["time_us"] / 1e6
-    first_s, last_s = _time_bounds(times_s, series.interval_s)
+    drawn = forecast or ForecastLine(*(np.empty(0),) * 4)
+    first_s, last_s = _time_bounds(
+        np.append(times_s, drawn.times_s[np.isfinite(drawn.values)][-1:]), series.interval_s
+    )
     values = rows["value"].astype(float)
     expected, half = rows["expected"].astype(float), BAND_SPREADS * rows["spread"].astype(float)
-    low, high = _value_bounds(values, expected - half, expected + half)
+    low, high = _value_bounds(values, expected - half, expected + half, drawn.low, drawn.high)
+    ahead = (drawn.times_s - first_s) / (last_s - first_s)
+    hidden = np.flatnonzero(np.isnan(drawn.values))
+    runs_ahead = [run[np.isfinite(drawn.values[run])] for run in np.split(np.arange(len(ahead)), hidden)]
     x = (times_s - first_s) / (last_s - first_s)
 
     def height(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,7 +128,14 @@ def lay_out(
         value_path=_path(x, height(values), runs),
         expected_path=_path(x, height(expected), runs),
         band_path=_band_path(x, height(expected + half), height(expected - half), runs),
-        marks=_marks(rows, x, height(values)),
+        marks=[
+            *_marks(rows, x, height(values)),
+            *(
+                Mark(round(float(at) * 100, 2), round(float(y) * 100, 2), "forecast")
+                for at, y in zip(ahead[1:], height(drawn.values)[1:], strict=True)
+                if math.isfinite(y)
+            ),
+        ],
         time_ticks=_time_ticks(first_s, last_s, zone),
         value_ticks=_value_ticks(low, high),
         points=[
@@ -115,6 +147,9 @@ def lay_out(
         shaded=_shaded(shaded_range, first_s, last_s),
         first_s=first_s,
         last_s=last_s,
+        forecast_path=_path(ahead, height(drawn.values), runs_ahead),
+        forecast_band_path=_band_path(ahead, height(drawn.high), height(drawn.low), runs_ahead),
+        now=round(float(ahead[0]) * 100, 2) if len(ahead) else None,
     )
 
 

@@ -6,14 +6,14 @@ import json
 import time
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from analytics.service import network_state
 from gateway.api.problems import not_found
 from gateway.auth.authorization import CONSOLE, requires
-from gateway.console import plot_range, series_chart
+from gateway.console import forecast_source, forecast_view, plot_range, series_chart
 from gateway.console.page_parts import PageParts, anomaly_row
 from gateway.console.plot_range import DEFAULT_RANGE_H, RANGE_CHOICES_H, PlotRange, range_around
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gateway.console.forecast_view import ForecastView
     from gateway.console.platform_state import PlatformState
     from gateway.console.visitor import Visitor
     from ingest_service.storage.contract.models import Anomaly, Series
@@ -51,13 +52,19 @@ class TableReading(NamedTuple):
 @router.get("/console/series/{series_id}")
 @requires(CONSOLE)
 async def series_page(
-    visitor: CurrentVisitor, state: CurrentState, series_id: SeriesId, hours: Hours = DEFAULT_RANGE_H
+    request: Request,
+    visitor: CurrentVisitor,
+    state: CurrentState,
+    series_id: SeriesId,
+    hours: Hours = DEFAULT_RANGE_H,
 ) -> HTMLResponse:
-    """Serve the plot of a series over the last hours."""
+    """Serve the plot of a series over the last hours, and its forecast."""
     series = state.directory_index.series.get(series_id)
     if series is None:
         raise not_found("series", series_id)
-    plot = await plot_values(visitor, state, series, PlotRange(hours), None)
+    made = await forecast_source.page_forecast(request, visitor, series)
+    shown = forecast_view.forecast_view(visitor, made)
+    plot = await plot_values(visitor, state, series, PlotRange(hours), None, shown)
     return page_response(visitor, "series.html", parts=PageParts(visitor, state), anomaly=None, **plot)
 
 
@@ -138,8 +145,9 @@ async def plot_values(
     series: Series,
     time_range: PlotRange,
     shaded_range: tuple[float, float] | None,
+    forecast: ForecastView | None = None,
 ) -> dict[str, Any]:
-    """Return what the template of a plot needs. Raises as the store does."""
+    """Return what the template of a plot needs, with a forecast or without. Raises as the store does."""
     from_s, to_s = time_range.bounds(time.time())
     rows = await run_in_threadpool(plot_range.read_plot_rows, visitor.context, series, from_s, to_s)
     zone = visitor.context.unscoped_store.zone
@@ -149,7 +157,10 @@ async def plot_values(
         "tabs": state.directory_index.series_of(site=series.site_id),
         "hours": time_range.hours if time_range.fixed_range is None else None,
         "range_choices": RANGE_CHOICES_H,
-        "chart": series_chart.lay_out(series, rows, zone, shaded_range=shaded_range),
+        "chart": series_chart.lay_out(
+            series, rows, zone, shaded_range=shaded_range, forecast=forecast.line if forecast else None
+        ),
+        "forecast": forecast,
         "table": table_readings(rows[-N_TABLE_READINGS:][::-1]),
     }
 

@@ -55,6 +55,35 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "flag_suspect": ("suspect reading", "可疑读数"),
     "flag_fail": ("failed reading", "不合格读数"),
     "no_readings": ("no readings in this range", "该时段无读数"),
+    "forecast": ("forecast", "预报"),
+    "forecast_band": ("80% band", "80%区间"),
+    "forecast_value": ("expected value", "预报值"),
+    "forecast_ahead": ("ahead", "提前"),
+    "forecast_gain": ("error smaller by", "误差减小"),
+    "forecast_hidden": (
+        "No value at {} more times, up to {} ahead: not reliably better than a simple forecast.",
+        "另有{}个时刻（最多提前{}）不给出预报值：不明显优于简单预报。",
+    ),
+    "forecast_made": (
+        (
+            "Made from the readings up to {}; trained on {} readings. {}% of the values are to lie in the"
+            " band. The error is that in the last {} days, beside the best of three simple forecasts: the"
+            " newest value, the same hour yesterday, the usual course of the day."
+        ),
+        (
+            "依据截至{}的读数，由{}条历史读数训练；约{}%的实测值将落在区间内。"
+            "误差按最近{}天检验，与三种简单预报（最新值、前一日同时刻值、日常变化规律）中最好的一种比较。"
+        ),
+    ),
+    "forecast_summary": (
+        "; forecast for {}: {}, between {} and {}",
+        "；{}的预报值为{}，介于{}与{}之间",
+    ),
+    "forecast_not_ready": (
+        "The forecast is being computed: reload the page in a moment.",
+        "正在计算预报，请稍后刷新页面。",
+    ),
+    "range_6": ("6 h", "6小时"),
     "range_24": ("24 h", "24小时"),
     "range_48": ("48 h", "48小时"),
     "range_168": ("7 d", "7天"),

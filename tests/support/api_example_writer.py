@@ -33,6 +33,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import server_installation
 from tests.support.demo_store import fill_with_demo
 from tests.support.duty_samples import add_deadline, duty_requests, enrol_duty
+from tests.support.forecast_samples import extend_history
 from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
 from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
 from tests.support.process_heartbeats import alive
@@ -107,6 +108,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/readings": ("/v1/readings?site=330483-d1-r04&quantity=dissolved_oxygen&limit=2", None),
     "GET /v1/series/{series_id}/readings": ("/v1/series/12/readings?limit=2", None),
     "GET /v1/series/{series_id}/buckets": ("/v1/series/12/buckets?width=PT1H", None),
+    "GET /v1/series/{series_id}/forecast": ("/v1/series/12/forecast", None),
     "GET /v1/plot": ("/v1/plot?series=12&points=4&method=minmax", None),
     "GET /v1/anomalies": ("/v1/anomalies?near=330402-d1-r02&within_m=20000&severity_min=2&limit=1", None),
     "GET /v1/anomalies/{anomaly_id}": ("/v1/anomalies/1", None),
@@ -177,7 +179,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
 
 
 def prepare(store: PostgresStore) -> None:
-    """Add what the demo does not have: a dead letter, assessments, an API key."""
+    """Add what the demo does not have: a dead letter, assessments, an API key, a long history."""
     store.commit(Batch(dead_letters=[DEAD_LETTER]))
     assess(store, Settings())
     enrol_duty(store, DUTY_AREA, principals=PRINCIPALS, suffix=DUTY_SUFFIX)
@@ -189,6 +191,7 @@ def prepare(store: PostgresStore) -> None:
     enrolments.create_code(ENROLMENT_CODE)
     enrolments.create_code(msgspec.structs.replace(ENROLMENT_CODE, code_id="000000000001"))
     enrolments.propose(ENROLMENT_CODE, PROPOSAL)
+    extend_history(store, 12, days=8)
 
 
 def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:

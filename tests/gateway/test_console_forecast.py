@@ -1,0 +1,85 @@
+"""Tests the forecast on the page of a series: line, band, table and sentence in both languages."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from gateway.console import series_chart, translations
+from gateway.console.series_chart import ForecastLine
+from ingest_service.storage.contract.models import Series
+from ingest_service.storage.memory.store import MemoryStore
+from tests.support.console import LANGUAGES, serve_console
+from tests.support.forecast_samples import TOWNS, fill_towns, rows
+from tests.support.process_heartbeats import alive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[str, dict[str, int]]]:
+    """The address of a console on two towns, and the ids of their series."""
+    store = MemoryStore()
+    ids = fill_towns(store)
+    with alive(store, every_s=0.2):
+        for address in serve_console(store):
+            yield address, ids
+
+
+@pytest.mark.parametrize("page", LANGUAGES, indirect=True)
+def test_a_forecast_is_a_dashed_line_a_table_and_a_sentence_or_the_reason_why_there_is_none(
+    page: tuple[translations.Language, Page], served: tuple[str, dict[str, int]], tmp_path: Path
+) -> None:
+    language, one = page
+    address, ids = served
+    one.goto(address)
+    expect(one.locator("main")).to_be_visible()
+    base_url = address.partition("/login")[0]
+    panel = one.locator(".forecast-panel")
+    for quantity, hours in (("dissolved_oxygen", 48), ("traffic_speed", 6)):
+        one.goto(f"{base_url}/console/series/{ids[f'{TOWNS[0]} {quantity}']}?hours={hours}")
+        expect(one.locator(".plot-svg path.forecast")).to_have_attribute("d", re.compile("^M.*L"))
+        expect(one.locator(".plot-svg path.forecast-band")).to_have_attribute("d", re.compile("^M.*Z$"))
+        shown = panel.locator("tbody tr")
+        assert shown.count() == one.locator(".plot-svg .at.forecast").count() > 0
+        last = shown.last.locator("td").nth(2).inner_text()
+        expect(one.locator(".plot-svg")).to_have_attribute("aria-label", re.compile(re.escape(last)))
+        one.screenshot(path=tmp_path / f"{quantity}.{language}.png")
+        _check_language(panel.inner_text(), language)
+    for quantity, words in (("conductivity", ("reliably", "并不明显优于")), ("ph", ("48.", "48."))):
+        one.goto(f"{base_url}/console/series/{ids[f'{TOWNS[0]} {quantity}']}?hours=168")
+        expect(panel).to_contain_text(words[language == "zh"])
+        expect(one.locator(".plot-svg path.forecast")).to_have_count(0)
+        _check_language(panel.inner_text(), language)
+
+
+def _check_language(text: str, language: translations.Language) -> None:
+    foreign = "[A-Za-z]" if language == "zh" else "[\u4e00-\u9fff]"
+    assert not re.search(foreign, text), text
+
+
+def test_a_line_is_interrupted_at_times_without_a_value() -> None:
+    times_s = 1.79e9 + 900.0 * np.arange(96)
+    chart = series_chart.lay_out(
+        Series(site_id="s", quantity="ph"),
+        rows(1, times_s, np.full(96, 7.0)),
+        UTC,
+        forecast=ForecastLine(
+            times_s[-1] + 3600.0 * np.arange(5),
+            *(np.array([7.0, 7.1, np.nan, 7.2, 7.3]) + add for add in (0.0, -0.2, 0.2)),
+        ),
+    )
+    assert chart is not None
+    assert chart.forecast_path.count("M") == chart.forecast_band_path.count("M") == 2
+    assert [one.name for one in chart.marks].count("forecast") == 3
+    assert chart.now is not None
+    assert 80 < chart.now < 90
