@@ -139,7 +139,7 @@ def fit(values: Floats, plan: ForecastPlan, neighbours: Neighbours | None = None
         above=above * unit,
         error=np.take_along_axis(errors, choice, axis=2)[..., 0] * unit_of_loss,
         baseline_errors=_mean(baseline_losses) * unit_of_loss[..., None],
-        has_skill=(mean_gain > SIGNIFICANT * uncertainty).all(axis=2),
+        has_skill=np.asarray((mean_gain > SIGNIFICANT * uncertainty).all(axis=2)),
     )
 
 

@@ -62,7 +62,8 @@ async def _requested(
     path = f"/v1/series/{series.series_id}/forecast"
     matched_route = request.app.state.route_rights.match("GET", path)
     auth = RequestAuth(matched_route, "console", principal=visitor.context.principal)
-    scope = request.scope | {
+    scope = {
+        **request.scope,
         "method": "GET",
         "path": path,
         "raw_path": path.encode(),
@@ -73,7 +74,7 @@ async def _requested(
     status, body = 0, bytearray()
 
     async def receive() -> Message:
-        return await asyncio.Future[Any]()  # there is no body, and the page waits until the end
+        return await asyncio.Future[Message]()  # there is no body, and the page waits until the end
 
     async def send(message: Message) -> None:
         nonlocal status

@@ -68,7 +68,7 @@ def _check_language(text: str, language: translations.Language) -> None:
 
 
 def test_a_line_is_interrupted_at_times_without_a_value() -> None:
-    times_s = 1.79e9 + 900.0 * np.arange(96)
+    times_s = 1.79e9 + 900.0 * np.arange(96, dtype=np.float64)
     chart = series_chart.lay_out(
         Series(site_id="s", quantity="ph"),
         rows(1, times_s, np.full(96, 7.0)),

@@ -7,7 +7,7 @@ import gzip
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, TYPE_CHECKING
 
 import numpy as np
 
@@ -66,10 +66,13 @@ def recorded_oxygen(n: int) -> Floats:
     return np.array(values)
 
 
+NETWORK_OF_KIND: dict[str, Literal["river", "road"]] = {"river_section": "river", "road_section": "road"}
+
+
 def grid(days: float, interval_s: float, end_s: float | None = None) -> Floats:
     """Return times up to now, or to an end, every so often [Unix s]."""
     end_s = (time.time() if end_s is None else end_s) // interval_s * interval_s
-    return end_s - interval_s * np.arange(int(days * DAY_S / interval_s))[::-1]
+    return end_s - interval_s * np.arange(days * DAY_S // interval_s, dtype=np.float64)[::-1]
 
 
 def rows(series_id: int, times_s: Floats, values: Floats) -> NDArray[np.void]:
@@ -91,7 +94,7 @@ def enrol_towns(store: Store) -> dict[str, int]:
     sites, nodes, series = list[Site](), list[Node](), list[Series]()
     for town in TOWNS:
         areas.append(Area(area_id=town, parent="330483", level="town", en="Town", zh="镇"))
-        for kind, network in (("river_section", "river"), ("road_section", "road")):
+        for kind, network in NETWORK_OF_KIND.items():
             site: Any = (
                 {"en": "West weir", "zh": "西堰"} if network == "river" else {"en": "Road", "zh": "公路"}
             )
