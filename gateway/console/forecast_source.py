@@ -74,7 +74,8 @@ async def _requested(
     status, body = 0, bytearray()
 
     async def receive() -> Message:
-        return await asyncio.Future[Message]()  # there is no body, and the page waits until the end
+        message: Message = await asyncio.Future[Any]()
+        return message  # there is no body, and the page waits until the end
 
     async def send(message: Message) -> None:
         nonlocal status
