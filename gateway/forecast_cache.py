@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.service import forecast_refusals, series_forecast
-from analytics.service.forecast_refusals import Refusal
+from analytics.service.forecast_refusals import ForecastRefusal
 from analytics.service.series_forecast import SeriesForecast, TrainedModel
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class _Made(NamedTuple):
 class _Entry:
     """What is kept of a series: its model or why it has none, and the newest forecast."""
 
-    trained: TrainedModel | Refusal
+    trained: TrainedModel | ForecastRefusal
     trained_s: float
     made: _Made | None = None
 
@@ -71,7 +71,7 @@ class ForecastCache:
         if entry is None:
             with self._training_lock:
                 entry = self._usable_entry(series, now_s) or self._train(context, series)
-        if isinstance(entry.trained, Refusal):
+        if isinstance(entry.trained, ForecastRefusal):
             return SeriesForecast(entry.trained)
         made = entry.made
         if made is None or made.newest_s != newest_s or now_s - made.made_s > FORECAST_KEPT_S:
@@ -87,7 +87,7 @@ class ForecastCache:
                 return None
             self._entries.move_to_end(series.series_id)
         age_s = now_s - entry.trained_s
-        if isinstance(entry.trained, Refusal):
+        if isinstance(entry.trained, ForecastRefusal):
             return entry if age_s < REFUSAL_KEPT_S else None
         is_same = entry.trained.series[0].interval_s == series.interval_s
         return entry if is_same and age_s < self._renew_s else None

@@ -10,7 +10,7 @@ RefusalCode = Literal["no_readings", "too_little_history", "too_rare", "not_fore
 REFUSAL_CODES: tuple[RefusalCode, ...] = get_args(RefusalCode)
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class ForecastRefusal(msgspec.Struct, frozen=True):
     """Why a series has no forecast, and what would change that."""
 
     code: RefusalCode
@@ -18,17 +18,17 @@ class Refusal(msgspec.Struct, frozen=True):
     zh: str
 
 
-NO_READINGS = Refusal(
+NO_READINGS = ForecastRefusal(
     "no_readings",
     "This series has no good reading in the time from which a forecast would be made.",
     "该序列在预报所用的时段内没有合格读数。",
 )
-NOT_FORECAST = Refusal(
+NOT_FORECAST = ForecastRefusal(
     "not_forecast",
     "Rain is not forecast: the readings of a rain gauge show next to nothing of the rain to come.",
     "不对降雨量作预报：雨量计的读数几乎不能反映未来的降雨。",
 )
-NO_SKILL = Refusal(
+NO_SKILL = ForecastRefusal(
     "no_skill",
     "In the last days a forecast would not have been reliably better than the newest value, the value at the"
     " same hour of the day before, or the usual course of the day. Until it is, no values are shown.",
@@ -36,9 +36,9 @@ NO_SKILL = Refusal(
 )
 
 
-def too_little_history(days: float, needed_days: float) -> Refusal:
+def too_little_history(days: float, needed_days: float) -> ForecastRefusal:
     """Return the refusal of a series whose good readings cover too few days."""
-    return Refusal(
+    return ForecastRefusal(
         "too_little_history",
         f"This series has good readings of {days:.1f} days; a forecast needs {needed_days:.1f} days"
         " without long gaps.",
@@ -46,9 +46,9 @@ def too_little_history(days: float, needed_days: float) -> Refusal:
     )
 
 
-def too_rare(interval_s: float, longest_s: float) -> Refusal:
+def too_rare(interval_s: float, longest_s: float) -> ForecastRefusal:
     """Return the refusal of a series whose readings are too far apart [s]."""
-    return Refusal(
+    return ForecastRefusal(
         "too_rare",
         f"This series has a reading every {interval_s / 60:,.0f} min; a forecast needs one at least every"
         f" {longest_s / 60:,.0f} min.",
@@ -57,9 +57,9 @@ def too_rare(interval_s: float, longest_s: float) -> Refusal:
     )
 
 
-def stale(age_s: float, horizon_s: float) -> Refusal:
+def stale(age_s: float, horizon_s: float) -> ForecastRefusal:
     """Return the refusal of a series whose newest good reading is older than the horizon [s]."""
-    return Refusal(
+    return ForecastRefusal(
         "stale",
         f"The newest good reading is {age_s / 3600:,.1f} h old; a forecast reaches {horizon_s / 3600:.0f} h"
         " beyond it.",

@@ -10,7 +10,7 @@ import numpy as np
 
 from analytics.service import forecast_inputs, forecast_refusals
 from analytics.service.forecast_inputs import DAY_S
-from analytics.service.forecast_refusals import Refusal  # noqa: TC001 - msgspec resolves the annotation
+from analytics.service.forecast_refusals import ForecastRefusal  # noqa: TC001 - msgspec resolves the annotation
 from analytics.twin import forecast
 from analytics.twin.forecast_features import Neighbours
 from edge.wire.quantities import QUANTITIES
@@ -55,7 +55,7 @@ class SeriesForecast(msgspec.Struct, frozen=True):
     ``issued_s`` is the time of the readings that it is made from, and ``origin`` their value.
     """
 
-    refusal: Refusal | None
+    refusal: ForecastRefusal | None
     issued_s: float | None = None
     origin: float | None = None
     training: Training | None = None
@@ -81,7 +81,9 @@ class TrainedModel:
     training: Training
 
 
-def train(reader: Reader, directory: Directory, series: Series, *, now_s: float) -> TrainedModel | Refusal:
+def train(
+    reader: Reader, directory: Directory, series: Series, *, now_s: float
+) -> TrainedModel | ForecastRefusal:
     """Train a model of a series, or return why that is not possible. Raises as the store does.
 
     Parameters

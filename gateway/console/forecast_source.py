@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-WAIT_S: Final = 1.5  # a page does not wait longer for a forecast; the next one finds it kept
+WAIT_S: Final = (
+    0.2  # a page does not wait longer for a forecast: it loads its plot again when there may be one
+)
 REQUEST_S: Final = 30.0  # after which a request that no page waits for any more is given up
 _READINGS = set[asyncio.Future[Any]]()  # the event loop alone would not keep those that outlast their page
 
 
-async def page_forecast(request: Request, visitor: Visitor, series: Series) -> ForecastResponse | None:
-    """Return the forecast of a series, or None where it is not there in time: a page is shown without it."""
+async def page_forecast(
+    request: Request, visitor: Visitor, series: Series
+) -> tuple[ForecastResponse | None, bool]:
+    """Return the forecast of a series if it is there in time, and whether it is still being computed."""
     app: FastAPI = request.app
     reading = asyncio.ensure_future(
         _computed_here(app, visitor, series)
@@ -39,7 +43,9 @@ async def page_forecast(request: Request, visitor: Visitor, series: Series) -> F
     _READINGS.add(reading)
     reading.add_done_callback(_forget)
     done, _ = await asyncio.wait({reading}, timeout=WAIT_S)
-    return None if not done or reading.exception() is not None else reading.result()
+    if not done:
+        return None, True
+    return (reading.result() if reading.exception() is None else None), False
 
 
 def _forget(reading: asyncio.Future[Any]) -> None:

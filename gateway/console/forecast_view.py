@@ -36,6 +36,7 @@ class ForecastView(NamedTuple):
     sentence : what it was made from, or why there is none
     hidden : how many times have no value, and why; empty without any
     summary : for the plot's description; empty without values
+    is_pending : whether it is being computed: the page loads its plot again
 
     """
 
@@ -44,12 +45,14 @@ class ForecastView(NamedTuple):
     sentence: str
     hidden: str = ""
     summary: str = ""
+    is_pending: bool = False
 
 
-def forecast_view(visitor: Visitor, made: ForecastResponse | None) -> ForecastView:
-    """Return a forecast as a page shows it; without one, that it is not ready."""
+def forecast_view(visitor: Visitor, made: ForecastResponse | None, *, is_pending: bool) -> ForecastView:
+    """Return a forecast as a page shows it; without one, that it is being computed or has failed."""
     if made is None:
-        return ForecastView(None, [], visitor.text("forecast_not_ready"))
+        sentence = visitor.text("forecast_pending" if is_pending else "forecast_failed")
+        return ForecastView(None, [], sentence, is_pending=is_pending)
     if made.refusal is not None:
         return ForecastView(None, [], visitor.name(made.refusal))
     assert made.issued is not None  # noqa: S101 - of a forecast without a refusal

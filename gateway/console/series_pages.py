@@ -62,8 +62,8 @@ async def series_page(
     series = state.directory_index.series.get(series_id)
     if series is None:
         raise not_found("series", series_id)
-    made = await forecast_source.page_forecast(request, visitor, series)
-    shown = forecast_view.forecast_view(visitor, made)
+    made, is_pending = await forecast_source.page_forecast(request, visitor, series)
+    shown = forecast_view.forecast_view(visitor, made, is_pending=is_pending)
     plot = await plot_values(visitor, state, series, PlotRange(hours), None, shown)
     return page_response(visitor, "series.html", parts=PageParts(visitor, state), anomaly=None, **plot)
 

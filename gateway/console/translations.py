@@ -79,9 +79,10 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
         "; forecast for {}: {}, between {} and {}",
         "；{}的预报值为{}，介于{}与{}之间",
     ),
-    "forecast_not_ready": (
-        "The forecast is being computed: reload the page in a moment.",
-        "正在计算预报，请稍后刷新页面。",
+    "forecast_pending": ("The forecast is being computed.", "正在计算预报。"),
+    "forecast_failed": (
+        "The forecast failed: reload the page, or see the log of the gateway.",
+        "预报计算失败，请刷新页面，或查看网关日志。",
     ),
     "range_6": ("6 h", "6小时"),
     "range_24": ("24 h", "24小时"),

@@ -15,6 +15,7 @@ from gateway.console.series_chart import ForecastLine
 from ingest_service.storage.contract.models import Series
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.console import LANGUAGES, serve_console
+from tests.support.console_pages import sign_in
 from tests.support.forecast_samples import TOWNS, fill_towns, rows
 from tests.support.process_heartbeats import alive
 
@@ -41,8 +42,7 @@ def test_a_forecast_is_a_dashed_line_a_table_and_a_sentence_or_the_reason_why_th
 ) -> None:
     language, one = page
     address, ids = served
-    one.goto(address)
-    expect(one.locator("main")).to_be_visible()
+    sign_in(one, address)
     base_url = address.partition("/login")[0]
     panel = one.locator(".forecast-panel")
     for quantity, hours in (("dissolved_oxygen", 48), ("traffic_speed", 6)):

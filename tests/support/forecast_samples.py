@@ -89,7 +89,7 @@ def rows(series_id: int, times_s: Floats, values: Floats) -> NDArray[np.void]:
 
 def enrol_towns(store: Store) -> dict[str, int]:
     """Enrol two towns with a river and a road site each; return the ids of series by area and quantity."""
-    place: Any = {"lon": 120.5, "lat": 30.7}
+    position: Any = {"lon": 120.5, "lat": 30.7}
     areas = [Area(area_id="330483", level="county", en="Tongxiang", zh="桐乡市")]
     sites, nodes, series = list[Site](), list[Node](), list[Series]()
     for town in TOWNS:
@@ -99,7 +99,7 @@ def enrol_towns(store: Store) -> dict[str, int]:
                 {"en": "West weir", "zh": "西堰"} if network == "river" else {"en": "Road", "zh": "公路"}
             )
             site_id = f"{town}-{network}"
-            sites.append(Site(site_id=site_id, area_id=town, kind=kind, **place, **site))
+            sites.append(Site(site_id=site_id, area_id=town, kind=kind, **position, **site))
             nodes.append(
                 Node(
                     node_id=site_id,
@@ -107,7 +107,7 @@ def enrol_towns(store: Store) -> dict[str, int]:
                     area_id=town,
                     kind="section",
                     site_id=site_id,
-                    **place,
+                    **position,
                     **site,
                 )
             )
