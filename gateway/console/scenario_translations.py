@@ -32,6 +32,7 @@ SCENARIO_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "side_by_side": ("side by side", "并排比较"),
     "compare_with": ("compare with {}", "与{}比较"),
     "places_reached": ("places that the spill reaches", "泄漏到达的地点"),
+    "reach": ("reach", "河段"),
     "reaches_altered": ("reaches with another discharge", "流量改变的河段"),
     "arrival_h": ("arrival [h]", "到达（小时）"),
     "peak_h": ("peak after [h]", "峰值时间（小时）"),
