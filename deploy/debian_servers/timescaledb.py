@@ -58,7 +58,7 @@ class DebianTimescale(EmbeddedPostgres):
     def _data_creator(self) -> ServerUser:
         return ServerUser(USER, *self._installation.owner(USER))
 
-    def _seen(self, path: Path) -> str:
+    def _program_path(self, path: Path) -> str:
         return self._installation.inside(path)
 
     def _command(self, program: str, *args: str, ends_with_parent: bool = False) -> list[str]:

@@ -84,7 +84,7 @@ class EmbeddedPostgres:
         if self._process is not None:
             return self._process.poll() is None
         postmaster = self._postmaster_status()
-        return postmaster is not None and _is_postmaster_of(postmaster.pid, self._seen(self._data))
+        return postmaster is not None and _is_postmaster_of(postmaster.pid, self._program_path(self._data))
 
     @property
     def pid(self) -> int:
@@ -136,7 +136,7 @@ class EmbeddedPostgres:
         if self._is_already_running():
             return self
         settings = [part for name, value in self._settings().items() for part in ("-c", f"{name}={value}")]
-        arguments = ("-D", self._seen(self._data), "-p", str(self.port), *settings)
+        arguments = ("-D", self._program_path(self._data), "-p", str(self.port), *settings)
         with open_log(self._log, append=self._process is not None) as log:
             self._process = subprocess.Popen(
                 self._command("postgres", *arguments, ends_with_parent=True),
@@ -225,8 +225,8 @@ class EmbeddedPostgres:
         try:
             self._run(
                 "initdb",
-                *("-D", self._seen(staging), "-U", SUPERUSER, "-A", "scram-sha-256"),
-                f"--pwfile={self._seen(password_file)}",
+                *("-D", self._program_path(staging), "-U", SUPERUSER, "-A", "scram-sha-256"),
+                f"--pwfile={self._program_path(password_file)}",
                 *("-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 user=maker,
             )
@@ -252,7 +252,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + STOP_S
         while (
             (postmaster := self._postmaster_status())
-            and _is_postmaster_of(postmaster.pid, self._seen(self._data))
+            and _is_postmaster_of(postmaster.pid, self._program_path(self._data))
             and time.monotonic() < deadline
         ):
             if postmaster.is_ready:
@@ -261,7 +261,7 @@ class EmbeddedPostgres:
             time.sleep(POLL_S)
         if (
             postmaster
-            and not _is_postmaster_of(postmaster.pid, self._seen(self._data))
+            and not _is_postmaster_of(postmaster.pid, self._program_path(self._data))
             and _process_exists(postmaster.pid)
         ):
             # The server was killed and its process id was reused. Otherwise the file stays: with it
@@ -288,7 +288,7 @@ class EmbeddedPostgres:
         """Return the user that creates the data where this process is root."""
         return data_creator()
 
-    def _seen(self, path: Path) -> str:
+    def _program_path(self, path: Path) -> str:
         """Return a path as the server's programs see it."""
         return str(path)
 

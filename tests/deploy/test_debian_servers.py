@@ -23,6 +23,8 @@ from tests.support.server_installation import runs_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from paho.mqtt.publish import AuthParameter
+
 TOPIC = "towntwin/v1/330421/buoy-1/data"
 
 
@@ -73,8 +75,10 @@ def test_the_broker_requires_its_password_and_keeps_messages(installed: Installa
     with broker:
         for user in (ADMINISTRATOR, PLATFORM):
             assert stat.S_IMODE(broker.password_file(user).stat().st_mode) == 0o600
-        login = {"username": PLATFORM, "password": broker.password_file(PLATFORM).read_text().strip()}
-        for refused in (None, {"username": PLATFORM, "password": "guessed"}):
+        password = broker.password_file(PLATFORM).read_text().strip()
+        login: AuthParameter = {"username": PLATFORM, "password": password}
+        guessed: AuthParameter = {"username": PLATFORM, "password": "guessed"}
+        for refused in (None, guessed):
             with pytest.raises(Exception, match=r"(?i)not authori[sz]ed"):
                 publish.single(TOPIC, "x", hostname=broker.host, port=broker.port, auth=refused)
         publish.single(TOPIC, "kept", qos=1, retain=True, hostname=broker.host, port=broker.port, auth=login)
