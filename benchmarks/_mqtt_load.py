@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from deploy.debian_servers.installation import PROGRAMS
 from edge.wire import senml
 from edge.wire.senml import Record
 from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
@@ -191,7 +192,7 @@ def bare_receiver(port: int, messages: Messages) -> float:
 def servers() -> Iterator[tuple[PostgresServer, MosquittoServer]]:
     """Provide a TimescaleDB with fsync on and a Mosquitto with an unbounded queue."""
     found = server_installation.provide(print)
-    database = PostgresServer(found, "postgres", server_installation.PROGRAMS, TIMESCALE | {"fsync": "on"})
+    database = PostgresServer(found, "postgres", PROGRAMS, TIMESCALE | {"fsync": "on"})
     broker = MosquittoServer(found, "mosquitto", persistence=False, lines=UNBOUNDED_QUEUE)
     try:
         database.create()

@@ -33,6 +33,7 @@ import psycopg
 
 from benchmarks import _api_area_scope, _api_load, _api_queries, _latency
 from benchmarks._filled_database import TOWNS, FilledDatabase, fill_database
+from deploy.debian_servers.installation import PROGRAMS, Installation
 from deploy.embedded.postgres_binaries import postgres_programs
 from deploy.embedded.server_environment import UNPRIVILEGED, free_port
 from tests.support import server_installation
@@ -91,12 +92,8 @@ def _filled(database: PostgresServer, scale: float) -> Iterator[tuple[str, Fille
 def _server(name: str) -> PostgresServer:
     """Return a server of one kind that is not created yet."""
     if name == "timescaledb":
-        return PostgresServer(
-            server_installation.provide(print), "postgres", server_installation.PROGRAMS, TIMESCALE | SERVER
-        )
-    return PostgresServer(
-        server_installation.Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER
-    )
+        return PostgresServer(server_installation.provide(print), "postgres", PROGRAMS, TIMESCALE | SERVER)
+    return PostgresServer(Installation(Path("/")), UNPRIVILEGED, str(postgres_programs()), SERVER)
 
 
 def _measure_area_scope(

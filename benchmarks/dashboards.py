@@ -21,6 +21,7 @@ import psutil
 import psycopg
 
 from benchmarks import _panel_queries, _year_of_readings
+from deploy.debian_servers.installation import PROGRAMS
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.rollups import ROLLUP_WIDTHS_S
 from ingest_service.storage.postgres.store import PostgresStore
@@ -61,7 +62,7 @@ def main() -> None:
     series = max(10, round(SERIES * args.scale / 10) * 10)
     until_s = time.time() // 60 * 60
     found = server_installation.provide(print)
-    database = PostgresServer(found, "postgres", server_installation.PROGRAMS, TIMESCALE | SERVER)
+    database = PostgresServer(found, "postgres", PROGRAMS, TIMESCALE | SERVER)
     try:
         database.create()
         with fresh_database(database) as dsn:

@@ -38,6 +38,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import _api_load, _latency
 from benchmarks._filled_database import END_US, fill_database
+from deploy.debian_servers.installation import PROGRAMS
 from deploy.embedded.server_environment import free_port
 from tests.support import server_installation
 from tests.support.processes import PlatformProcess, running_processes
@@ -92,7 +93,7 @@ def main() -> None:
     database = PostgresServer(
         server_installation.provide(print),
         "postgres",
-        server_installation.PROGRAMS,
+        PROGRAMS,
         TIMESCALE | {"fsync": "on", "shared_buffers": "1GB", "work_mem": "16MB"},
     )
     try:

@@ -35,6 +35,7 @@ from analytics.incidents.priority_matrix import default_matrix
 from analytics.incidents.state_machine import apply_event
 from benchmarks import _api_load
 from benchmarks._incident_storm import DAY_S, HOUR_S, START_S, Storm, make_storm
+from deploy.debian_servers.installation import PROGRAMS
 from deploy.embedded.server_environment import free_port
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
@@ -274,7 +275,7 @@ def transition_times_s() -> list[float]:
     database = PostgresServer(
         server_installation.provide(print),
         "postgres",
-        server_installation.PROGRAMS,
+        PROGRAMS,
         TIMESCALE | {"fsync": "on"},
     )
     try:

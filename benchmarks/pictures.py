@@ -21,13 +21,13 @@ from analytics.service.monthly_assessment import assess
 from analytics.service.settings import Settings
 from benchmarks import _dashboard_drawing as drawing
 from dashboards.generate import FOLDER
+from deploy.debian_servers.installation import Installation
 from deploy.embedded.postgres_binaries import postgres_programs
 from deploy.embedded.server_environment import UNPRIVILEGED
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.demo_store import fill_with_demo
 from tests.support.grafana_macros import PanelRequest, expand
-from tests.support.server_installation import Installation
 from tests.support.throwaway_servers import PostgresServer, fresh_database
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from deploy.debian_servers.installation import InstallationError
 from deploy.embedded.server_environment import EmbeddedError
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from ingest_service.storage.contract.errors import StoreError
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         logging_setup.configure(common)
         return int(args.run(args, common))
-    except (SettingsError, EmbeddedError) as error:
+    except (SettingsError, EmbeddedError, InstallationError) as error:
         print(f"towntwin: {error}", file=sys.stderr)
         return USAGE_ERROR
     except StoreError as error:

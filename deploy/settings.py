@@ -125,6 +125,8 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[msgspec.Struct], p
             dest=_destination(process, row.name),
             metavar="VALUE",
             default=None,
+            nargs="?" if isinstance(row.default, bool) else None,
+            const="true" if isinstance(row.default, bool) else None,
             help=f"{row.sentence}{unit} (${row.variable}, default: {default_text(row.default)})".replace(
                 "%", "%%"
             ),

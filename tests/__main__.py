@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from analytics.core import judge
+from deploy.debian_servers.installation import InstallationError
 from tests.support import browser, server_installation, timescale_community
-from tests.support.server_installation import InstallationError
 
 REPOSITORY = Path(__file__).parents[1]
 CHECKS = {

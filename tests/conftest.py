@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from deploy.debian_servers.installation import PROGRAMS, Installation, InstallationError
 from deploy.embedded.broker import EmbeddedBroker
 from deploy.embedded.postgres_binaries import postgres_programs
 from deploy.embedded.server_environment import UNPRIVILEGED
 from tests.support import browser, not_tested, server_installation
 from tests.support import timescale_community as community_edition
 from tests.support.run_folders import clear_stale, new_folder
-from tests.support.server_installation import PROGRAMS, Installation, InstallationError
 from tests.support.throwaway_servers import (
     TIMESCALE,
     MosquittoServer,
@@ -73,7 +73,7 @@ def real_servers() -> Installation | None:
     except InstallationError as error:
         print(error)
         return None
-    clear_stale(found.runs)
+    clear_stale(server_installation.runs_folder(found))
     return found
 
 
@@ -81,7 +81,7 @@ def real_servers() -> Installation | None:
 def plain_server() -> Iterator[PostgresServer]:
     """Provide a plain PostgreSQL from the wheel for throw-away databases."""
     local_installation = Installation(Path("/"))
-    clear_stale(local_installation.runs)
+    clear_stale(server_installation.runs_folder(local_installation))
     server = PostgresServer(local_installation, UNPRIVILEGED, str(postgres_programs()))
     yield from _created(server)
 

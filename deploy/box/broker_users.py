@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SALT_BYTES, HASH_BYTES = 12, 64
 # Mosquitto's own default; the passwords are random numbers of 192 bits, for which one would do.
@@ -49,14 +49,19 @@ ROLE_BY_USER = {
 }
 
 
-def initial_configuration(passwords: Mapping[str, str]) -> dict[str, Any]:
+def initial_configuration(
+    passwords: Mapping[str, str], roles_by_user: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Return the plugin's configuration, whose passwords are salted hashes (PBKDF2 with SHA-512).
 
     Parameters
     ----------
-    passwords : of each user of `ROLE_BY_USER`
+    passwords : of each user
+    roles_by_user : users with their roles (keys of `ACLS_BY_ROLE`); those of `ROLE_BY_USER` where None
 
     """
+    if roles_by_user is None:
+        roles_by_user = {user: [role] for user, role in ROLE_BY_USER.items()}
     return {
         "defaultACLAccess": {
             "publishClientSend": False,
@@ -64,7 +69,7 @@ def initial_configuration(passwords: Mapping[str, str]) -> dict[str, Any]:
             "subscribe": False,
             "unsubscribe": True,
         },
-        "clients": [_client(user, passwords[user], role) for user, role in ROLE_BY_USER.items()],
+        "clients": [_client(user, passwords[user], roles) for user, roles in roles_by_user.items()],
         "groups": [],
         "roles": [
             {
@@ -78,13 +83,13 @@ def initial_configuration(passwords: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _client(user: str, password: str, role: str) -> dict[str, Any]:
+def _client(user: str, password: str, roles: Sequence[str]) -> dict[str, Any]:
     salt = os.urandom(SALT_BYTES)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS, HASH_BYTES)
     return {
         "username": user,
-        "textname": f"towntwin: {role}",
-        "roles": [{"rolename": role}],
+        "textname": f"towntwin: {', '.join(roles)}",
+        "roles": [{"rolename": role} for role in roles],
         "password": base64.b64encode(digest).decode(),
         "salt": base64.b64encode(salt).decode(),
         "iterations": ITERATIONS,

@@ -1,7 +1,8 @@
 """Start the whole platform on this machine: embedded broker and database, every process, and the demo towns.
 
 Three main jobs: the demo (default), recorded files (--replay), or your own sites (--sites), whose
-database is kept from one start to the next. A database or broker that is named is used instead.
+database is kept from one start to the next. A database or broker that is named is used instead; with
+--timescaledb, as root on Debian, Debian's TimescaleDB and Mosquitto are.
 """
 
 from __future__ import annotations

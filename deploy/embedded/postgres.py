@@ -10,7 +10,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from deploy.embedded.postgres_binaries import postgres_programs
 from deploy.embedded.server_environment import (
@@ -69,11 +69,13 @@ class EmbeddedPostgres:
 
     """
 
+    name: ClassVar[str] = "the embedded PostgreSQL"
+    command_sets_user: ClassVar[bool] = False
+
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder.absolute()
         self.port = port or free_port()
-        self._programs = postgres_programs()
-        self._user = server_user(self._data)
+        self._user = self._server_user()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,14 +84,14 @@ class EmbeddedPostgres:
         if self._process is not None:
             return self._process.poll() is None
         postmaster = self._postmaster_status()
-        return postmaster is not None and _is_postmaster_of(postmaster.pid, self._data)
+        return postmaster is not None and _is_postmaster_of(postmaster.pid, self._program_path(self._data))
 
     @property
     def pid(self) -> int:
         """Process id of the postmaster."""
         postmaster = self._postmaster_status()
         if postmaster is None:
-            raise EmbeddedError("the embedded PostgreSQL is not running: start it first")
+            raise EmbeddedError(f"{self.name} is not running: start it first")
         return postmaster.pid
 
     def dsn(self, database: str) -> str:
@@ -133,17 +135,17 @@ class EmbeddedPostgres:
         self._create_data()
         if self._is_already_running():
             return self
-        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
+        settings = [part for name, value in self._settings().items() for part in ("-c", f"{name}={value}")]
+        arguments = ("-D", self._program_path(self._data), "-p", str(self.port), *settings)
         with open_log(self._log, append=self._process is not None) as log:
             self._process = subprocess.Popen(
-                [*_pdeathsig_prefix(), *command],
+                self._command("postgres", *arguments, ends_with_parent=True),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the parent, which stops the server last
-                **_credentials(self._user),
+                **self._credentials(self._user),
             )
         deadline = time.monotonic() + START_S
         while (
@@ -154,7 +156,7 @@ class EmbeddedPostgres:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 text = self._log.read_text(errors="replace")[-2000:]
-                raise EmbeddedError(f"the embedded PostgreSQL in {self.folder} does not start: {text}")
+                raise EmbeddedError(f"{self.name} in {self.folder} does not start: {text}")
             time.sleep(POLL_S)
         return self
 
@@ -201,7 +203,7 @@ class EmbeddedPostgres:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.folder.chmod(0o700)
         has_data = self._data.exists()
-        maker = None if self._user is None else self._user if has_data else data_creator()
+        maker = None if self._user is None else self._user if has_data else self._data_creator()
         if maker is not None:
             os.chown(self.folder, maker.uid, maker.gid)
             check_reachable(self.folder, maker)
@@ -223,7 +225,8 @@ class EmbeddedPostgres:
         try:
             self._run(
                 "initdb",
-                *("-D", str(staging), "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={password_file}"),
+                *("-D", self._program_path(staging), "-U", SUPERUSER, "-A", "scram-sha-256"),
+                f"--pwfile={self._program_path(password_file)}",
                 *("-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 user=maker,
             )
@@ -249,7 +252,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + STOP_S
         while (
             (postmaster := self._postmaster_status())
-            and _is_postmaster_of(postmaster.pid, self._data)
+            and _is_postmaster_of(postmaster.pid, self._program_path(self._data))
             and time.monotonic() < deadline
         ):
             if postmaster.is_ready:
@@ -258,7 +261,7 @@ class EmbeddedPostgres:
             time.sleep(POLL_S)
         if (
             postmaster
-            and not _is_postmaster_of(postmaster.pid, self._data)
+            and not _is_postmaster_of(postmaster.pid, self._program_path(self._data))
             and _process_exists(postmaster.pid)
         ):
             # The server was killed and its process id was reused. Otherwise the file stays: with it
@@ -273,33 +276,55 @@ class EmbeddedPostgres:
             return PostmasterStatus(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
         return None
 
-    def _run_sql(self, statement: str, **variables: str) -> str:
+    def _settings(self) -> dict[str, str]:
+        """Return the server's settings that differ from PostgreSQL's defaults."""
+        return SETTINGS
+
+    def _server_user(self) -> ServerUser | None:
+        """Return the user that the server runs as; None for the user of this process."""
+        return server_user(self._data)
+
+    def _data_creator(self) -> ServerUser:
+        """Return the user that creates the data where this process is root."""
+        return data_creator()
+
+    def _program_path(self, path: Path) -> str:
+        """Return a path as the server's programs see it."""
+        return str(path)
+
+    def _command(self, program: str, *args: str, ends_with_parent: bool = False) -> list[str]:
+        """Return the command that runs a program of the server."""
+        prefix = _pdeathsig_prefix() if ends_with_parent else []
+        return [*prefix, str(postgres_programs() / program), *args]
+
+    def _credentials(self, user: ServerUser | None) -> dict[str, Any]:
+        """Return the `subprocess` arguments that run a program as a user; empty for that of this process."""
+        if user is None or self.command_sets_user:
+            return {}
+        return {"user": user.uid, "group": user.gid, "extra_groups": []}
+
+    def _run_sql(self, statement: str, *, _database: str = "postgres", **variables: str) -> str:
         sets = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        address = ("-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-d", "postgres", "-w")
+        address = ("-h", HOST, "-p", str(self.port), "-U", SUPERUSER, "-d", _database, "-w")
         return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *address, *sets, stdin_text=statement)
 
     def _run(self, program: str, *args: str, stdin_text: str = "", user: ServerUser | None = None) -> str:
         done: subprocess.CompletedProcess[str] = subprocess.run(
-            [str(self._programs / program), *args],
+            self._command(program, *args),
             cwd="/",
             env={**os.environ, "PGPASSWORD": self._password, "PGCONNECT_TIMEOUT": "5"},
             input=stdin_text,
             capture_output=True,
             text=True,
             check=False,
-            **_credentials(user or self._user),
+            **self._credentials(user or self._user),
         )
         if done.returncode != 0:
             raise EmbeddedError(f"{program} failed in {self.folder}: {done.stderr.strip()}")
         return done.stdout
 
 
-def _credentials(user: ServerUser | None) -> dict[str, Any]:
-    """Return the `subprocess` arguments that run a program as a user; empty for the user of this process."""
-    return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
-
-
-def _is_postmaster_of(pid: int, data: Path) -> bool:
+def _is_postmaster_of(pid: int, data: str) -> bool:
     """Return whether a process exists and, where /proc shows it, is the postmaster of these data."""
     with suppress(OSError):
         return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

@@ -43,3 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Ports that are not named: fixed are the same at each start, free are any free ones."
         ),
     ] = "fixed"
+    timescaledb: Annotated[
+        bool,
+        Meta(
+            description="Run on Debian's TimescaleDB and Mosquitto instead of the embedded ones, as root on"
+            " Debian, where they are installed at the first start."
+        ),
+    ] = False

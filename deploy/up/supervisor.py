@@ -244,7 +244,7 @@ def _run_in_folder(
             dsn=servers.dsn,
             broker=servers.broker,
             broker_old=servers.broker_old,
-            broker_files=_broker_files(common),
+            broker_files=_broker_files(common) | servers.broker_files,
             gateway=address,
             grafana_dsn=grafana_dsn,
         )
@@ -252,20 +252,14 @@ def _run_in_folder(
         store = PostgresStore.open(servers.dsn)
         watched_store = stack.enter_context(closing(PostgresStore.open(servers.dsn, settings=WATCH_SETTINGS)))
         environ = {"TOWNTWIN_DSN": servers.dsn, "TOWNTWIN_BROKER": servers.broker}
-        environ |= {f"TOWNTWIN_{name.upper()}": path for name, path in _broker_files(common).items()}
+        environ |= {f"TOWNTWIN_{name.upper()}": path for name, path in state.broker_files.items()}
         children = ChildProcesses(environ, run_folder / "logs", screen.print_line)
         key_id = None
         try:
             job.enrol(store)
             key_id, key = _create_key(store, gateway, job)
             shown_addresses[:0] = [("console", f"{address}/login#{key}"), ("key", key)]
-            children.start("ingest")
-            children.start("service")
-            children.start(
-                "gateway",
-                *("--host", gateway.host, "--port", str(gateway.port)),
-                environ={"TOWNTWIN_DSN": servers.gateway_dsn(), **_enrolment_environ(servers, settings)},
-            )
+            _start_platform(children, servers, settings, gateway)
             problem = _problem_at_start(address, servers, children, stop)
             if problem:
                 screen.print_line(f"{problem}: see {run_folder / 'logs'}")
@@ -311,6 +305,21 @@ def _run_in_folder(
             store.close()
 
 
+def _start_platform(
+    children: ChildProcesses, servers: Servers, settings: Settings, gateway: GatewaySettings
+) -> None:
+    """Start the platform's processes; that of device access only for a broker of this run that has users."""
+    children.start("ingest")
+    children.start("service")
+    children.start(
+        "gateway",
+        *("--host", gateway.host, "--port", str(gateway.port)),
+        environ={"TOWNTWIN_DSN": servers.gateway_dsn(), **_enrolment_environ(servers, settings)},
+    )
+    if servers.access_environ:
+        children.start("access", environ=servers.access_environ)
+
+
 def _broker_files(common: CommonSettings) -> dict[str, str]:
     """Return the files of the broker's TLS and password by their settings, as absolute paths."""
     files = {name: getattr(common, name) for name in BROKER_FILE_SETTINGS}
@@ -329,9 +338,12 @@ def _addresses_shown(servers: Servers, settings: Settings) -> list[tuple[str, st
     """Return labels and addresses of broker and database for the display."""
     database = without_password(servers.dsn)
     if servers.password_file is not None:
-        database += f" (password in {servers.password_file})"
+        database += f" ({servers.database_name}; password in {servers.password_file})"
     if servers.broker_old is None:
-        return [("broker", without_password(servers.broker)), ("database", database)]
+        broker = without_password(servers.broker)
+        if servers.broker_files:
+            broker += f" (Mosquitto; password in {servers.broker_files['broker_password_file']})"
+        return [("broker", broker), ("database", database)]
     shown_addresses = []
     for version, url in (("5", servers.broker), ("3.1.1", servers.broker_old)):
         broker_url = f"mqtt://{ports.reachable_host(settings.listen)}:{url.rpartition(':')[2]}"
@@ -374,6 +386,11 @@ def _warn_of_open_ports(
             f"WARNING: the embedded broker listens on {settings.listen} and asks for NO password: whoever"
             " reaches it can read everything and publish as any device. Use it in a network that you trust;"
             " elsewhere name a broker with passwords (TOWNTWIN_BROKER)."
+        )
+    if servers.broker_files and not ports.is_loopback(settings.listen):
+        screen.print_line(
+            f"WARNING: Mosquitto listens on {settings.listen} without TLS: passwords and readings cross the"
+            " network readable. Use it in a network that you trust."
         )
     if not ports.is_loopback(gateway.host):
         good = "on this machine alone" if ports.is_wildcard(gateway.host) else "from anywhere"

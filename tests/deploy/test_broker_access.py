@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from deploy.debian_servers.installation import Installation
     from tests.conftest import StartMosquitto
-    from tests.support.server_installation import Installation
     from tests.support.tls_mosquitto import TlsMosquitto
 
 AREA = "330483-d1"

@@ -24,6 +24,7 @@ import yaml
 from deploy.__main__ import COMMANDS, command_parser
 from deploy.box import container_files
 from deploy.commands.settings import TABLES
+from deploy.debian_servers.installation import PROGRAMS, Installation
 from deploy.embedded.server_environment import free_port
 from deploy.settings import FILE_SUFFIX, CommonSettings, SettingsError, load_settings, setting_rows
 from gateway.auth import api_keys
@@ -33,7 +34,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import not_tested
 from tests.support.processes import REPOSITORY, PlatformProcess, running_processes, wait_until
 from tests.support.run_folders import kill_tree, new_folder
-from tests.support.server_installation import PROGRAMS, Installation
+from tests.support.server_installation import runs_folder
 from tests.support.store_samples import DIRECTORY
 from tests.support.throwaway_servers import TIMESCALE, PostgresServer
 
@@ -250,7 +251,7 @@ def topology(
 ) -> Iterator[Topology]:
     if real_servers is None or not real_servers.has_timescale or os.geteuid() != 0:
         not_tested.skip("the containers' files: run on Debian as root")
-    folder = new_folder(real_servers.runs, "compose", (0, 0))
+    folder = new_folder(runs_folder(real_servers), "compose", (0, 0))
     folder.chmod(0o755)
     one = Topology(real_servers, services, folder)
     one.prepare()

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from deploy.debian_servers.installation import Installation
     from tests.conftest import StartMosquitto
-    from tests.support.server_installation import Installation
 
 WITHIN_S = 30.0
 

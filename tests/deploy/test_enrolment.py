@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from deploy.debian_servers.installation import Installation
     from tests.conftest import StartMosquitto
-    from tests.support.server_installation import Installation
     from tests.support.throwaway_servers import PostgresServer
     from tests.support.tls_mosquitto import TlsMosquitto
 

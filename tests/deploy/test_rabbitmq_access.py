@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.debian_servers.installation import Installation, InstallationError
 from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
 from deploy.device_access.rabbitmq import RabbitMq
 from edge.wire.broker_address import BrokerAddress
 from tests.support import not_tested, server_installation
 from tests.support.device_client import NOT_AUTHORIZED, DeviceClient
-from tests.support.server_installation import Installation, InstallationError
 from tests.support.throwaway_rabbitmq import ADMIN, ADMIN_PASSWORD, RabbitMqServer
 
 if TYPE_CHECKING:

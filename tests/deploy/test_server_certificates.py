@@ -25,12 +25,13 @@ from ingest_service.storage.postgres.migrate import migrate
 from tests.support import not_tested
 from tests.support.processes import PlatformProcess, wait_until
 from tests.support.run_folders import new_folder
+from tests.support.server_installation import runs_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deploy.debian_servers.installation import Installation
     from tests.conftest import StartMosquitto
-    from tests.support.server_installation import Installation
 
 WITHIN_S = 30.0
 HOSTS = ["localhost", "127.0.0.1"]
@@ -221,7 +222,7 @@ def test_a_broker_serves_a_renewed_certificate_and_keeps_open_connections(
 ) -> None:
     if real_servers is None or not real_servers.has_mosquitto:
         not_tested.skip("Mosquitto is missing: run on Debian as root, or install Debian's mosquitto")
-    tls, port = new_folder(real_servers.runs, "tls", real_servers.owner("mosquitto")), free_port()
+    tls, port = new_folder(runs_folder(real_servers), "tls", real_servers.owner("mosquitto")), free_port()
     tls.chmod(0o755)
     folder = CertificateFolder(tls, CertificateAuthority.create("town"))
     folder.issue("broker", HOSTS, days=20)

@@ -17,6 +17,7 @@ from httpx import ASGITransport, AsyncClient
 
 from analytics.service.monthly_assessment import assess
 from analytics.service.settings import Settings
+from deploy.debian_servers.installation import PROGRAMS
 from gateway.api import examples
 from gateway.auth import enrolment_codes
 from ingest_service.storage.contract.batch import Batch
@@ -235,9 +236,7 @@ def example(app: FastAPI, name: str, url: str, body: Any) -> examples.ApiExample
 
 def main() -> None:
     """Write `gateway/api/examples.json`."""
-    server = PostgresServer(
-        server_installation.provide(print), "postgres", server_installation.PROGRAMS, TIMESCALE
-    )
+    server = PostgresServer(server_installation.provide(print), "postgres", PROGRAMS, TIMESCALE)
     try:
         server.create()
         with fresh_database(server) as dsn:

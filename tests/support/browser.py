@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.server_installation import InstallationError, apt_install, install_lock
+from deploy.debian_servers.installation import InstallationError, apt_install
+from tests.support.server_installation import install_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from tests.support import not_tested
 from tests.support.run_folders import new_folder
+from tests.support.server_installation import runs_folder
 from tests.support.tls_mosquitto import start_tls_mosquitto
 
 if TYPE_CHECKING:
+    from deploy.debian_servers.installation import Installation
     from tests.conftest import StartMosquitto
-    from tests.support.server_installation import Installation
     from tests.support.tls_mosquitto import TlsMosquitto
 
 ADMIN, ADMIN_PASSWORD = "admin", "admin-of-the-tests"
@@ -29,7 +30,7 @@ def start_dynamic_mosquitto(
     plugin = next((root / PLUGINS).glob(f"*/{PLUGIN}"), None)
     if plugin is None or installation is None:
         not_tested.skip("Mosquitto's dynamic security plugin is missing: install Debian's mosquitto")
-    config_folder = new_folder(installation.runs, "dynamic", installation.owner("mosquitto"))
+    config_folder = new_folder(runs_folder(installation), "dynamic", installation.owner("mosquitto"))
     config = config_folder / "dynamic-security.json"
     inside = installation.inside(config)
     chroot = ["chroot", str(root)] if root != Path("/") else []

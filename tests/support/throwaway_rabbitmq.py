@@ -15,11 +15,12 @@ from urllib.request import urlopen
 
 from deploy.embedded.server_environment import free_port
 from tests.support.run_folders import kill_tree, new_folder
+from tests.support.server_installation import runs_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.server_installation import Installation
+    from deploy.debian_servers.installation import Installation
 
 ADMIN, ADMIN_PASSWORD = "admin", "admin-of-the-tests"
 USER = "rabbitmq"
@@ -43,7 +44,7 @@ class RabbitMqServer:
     processes: list[subprocess.Popen[bytes]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self.folder = new_folder(self.installation.runs, "rabbitmq", self.installation.owner(USER))
+        self.folder = new_folder(runs_folder(self.installation), "rabbitmq", self.installation.owner(USER))
         config = [
             "listeners.tcp = none",
             f"mqtt.listeners.tcp.default = 127.0.0.1:{self.port}",

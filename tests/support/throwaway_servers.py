@@ -21,12 +21,13 @@ from deploy.embedded.server_environment import free_port
 from ingest_service.storage.postgres.migrate import migrate
 from tests.support import not_tested
 from tests.support.run_folders import kill_tree, new_folder
+from tests.support.server_installation import runs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.server_installation import Installation
+    from deploy.debian_servers.installation import Installation
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -85,7 +86,7 @@ class PostgresServer:
 
     def __post_init__(self) -> None:
         owner = self.installation.owner(self.user)
-        self.folder = new_folder(self.installation.runs, "postgres", owner)
+        self.folder = new_folder(runs_folder(self.installation), "postgres", owner)
 
     @property
     def has_timescale(self) -> bool:
@@ -265,7 +266,9 @@ class MosquittoServer:
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.folder = new_folder(self.installation.runs, "mosquitto", self.installation.owner(self.user))
+        self.folder = new_folder(
+            runs_folder(self.installation), "mosquitto", self.installation.owner(self.user)
+        )
         inside = self.installation.inside(self.folder)
         persistence_lines = ["persistence true", f"persistence_location {inside}/", "autosave_interval 1"]
         config = [

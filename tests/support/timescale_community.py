@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.server_installation import InstallationError, apt_install, cache_folder, install_lock
+from deploy.debian_servers.installation import InstallationError, apt_install
+from tests.support.server_installation import cache_folder, install_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

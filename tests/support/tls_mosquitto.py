@@ -9,13 +9,14 @@ from deploy.device_access.certificate_authority import CertificateAuthority, mak
 from deploy.embedded.server_environment import free_port
 from tests.support import not_tested
 from tests.support.run_folders import new_folder
+from tests.support.server_installation import runs_folder
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from deploy.debian_servers.installation import Installation
     from tests.conftest import StartMosquitto
-    from tests.support.server_installation import Installation
     from tests.support.throwaway_servers import MosquittoServer
 
 SERVER_HOSTS = ("127.0.0.1", "localhost")
@@ -68,7 +69,7 @@ def start_tls_mosquitto(
     port = free_port()
     if installation is None:
         not_tested.skip("Mosquitto is missing: run on Debian as root, or install Debian's mosquitto")
-    server_folder = new_folder(installation.runs, "tls", installation.owner("mosquitto"))
+    server_folder = new_folder(runs_folder(installation), "tls", installation.owner("mosquitto"))
     server_folder.chmod(0o755)
     server_files = {"ca.crt": authority.certificate_pem, "server.crt": certificate, "server.key": key}
     for name, content in server_files.items():

@@ -16,8 +16,8 @@ from tests.support.tls_mosquitto import issue_client, start_tls_mosquitto
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deploy.debian_servers.installation import Installation
     from tests.conftest import StartMosquitto
-    from tests.support.server_installation import Installation
 
 TRUST = {"ca": "ca.crt"}
 IDENTITY = TRUST | {"certificate": "agent.crt", "key": "agent.key"}

@@ -1,0 +1,212 @@
+"""Runs Debian's Mosquitto with its dynamic security plugin: users with passwords, messages kept on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Self
+
+from deploy.box.broker_users import initial_configuration
+from deploy.debian_servers.installation import MOSQUITTO
+from deploy.device_access.certificate_authority import write_private
+from deploy.embedded.server_environment import (
+    EmbeddedError,
+    ServerUser,
+    check_reachable,
+    free_port,
+    make_traversable,
+    open_log,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from deploy.debian_servers.installation import Installation
+
+USER = "mosquitto"
+PLUGIN = "mosquitto_dynamic_security.so"
+ADMINISTRATOR, PLATFORM = "admin", "towntwin-up"
+# The processes of `up` share a user: they receive as ingest does, and publish as the HJ 212 server does.
+ROLES_BY_USER = {ADMINISTRATOR: ["admin"], PLATFORM: ["towntwin-platform", "towntwin-stations"]}
+PASSWORD_BYTES = 24
+START_S = 20.0
+STOP_S = 10.0
+
+# As in deploy/compose/mosquitto.conf.
+LIMITS = ("autosave_interval 60", "max_queued_messages 100000", "max_packet_size 1048576")
+
+
+class DebianMosquitto:
+    """A Mosquitto in a child process that ends with this process; it keeps its messages and users.
+
+    It serves MQTT 5 and 3.1.1 on one port and requires a password. Users, roles and topics are in the
+    plugin's file, which is made once; `towntwin access` adds those of enrolled devices. The passwords of the
+    administrator and of the platform's user are in files that their owner alone may read. If this process
+    is root, the server runs as Debian's user ``mosquitto``.
+
+    Parameters
+    ----------
+    installation : where its program is
+    folder : for configuration, passwords, data and log, in the root folder of the installation
+    port : a free port where None
+    listen : IP address to listen on
+    host : address by which this machine reaches the broker
+
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        folder: Path,
+        port: int | None = None,
+        *,
+        listen: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.folder = folder.absolute()
+        self.port = port or free_port()
+        self.host = host
+        self._listen = listen
+        self._installation = installation
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """URL for MQTT 5 and 3.1.1 as the platform's user, without its password."""
+        return f"mqtt://{PLATFORM}@{self.host}:{self.port}"
+
+    @property
+    def administrator_url(self) -> str:
+        """URL as the administrator of users and roles, without the password."""
+        return f"mqtt://{ADMINISTRATOR}@{self.host}:{self.port}"
+
+    def password_file(self, user: str) -> Path:
+        """Return the file with the password of a user of `ROLES_BY_USER`."""
+        return self.folder / f"{user}.password"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the broker's process is running."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the broker."""
+        if self._process is None:
+            raise EmbeddedError("Mosquitto is not running: start it first")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Create users and passwords where there are none, start the broker and wait until it listens.
+
+        Raises
+        ------
+        EmbeddedError
+            If it does not start; the message has the end of its log.
+
+        """
+        self._create_files()
+        config = self._installation.inside(self.folder / "mosquitto.conf")
+        with open_log(self.folder / "log", append=self._process is not None) as log:
+            self._process = subprocess.Popen(
+                self._installation.command(USER, MOSQUITTO, "-c", config, end_signal="TERM"),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the parent, which stops the broker last
+            )
+        deadline = time.monotonic() + START_S
+        while not self._is_listening():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                text = (self.folder / "log").read_text(errors="replace")[-2000:]
+                raise EmbeddedError(f"Mosquitto does not start on {self.url}: {text}")
+            time.sleep(0.02)
+        return self
+
+    def stop(self) -> None:
+        """Stop the broker; it writes its messages to disk first."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_S)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _create_files(self) -> None:
+        """Write the configuration; make the users, their passwords and the data folder where missing."""
+        make_traversable(self.folder)
+        owner = self._installation.owner(USER)
+        if os.geteuid() == 0:
+            check_reachable(self.folder, ServerUser(USER, *owner))
+        if not self._data.exists():
+            self._make_data(owner)
+        (self.folder / "mosquitto.conf").write_text("\n".join(self._config_lines()) + "\n")
+
+    def _make_data(self, owner: tuple[int, int]) -> None:
+        """Make the passwords and the plugin's file in a staging folder, then rename it."""
+        staging = self.folder / "data-being-made"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(mode=0o700)
+        passwords = {user: secrets.token_urlsafe(PASSWORD_BYTES) for user in ROLES_BY_USER}
+        for user, password in passwords.items():
+            self.password_file(user).unlink(missing_ok=True)
+            write_private(self.password_file(user), f"{password}\n".encode())
+        plugin_file = staging / "dynamic-security.json"
+        write_private(plugin_file, json.dumps(initial_configuration(passwords, ROLES_BY_USER)).encode())
+        for path in (plugin_file, staging):
+            os.chown(path, *owner)
+        staging.rename(self._data)
+
+    def _config_lines(self) -> list[str]:
+        """Return the lines of ``mosquitto.conf``.
+
+        Raises
+        ------
+        EmbeddedError
+            If the installation has no dynamic security plugin.
+
+        """
+        plugin = next((self._installation.root / "usr/lib").rglob(PLUGIN), None)
+        if plugin is None:
+            raise EmbeddedError(f"Mosquitto has no {PLUGIN}: install Debian's package mosquitto")
+        data = self._installation.inside(self._data)
+        return [
+            f"listener {self.port} {self._listen}",
+            "allow_anonymous false",
+            f"plugin {self._installation.inside(plugin)}",
+            f"plugin_opt_config_file {data}/dynamic-security.json",
+            "persistence true",
+            f"persistence_location {data}/",
+            *LIMITS,
+            "log_dest stderr",
+        ]
+
+    def _is_listening(self) -> bool:
+        try:
+            with socket.create_connection((self.host.strip("[]"), self.port), timeout=1.0):
+                return True
+        except OSError:
+            return False
