@@ -34,6 +34,7 @@ COMMANDS = (
     "access",
     "ca",
     "db",
+    "backup",
     "letters",
     "feedback",
     "probe",
