@@ -82,15 +82,11 @@ def test_drill_of_restoring_to_a_point_between_two_backups(
         assert contents(server.dsn("town")) == expected
         assert backup("run") == 0, "on the new timeline"
         assert "a base backup" in capsys.readouterr().out
-    assert len(BackupFolder(target, read_key(key)).bases()) == 2
-    assert backup("verify") == 0
-
-    base = BackupFolder(target, read_key(key)).bases()[-1].path
+    _, newest = BackupFolder(target, read_key(key)).bases()
+    base = newest.path
     content = bytearray(base.read_bytes())
     content[len(content) // 2] ^= 1
     base.write_bytes(content)
-    assert backup("verify") == 1
-    assert f"{base} was changed or cut off" in capsys.readouterr().err
     shutil.rmtree(open_folder / "postgres/data")
     assert backup("restore", "--to", "end") == 1
     assert f"{base} was changed or cut off" in capsys.readouterr().err
