@@ -114,7 +114,7 @@ def _list(
     for base in folder.bases():
         segments = folder.segments(base)
         size_mb = base.path.stat().st_size / 1e6
-        print(f"{base.end.isoformat()}  {size_mb:,.1f} MB  {len(segments)} segments up to {segments[-1:]}")
+        print(f"{base.end.isoformat()}  {size_mb:,.1f} MB  {len(segments)} segments of the log after it")
     newest = last_run(folder.path)
     print(f"last complete run: {newest.isoformat() if newest else 'none'}")
 

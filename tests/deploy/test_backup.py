@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
 from deploy.__main__ import main
-from deploy.backup.backup_folder import BackupFolder
-from deploy.backup.encryption import create_key, read_key
+from deploy.backup.backup_folder import BackupFolder, next_segment
+from deploy.backup.encryption import CHUNK_BYTES, HEADER_BYTES, TAG_BYTES, BackupError, create_key, read_key
 from deploy.embedded.postgres import EmbeddedPostgres
+from ingest_service.storage.postgres.security import read_database_security
+from ingest_service.storage.settings import Settings as StoreSettings
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
-
-    import pytest
 
 TABLE = (
     "CREATE TABLE reading (time timestamptz PRIMARY KEY, received timestamptz NOT NULL,"
@@ -62,10 +64,12 @@ def test_drill_of_restoring_to_a_point_between_two_backups(
         with psycopg.connect(dsn) as connection:
             connection.execute(TABLE)
         _, loaded = load(dsn, 1, 20_000)
+        assert not read_database_security(dsn, StoreSettings(), grafana_user=None).has_backup
         assert backup("run") == 0
         point, expected = load(dsn, 20_001, 50_000)
         load(dsn, 50_001, 70_000)
         assert backup("run") == 0
+        assert read_database_security(dsn, StoreSettings(), grafana_user=None).has_backup
     assert loaded[0] == 20_000
     assert expected[0] == 50_000
 
@@ -91,3 +95,55 @@ def test_drill_of_restoring_to_a_point_between_two_backups(
     assert backup("restore", "--to", "end") == 1
     assert f"{base} was changed or cut off" in capsys.readouterr().err
     assert not list((open_folder / "postgres").glob("data*")), "no half data are left"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> BackupFolder:
+    """Provide an empty folder of backups."""
+    create_key(tmp_path / "key")
+    (tmp_path / "target/wal").mkdir(parents=True)
+    return BackupFolder(tmp_path / "target", read_key(tmp_path / "key"))
+
+
+def test_a_file_that_was_cut_between_chunks_or_renamed_is_refused(folder: BackupFolder) -> None:
+    content = random.Random(1).randbytes(3 * CHUNK_BYTES)
+    with folder.writer("one") as (file, path):
+        file.write(content)
+    with folder.reader(path, "one") as read:
+        assert read.read() == content
+    with pytest.raises(BackupError, match="changed or cut off"), folder.reader(path, "two") as read:
+        read.read()
+    path.write_bytes(path.read_bytes()[: HEADER_BYTES + 2 * (CHUNK_BYTES + TAG_BYTES)])
+    with pytest.raises(BackupError, match="changed or cut off"), folder.reader(path, "one") as read:
+        read.read()
+
+
+def test_retention_keeps_what_the_oldest_time_needs(folder: BackupFolder) -> None:
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    segments = ["0000000100000000000000FD"]
+    for _ in range(8):
+        segments.append(next_segment(segments[-1]))
+    for name in segments:
+        (folder.path / f"wal/{name}.enc").touch()
+    for days, name in ((20, segments[0]), (15, segments[3]), (9, segments[6])):
+        time = (now - timedelta(days)).strftime("%Y%m%dT%H%M%SZ")
+        (folder.path / f"base-{name}-{time}-{time}.enc").touch()
+    deleted = {path.name for path in folder.prune(timedelta(14), now)}
+    assert len(deleted) == 1 + 3
+    assert {f"{name}.enc" for name in segments[:3]} < deleted
+    kept = folder.bases()
+    assert [base.segment for base in kept] == [segments[3], segments[6]]
+    assert folder.is_log_complete(kept[0])
+    (folder.path / f"wal/{segments[5]}.enc").unlink()
+    assert not folder.is_log_complete(kept[0])
+    assert folder.is_log_complete(kept[1])
+
+
+def test_a_key_that_others_can_read_or_that_exists_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    create_key(key)
+    with pytest.raises(BackupError, match="is not replaced"):
+        create_key(key)
+    key.chmod(0o640)
+    with pytest.raises(BackupError, match="chmod 600"):
+        read_key(key)
