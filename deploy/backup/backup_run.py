@@ -174,7 +174,7 @@ def _write_log(server: BackedUpServer, folder: BackupFolder, spool: Path | None)
         for segment in segments:
             folder.write_segment(segment)
     server.query(
-        "SELECT pg_replication_slot_advance(:'slot', :'end') FROM pg_replication_slots"
+        "SELECT pg_replication_slot_advance(slot_name, CAST(:'end' AS pg_lsn)) FROM pg_replication_slots"
         " WHERE slot_name = :'slot' AND restart_lsn < :'end';",
         end=_position(end),
     )
