@@ -35,6 +35,7 @@ COMMANDS = (
     "access",
     "ca",
     "db",
+    "backup",
     "letters",
     "feedback",
     "probe",

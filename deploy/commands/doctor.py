@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +16,11 @@ from typing import TYPE_CHECKING
 from deploy.broker_probe import mqtt_refusal
 from deploy.command_resources import broker_of_settings
 from deploy.running_platform import without_password
-from deploy.settings import CommonSettings, SettingsError
+from deploy.settings import CommonSettings, SettingsError, load_settings
 from ingest_service.storage.contract.errors import StoreError, StoreTimeoutError, StoreUnavailableError
 from ingest_service.storage.settings import Settings as StoreSettings
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from ingest_service.storage.contract.store import Store
@@ -67,7 +68,13 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     if args.environment_file or args.json:
         raise SettingsError("doctor: --environment-file and --json are for --security")
     all_ok = True
-    checks = (("python", _python), ("database", _database), ("broker", _broker), ("process", _processes))
+    checks = (
+        ("python", _python),
+        ("database", _database),
+        ("broker", _broker),
+        ("process", _processes),
+        ("backup", _backup),
+    )
     for name, check in checks:
         for is_ok, sentence in check(common):
             all_ok = all_ok and is_ok
@@ -225,6 +232,27 @@ def _not_writable(store: Store) -> str:
             " devices keep their readings meanwhile"
         )
     return ""
+
+
+def _backup(_common: CommonSettings) -> Iterator[tuple[bool, str]]:
+    """Yield the age of the last backup; it is a problem beyond the limit of `towntwin backup`'s settings."""
+    from deploy.backup.backup_folder import last_run
+    from deploy.backup.settings import Settings as BackupSettings
+
+    settings = load_settings(BackupSettings, "backup", argparse.Namespace(), os.environ)
+    if settings.target is None:
+        yield True, "none set up (TOWNTWIN_BACKUP_TARGET): see `towntwin backup --help`"
+        return
+    newest = last_run(settings.target)
+    if newest is None:
+        yield (
+            False,
+            f"{settings.target} has none: run `towntwin backup run`, and mount its disk if it has one",
+        )
+        return
+    age_h = (datetime.now(UTC) - newest).total_seconds() / 3600
+    remedy = "" if age_h <= settings.warn_after_h else ": see why the timer's `towntwin backup run` fails"
+    yield not remedy, f"the last one in {settings.target} is {age_h:.1f} h old{remedy}"
 
 
 def _broker(common: CommonSettings) -> Iterator[tuple[bool, str]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from analytics.service.settings import Settings as Service
 from dashboards.settings import Settings as Grafana
+from deploy.backup.settings import Settings as Backup
 from deploy.commands.replay import Settings as Replay
 from deploy.commands.simulate import Settings as Simulate
 from deploy.device_access.settings import Settings as Access
@@ -35,6 +36,7 @@ TABLES: dict[str | None, type[msgspec.Struct]] = {
     "service": Service,
     "gateway": Gateway,
     "hj212": Hj212,
+    "backup": Backup,
     "grafana": Grafana,
     "simulate": Simulate,
     "replay": Replay,

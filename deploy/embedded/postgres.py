@@ -40,6 +40,7 @@ SETTINGS = {
     "max_connections": "60",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
+    "max_slot_wal_keep_size": "4GB",  # a backup that fails for days does not fill the disk
     "log_checkpoints": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",

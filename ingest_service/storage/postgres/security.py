@@ -28,7 +28,7 @@ class DatabaseSecurity(msgspec.Struct, frozen=True, kw_only=True):
     is_encrypted : whether it uses TLS
     accepts_any_password : whether the server accepts a random password over TCP
     password_encryption : how new passwords are stored
-    has_backup : whether the log was archived within a day, or is received by another process
+    has_backup : whether the log was archived within a day, or was received through a slot
     has_row_level_security : whether it is installed
     unrestricted_members : members of the platform's roles who bypass row-level security
     grafana_rights : rights of Grafana's roles beyond reading views

@@ -3,7 +3,12 @@ SELECT current_user::text AS user_name,
     r.rolsuper OR r.rolbypassrls AS is_unrestricted,
     current_setting('password_encryption') AS password_encryption,
     coalesce((SELECT last_archived_time > now() - interval '1 day' FROM pg_stat_archiver), false)
-        OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'physical' AND active) AS has_backup,
+        OR EXISTS (
+            SELECT FROM pg_replication_slots AS slot
+            WHERE slot_type = 'physical'
+                -- PostgreSQL 16 has no such column
+                AND (active OR (to_jsonb(slot) ->> 'inactive_since')::timestamptz > now() - interval '1 day')
+        ) AS has_backup,
     EXISTS (
         SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = 'walled' AND c.relname = 'reading'
