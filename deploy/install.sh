@@ -11,6 +11,7 @@ usage: sudo deploy/install.sh [OPTION]…
                   first address); it is used when the broker's certificate is made
   --shard NAME    a shard of ingest (repeatable; default: main)
   --standby       a second process of each shard, which takes over when the first ends
+  --backup DIR    back up the database every five minutes into DIR, encrypted: a folder on another disk or a share
   --hj212         the server of HJ 212 stations too, on port 2120 (needs /etc/towntwin/stations.toml)
   --upgrade       install this checkout over an older one: stop, migrate, switch, start
   --uninstall     stop and remove programs and units; keep database, secrets and configuration
@@ -37,6 +38,7 @@ dry_run=false
 purge=false
 standby=false
 hj212=false
+backup=""
 hosts=""
 shards=""
 
@@ -53,6 +55,15 @@ while [ $# -gt 0 ]; do
         '' | *[!A-Za-z0-9.:_-]*) fail "$1 $2: letters, digits, dots, colons, hyphens and underscores only" 2 ;;
         esac
         if [ "$1" = --host ]; then hosts="$hosts $2"; else shards="$shards $2"; fi
+        shift
+        ;;
+    --backup)
+        [ $# -gt 1 ] || fail "$1 needs a value" 2
+        case $2 in
+        *[!A-Za-z0-9._/-]*) fail "$1 $2: letters, digits, dots, slashes, hyphens and underscores only" 2 ;;
+        /*) backup=$2 ;;
+        *) fail "$1 $2: an absolute path is needed" 2 ;;
+        esac
         shift
         ;;
     --standby) standby=true ;;
@@ -162,6 +173,11 @@ units() {
     if $hj212; then echo towntwin-hj212.service; fi
 }
 
+timers() {
+    echo towntwin-certificates.timer
+    if [ -n "$backup" ]; then echo towntwin-backup.timer; fi
+}
+
 # -- steps of an installation -------------------------------------------------------------------------------------
 
 check_machine() {
@@ -257,14 +273,16 @@ WRAPPER
 }
 
 make_secrets() {
-    step "authority, broker's certificate, passwords (kept where they are there)"
+    step "authority, certificates of broker and gateway, passwords (kept where they are there)"
     # shellcheck disable=SC2086 # a list of hosts
     (umask 022 && run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $hosts)
     run chown -R towntwin-access:towntwin-access $ETC/authority
     run chmod 0700 $ETC/authority
-    run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt
-    run chown root:mosquitto $ETC/tls/broker.key
-    run chmod 0640 $ETC/tls/broker.key
+    run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt $ETC/tls/gateway.crt
+    # `towntwin ca renew` gives a new key to the owner of the old one.
+    run chown mosquitto:mosquitto $ETC/tls/broker.key
+    run chown towntwin-gateway:towntwin-gateway $ETC/tls/gateway.key
+    run chmod 0600 $ETC/tls/broker.key $ETC/tls/gateway.key
     for pair in admin:towntwin-access towntwin-ingest:towntwin-ingest towntwin-hj212:towntwin-hj212; do
         run chown "root:${pair#*:}" "$ETC/secrets/${pair%%:*}.password"
         run chmod 0640 "$ETC/secrets/${pair%%:*}.password"
@@ -280,6 +298,8 @@ shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = off
 listen_addresses = 'localhost'
 password_encryption = 'scram-sha-256'
+# A backup that fails for long fills no disk: its slot gives up the log, and the next one begins anew.
+max_slot_wal_keep_size = 8GB
 CONF
     if [ -n "$changed" ]; then start_postgres restart; else start_postgres start; fi
     {
@@ -359,11 +379,16 @@ write_environments() {
                 ;;
             esac
             case $name in
-            service) echo "TOWNTWIN_SERVICE_SECRETS_FOLDER=$ETC/secrets/notification" ;;
+            service)
+                echo "TOWNTWIN_SERVICE_SECRETS_FOLDER=$ETC/secrets/notification"
+                echo "TOWNTWIN_SERVICE_WATCH_CERTIFICATES=$ETC/tls/broker.crt,$ETC/tls/gateway.crt"
+                ;;
             gateway)
                 first=$(echo "$hosts" | awk '{print $1}')
-                echo "TOWNTWIN_GATEWAY_HOST=127.0.0.1"
-                echo "TOWNTWIN_GATEWAY_PORT=8080"
+                echo "TOWNTWIN_GATEWAY_HOST=0.0.0.0"
+                echo "TOWNTWIN_GATEWAY_PORT=8443"
+                echo "TOWNTWIN_GATEWAY_TLS_CERT=$ETC/tls/gateway.crt"
+                echo "TOWNTWIN_GATEWAY_TLS_KEY=$ETC/tls/gateway.key"
                 echo "TOWNTWIN_GATEWAY_DEVICE_BROKER=mqtts://$first:8883"
                 echo "TOWNTWIN_GATEWAY_DEVICE_CA=$ETC/tls/ca.crt"
                 ;;
@@ -382,9 +407,26 @@ write_environments() {
     done
 }
 
+# The whole server is copied, so it is done as its superuser; the key is for that user alone.
+configure_backup() {
+    [ -n "$backup" ] || return 0
+    key=/var/lib/postgresql/towntwin-backup.key
+    step "backups into $backup; copy $key to a place that is neither this machine nor that disk"
+    run install -d -m 0700 -o postgres -g postgres "$backup"
+    write_once 0640 root:postgres $ETC/backup.env <<ENVIRONMENT
+# Settings of towntwin backup (docs/settings.md). Written once: change it as you like.
+TOWNTWIN_BACKUP_TARGET=$backup
+TOWNTWIN_BACKUP_KEY_FILE=$key
+TOWNTWIN_BACKUP_SUPERUSER_DSN=postgresql:///postgres?host=/run/postgresql
+TOWNTWIN_BACKUP_PROGRAMS=/usr/lib/postgresql/17/bin
+TOWNTWIN_BACKUP_DATA=/var/lib/postgresql/17/main
+ENVIRONMENT
+    [ -e $key ] || as_user postgres env "TOWNTWIN_BACKUP_TARGET=$backup" "TOWNTWIN_BACKUP_KEY_FILE=$key" "$OPT/bin/towntwin" backup init
+}
+
 install_units() {
     step "systemd units"
-    for unit in deploy/systemd/*.service deploy/systemd/towntwin.target; do
+    for unit in deploy/systemd/*.service deploy/systemd/*.timer deploy/systemd/towntwin.target; do
         name=$(basename "$unit")
         write_file 0644 root:root "$UNITS/$name" <"$unit"
     done
@@ -398,10 +440,11 @@ MaxRetentionSec=3month
 CONF
     if has_systemd; then run systemctl daemon-reload; fi
     # shellcheck disable=SC2046 # a list of units
-    run systemctl --quiet enable towntwin.target $(units)
+    run systemctl --quiet enable towntwin.target $(units) $(timers)
     # shellcheck disable=SC2046 # a list of units
     service restart $(units)
-    service start towntwin.target
+    # shellcheck disable=SC2046 # a list of timers
+    service start towntwin.target $(timers)
     service try-restart towntwin-edge.service
 }
 
@@ -419,8 +462,8 @@ stop_platform() {
 uninstall() {
     step "stop and remove the units"
     stop_platform
-    if has_systemd; then run systemctl stop 'towntwin-edge*'; fi
-    for unit in deploy/systemd/*.service deploy/systemd/towntwin.target; do
+    if has_systemd; then run systemctl stop 'towntwin-*.timer' 'towntwin-edge*' 'towntwin-backup*' 'towntwin-certificates*'; fi
+    for unit in deploy/systemd/*.service deploy/systemd/*.timer deploy/systemd/towntwin.target; do
         unit=$(basename "$unit")
         [ -e "$UNITS/$unit" ] || continue
         run systemctl --quiet disable "$unit" 2>/dev/null || :
@@ -432,6 +475,9 @@ uninstall() {
     run rm -rf $OPT /usr/local/sbin/towntwin
     run rm -f /etc/mosquitto/conf.d/towntwin.conf
     service restart mosquitto.service
+    # A slot that no backup empties keeps the server's log.
+    start_postgres start
+    echo "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'towntwin_backup';" | psql_admin
     if ! $purge; then
         echo "kept: the database $DATABASE, $ETC, /var/lib/mosquitto, the users. --purge-data deletes them."
         return
@@ -480,6 +526,7 @@ migrate_database
 switch_programs
 configure_mosquitto
 write_environments
+configure_backup
 install_units
 step "done"
 echo "next: sudo towntwin setup"

@@ -16,6 +16,7 @@ from deploy.device_access.certificate_authority import CertificateAuthority, Cer
 from edge.wire.broker_address import read_password
 
 PASSWORD_BYTES = 24
+SERVERS = ("broker", "gateway")  # the names by which `towntwin ca renew` finds their certificates
 USAGE_ERROR = 2
 
 
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare_certificates(folder: Path, hosts: list[str]) -> list[Path]:
-    """Make the authority and the broker's certificate where they are missing; return the new files.
+    """Make the authority and the servers' certificates where they are missing; return the new files.
 
     Raises
     ------
@@ -55,12 +56,15 @@ def prepare_certificates(folder: Path, hosts: list[str]) -> list[Path]:
     if not (tls / "ca.crt").exists():
         (tls / "ca.crt").write_bytes(authority.certificate_pem)
         made.append(tls / "ca.crt")
-    if not (tls / "broker.crt").exists():
+    for server in SERVERS:
+        certificate_path, key_path = tls / f"{server}.crt", tls / f"{server}.key"
+        if certificate_path.exists():
+            continue
         certificate, key = authority.issue_server(hosts)
-        (tls / "broker.key").unlink(missing_ok=True)  # of a run that was cut off before the certificate
-        write_private(tls / "broker.key", key)
-        (tls / "broker.crt").write_bytes(certificate)
-        made += [tls / "broker.key", tls / "broker.crt"]
+        key_path.unlink(missing_ok=True)  # of a run that was cut off before the certificate
+        write_private(key_path, key)
+        certificate_path.write_bytes(certificate)
+        made += [key_path, certificate_path]
     return made
 
 

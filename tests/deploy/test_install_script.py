@@ -21,6 +21,7 @@ from tests.support.processes import REPOSITORY
 
 SCRIPT = REPOSITORY / "deploy" / "install.sh"
 UNITS = sorted((REPOSITORY / "deploy" / "systemd").glob("*.service"))
+TIMERS = sorted((REPOSITORY / "deploy" / "systemd").glob("*.timer"))
 MAX_EXPOSURE = 3.0
 PROGRAM = "/opt/towntwin/bin/towntwin"
 
@@ -46,11 +47,12 @@ def dry_run(*flags: str) -> str:
 
 @pytest.fixture(scope="module")
 def plan() -> str:
-    return dry_run("--host", "box.example.org", "--standby", "--hj212", "--shard", "main")
+    backup = ("--backup", "/mnt/backup/towntwin")
+    return dry_run("--host", "box.example.org", "--standby", "--hj212", "--shard", "main", *backup)
 
 
 def test_each_unit_starts_a_command_that_exists_with_flags_that_it_has() -> None:
-    assert len(UNITS) == 7
+    assert len(UNITS) == 9
     for unit in UNITS:
         (start,) = unit_values(unit)["ExecStart"]
         program, *arguments = shlex.split(start.replace("%i", "main"))
@@ -63,7 +65,11 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
     for unit in UNITS:
         values = unit_values(unit)
         (user,) = values["User"]
-        assert re.search(rf"useradd .* {user}$", plan, re.MULTILINE), (unit, user)
+        is_made = re.search(rf"useradd .* {user}$", plan, re.MULTILINE)
+        assert is_made or user in {"root", "postgres"}, (unit, user)
+        if user == "root":
+            assert values["PrivateNetwork"] == ["yes"]
+            continue
         if unit.name == "towntwin-edge.service":  # its environment is of the device, which the owner writes
             continue
         environment = values["EnvironmentFile"][0]
@@ -73,7 +79,13 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
     enabled = next(line for line in plan.splitlines() if "systemctl --quiet enable" in line)
     for name in ("ingest@main", "ingest-standby@main", "service", "gateway", "access", "hj212"):
         assert f"towntwin-{name}.service" in enabled
-    assert "hj212" not in next(line for line in dry_run().splitlines() if "enable" in line)
+    for timer in TIMERS:
+        assert timer.name in enabled
+        assert timer.with_suffix(".service") in UNITS
+        assert f"write /etc/systemd/system/{timer.name} (mode 0644" in plan
+    plain = next(line for line in dry_run().splitlines() if "enable" in line)
+    assert "hj212" not in plain
+    assert "backup" not in plain
 
 
 def test_every_variable_that_the_script_sets_is_a_setting() -> None:
@@ -92,7 +104,7 @@ def test_no_secret_is_an_argument_of_a_command(plan: str) -> None:
     assert "mosquitto_ctrl" not in plan
 
 
-@pytest.mark.parametrize("flags", [["--nothing"], ["--purge-data"], ["--shard"], ["--host", "a;b"]])
+@pytest.mark.parametrize("flags", [["--nothing"], ["--purge-data"], ["--shard"], ["--host", "a;b"], ["--backup", "here"]])
 def test_a_wrong_option_changes_nothing(flags: list[str]) -> None:
     done = subprocess.run(
         ["/bin/sh", str(SCRIPT), "--dry-run", *flags], capture_output=True, text=True, timeout=60, check=False
