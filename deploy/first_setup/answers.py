@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -202,7 +203,7 @@ QUESTIONS = (
         "Address of the console, as people reach it",
         "控制台网址（供人员访问）",
         _check_address,
-        lambda _: "http://127.0.0.1:8080",
+        lambda _: f"https://{platform.node()}:8443",  # as install.sh serves it
     ),
     Question("administrator", "Name of the administrator", "管理员姓名", _check_name),
     Question(

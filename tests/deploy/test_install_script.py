@@ -104,7 +104,9 @@ def test_no_secret_is_an_argument_of_a_command(plan: str) -> None:
     assert "mosquitto_ctrl" not in plan
 
 
-@pytest.mark.parametrize("flags", [["--nothing"], ["--purge-data"], ["--shard"], ["--host", "a;b"], ["--backup", "here"]])
+@pytest.mark.parametrize(
+    "flags", [["--nothing"], ["--purge-data"], ["--shard"], ["--host", "a;b"], ["--backup", "here"]]
+)
 def test_a_wrong_option_changes_nothing(flags: list[str]) -> None:
     done = subprocess.run(
         ["/bin/sh", str(SCRIPT), "--dry-run", *flags], capture_output=True, text=True, timeout=60, check=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import pty
 import re
 import select
@@ -94,7 +95,7 @@ def test_a_dialogue_in_chinese_sets_the_first_town_up(plain_dsn: str, tmp_path: 
     assert "“12”不是县级代码" in output
     assert ROBOT not in output
     assert "▀" in output or "▄" in output  # the QR code
-    assert "控制台：http://127.0.0.1:8080" in output
+    assert f"控制台：https://{platform.node()}:8443" in output
     assert (tmp_path / "secrets" / TOWN / "duty-group-url").read_text().strip() == ROBOT
     site_file = (tmp_path / f"{TOWN}.toml").read_text()
     assert main(["enrol", str(tmp_path / f"{TOWN}.toml"), "--dry-run", "--dsn", plain_dsn]) == 0, site_file
