@@ -379,6 +379,8 @@ write_environments() {
                 ;;
             esac
             case $name in
+            # A mount point of its own or not: the disk of the database.
+            ingest) echo "TOWNTWIN_INGEST_DISK_FOLDER=/var/lib/postgresql" ;;
             service)
                 echo "TOWNTWIN_SERVICE_SECRETS_FOLDER=$ETC/secrets/notification"
                 echo "TOWNTWIN_SERVICE_WATCH_CERTIFICATES=$ETC/tls/broker.crt,$ETC/tls/gateway.crt"

@@ -14,6 +14,7 @@ from ingest_service.pipeline import metrics
 from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.commit_queue import CommitQueue
 from ingest_service.pipeline.compiled_judge_loader import CompiledJudgeLoader
+from ingest_service.pipeline.disk_guard import DiskGuard
 from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import from_dead_letter
 from ingest_service.pipeline.mqtt_session import MqttSession
@@ -118,6 +119,7 @@ class _ShardOwner:
         )
         self._inbox = Inbox(settings.inbox_bytes)
         self._session = MqttSession(broker, settings, self._inbox)
+        self._disk = DiskGuard(store, settings.disk_reserve_bytes, settings.disk_folder)
         self._next_housekeeping_s = 0.0
 
     def serve(self) -> None:
@@ -142,6 +144,11 @@ class _ShardOwner:
             log.info("ingest_stopped", shard=settings.shard, unacknowledged=len(self._inbox))
 
     def _step(self, commit_queue: CommitQueue) -> None:
+        if self._disk.check():
+            # Messages stay in the inbox, unacknowledged; once it is full, the socket is not read any more.
+            commit_queue.flush()
+            self._stop.wait(IDLE_WAIT_S)
+            return
         messages = self._inbox.take(
             max_messages=self._settings.batch_messages,
             max_bytes=self._settings.batch_bytes,
@@ -199,6 +206,7 @@ class _ShardOwner:
         """Return the fault that keeps new readings from being stored or judged, and the backlog's age."""
         self._session.probe()  # answered before the next heartbeat
         fault = self._session.fault_key or ("judge" if self._pipeline.judging_is_failing else "")
+        fault = "disk" if self._disk.is_low else fault
         oldest_s = self._inbox.oldest_s
         return WorkStatus(fault, backlog_age_s=0.0 if oldest_s is None else max(0.0, time.time() - oldest_s))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - msgspec reads the annotations
 from typing import Annotated
 
 import msgspec
@@ -114,6 +115,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 30.0
+    disk_reserve_bytes: Annotated[
+        int,
+        Meta(
+            description="Free space of the database's disk below which no reading is taken, so that it never "
+            "fills up; 0 is off.",
+            extra={"unit": "bytes"},
+            ge=0,
+        ),
+    ] = 512 << 20
+    disk_folder: Annotated[
+        Path | None,
+        Meta(
+            description="A folder on the database's disk; without it the data folder, if it is on this "
+            "machine and the database user may read its name (pg_read_all_settings)."
+        ),
+    ] = None
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

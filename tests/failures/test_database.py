@@ -122,6 +122,7 @@ def small_disk(server: Any) -> Iterator[tuple[str, Path]]:
             connection.execute("DROP TABLESPACE small")
     finally:
         subprocess.run(["/usr/bin/umount", "--lazy", str(disk)], check=True)
+        disk.rmdir()
 
 
 def fill(path: Path) -> None:
@@ -150,6 +151,45 @@ def test_disk_full(timescale_server: Any, mosquitto: Any, tmp_path: Path) -> Non
             rig.finish()
             assert ingest.stop() == 0
         rig.ledger()
+
+
+def test_a_reserve_keeps_the_disk_from_filling_up(
+    timescale_server: Any, mosquitto: Any, tmp_path: Path
+) -> None:
+    with (
+        small_disk(timescale_server) as (tablespace, filler),
+        fresh_database(timescale_server, tablespace=tablespace) as dsn,
+        NetworkFaultRig(tmp_path, dsn, mosquitto, ticks=6000) as rig,
+    ):
+        free_bytes = free_space(filler.parent)
+        reserve = free_bytes // 2
+        ingest = rig.ingest(
+            TOWNTWIN_INGEST_DISK_FOLDER=str(filler.parent), TOWNTWIN_INGEST_DISK_RESERVE_BYTES=str(reserve)
+        )
+        with running_processes(ingest):
+            rig.publish(kept=0.1)
+            filler.write_bytes(bytes(free_space(filler.parent) - reserve + (1 << 20)))
+            wait_for_log(ingest, "disk_reserve_reached")
+            wait_until(lambda: fault_of_ingest(rig) == "disk", within_s=WITHIN_S, what="health shows it")
+            before = rig.receipted()
+            time.sleep(1)
+            assert rig.receipted() == before < len(rig.published), "nothing is acknowledged"
+            assert "53100" not in ingest.log.read_text()
+            filler.unlink()
+            rig.finish()
+            assert fault_of_ingest(rig) == ""
+            assert ingest.stop() == 0
+        rig.ledger()
+
+
+def free_space(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def fault_of_ingest(rig: NetworkFaultRig) -> str:
+    (one,) = [it for it in rig.store.processes() if it.kind == "ingest"]
+    return "" if one.works else one.why
 
 
 def test_slow(rig: NetworkFaultRig) -> None:

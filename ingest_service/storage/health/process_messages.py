@@ -94,6 +94,11 @@ REASON_TEXTS = {
         " seconds: devices keep their readings",
         "上次写入数据库未成功（中断、只读或磁盘已满），数秒内将重试：读数保留在设备中",
     ),
+    "disk": BilingualText(
+        "the disk of the database is almost full, so no reading is taken: free space or enlarge it;"
+        " devices keep their readings",
+        "数据库所在磁盘即将写满，已暂停接收读数：请清理或扩容；读数保留在设备中",
+    ),
     "judge": BilingualText(
         "judging fails: readings are stored without being judged; see the traceback in the log and report it",
         "判别失败：读数已入库但未判别；请查看日志中的错误并报告",
