@@ -38,7 +38,9 @@ class DiskGuard:
 
     def __init__(self, store: Store, reserve_bytes: int, folder: Path | None) -> None:
         self._store, self._reserve_bytes, self._folder = store, reserve_bytes, folder
+        self._is_folder_given = folder is not None
         self._checked_s = self._located_s = -LOCATE_S
+        self._is_visible = True
         self.is_low = False
 
     def check(self) -> bool:
@@ -58,9 +60,14 @@ class DiskGuard:
         try:
             found = os.statvfs(self._folder)
         except OSError as error:
-            log.warning("disk_not_visible", folder=str(self._folder), error=str(error))
-            self._folder, self.is_low = None, False
+            # The state stays: a disk that was low and can't be seen has no more space for that.
+            if self._is_visible:
+                log.warning("disk_not_visible", folder=str(self._folder), error=str(error))
+            self._is_visible = False
+            if not self._is_folder_given:
+                self._folder = None
             return
+        self._is_visible = True
         free_bytes = found.f_bavail * found.f_frsize
         metrics.DATABASE_DISK_FREE.set(free_bytes)
         was_low, limit = self.is_low, self._reserve_bytes * (RESUME_SHARE if self.is_low else 1.0)
