@@ -267,6 +267,8 @@ switch_programs() {
 # The administrator's commands, as the owner of the database: towntwin setup, towntwin key create …
 [ "\$(id -u)" = 0 ] || { echo "towntwin: run it by sudo" >&2; exit 1; }
 umask 077
+if [ -e $ETC/backup.env ]; then set -a && . $ETC/backup.env && set +a; fi
+[ "\${1:-}" != backup ] || exec runuser -u postgres -- $OPT/bin/towntwin "\$@"
 export $VARIABLES="postgresql://$OWNER@/$DATABASE?host=/run/postgresql"
 exec runuser -u $OWNER -- $OPT/bin/towntwin "\$@"
 WRAPPER
@@ -414,7 +416,8 @@ configure_backup() {
     [ -n "$backup" ] || return 0
     key=/var/lib/postgresql/towntwin-backup.key
     step "backups into $backup; copy $key to a place that is neither this machine nor that disk"
-    run install -d -m 0700 -o postgres -g postgres "$backup"
+    # Others may enter it, to read when the last run was; the backups themselves are for postgres alone, and encrypted.
+    run install -d -m 0711 -o postgres -g postgres "$backup"
     write_once 0640 root:postgres $ETC/backup.env <<ENVIRONMENT
 # Settings of towntwin backup (docs/settings.md). Written once: change it as you like.
 TOWNTWIN_BACKUP_TARGET=$backup

@@ -184,7 +184,9 @@ class BackupFolder:
 
     def record_run(self, now: datetime) -> None:
         """Write when the last complete run was; `last_run` reads it."""
-        (self.path / "last-run").write_text(now.isoformat(timespec="seconds") + "\n", encoding="ascii")
+        path = self.path / "last-run"
+        path.write_text(now.isoformat(timespec="seconds") + "\n", encoding="ascii")
+        path.chmod(0o644)  # whoever watches the age of backups need not be able to read them
 
     def _segment_names(self) -> list[str]:
         names = [path.stem for path in self._log.iterdir()] if self._log.is_dir() else []
@@ -192,7 +194,14 @@ class BackupFolder:
 
 
 def last_run(path: Path) -> datetime | None:
-    """Return when the last complete run into a folder was, None where there was none."""
+    """Return when the last complete run into a folder was, None where there was none.
+
+    Raises
+    ------
+    OSError
+        If the folder can't be entered.
+
+    """
     try:
         return datetime.fromisoformat((path / "last-run").read_text("ascii").strip())
     except (FileNotFoundError, ValueError):

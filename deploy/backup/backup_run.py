@@ -43,7 +43,8 @@ class BackedUpServer(NamedTuple):
         environment = {**os.environ, "PGCONNECT_TIMEOUT": "10"}
         if parts.password is not None:
             environment["PGPASSWORD"] = unquote(parts.password)
-        address = parts._replace(netloc=netloc).geturl()
+        # Not `geturl`: it drops the slashes of an address without a host (postgresql:///postgres?host=/run/postgresql).
+        address = f"{parts.scheme}://{netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
         return [str(self.programs / program), "-d", address, "-w", *args], environment
 
     def run(self, program: str, *args: str, stdin_text: str = "") -> str:

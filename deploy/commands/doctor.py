@@ -243,7 +243,14 @@ def _backup(_common: CommonSettings) -> Iterator[tuple[bool, str]]:
     if settings.target is None:
         yield True, "none set up (TOWNTWIN_BACKUP_TARGET): see `towntwin backup --help`"
         return
-    newest = last_run(settings.target)
+    try:
+        newest = last_run(settings.target)
+    except OSError as error:
+        yield (
+            False,
+            f"{settings.target} can't be read by this user ({error.strerror}): run doctor as its owner",
+        )
+        return
     if newest is None:
         yield (
             False,

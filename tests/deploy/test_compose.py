@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from ingest_service.storage.health.processes import ProcessInfo
+
 COMPOSE = REPOSITORY / "deploy/compose.yaml"
 DOCKERFILE = REPOSITORY / "deploy/Dockerfile"
 ENV_EXAMPLE = REPOSITORY / "deploy/.env.example"
@@ -305,15 +307,32 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
             )
         for one in services_by_port(topology, ports):
             check_health(topology, *one)
+        wait_until(
+            lambda: all(one.works for one in watched_processes(topology)),
+            within_s=WITHIN_S,
+            what="every process does its work with the rights of its own database user",
+        )
         assert [one.process.poll() for one in (ingest, service, gateway, access)] == [None] * 4
         answer = httpx.get(
             f"http://127.0.0.1:{topology.gateway_port}/v1/latest", headers={"X-API-Key": key}, timeout=20
         )
         assert '"value":7.4' in answer.text
+    for one in (ingest, service, gateway, access):
+        assert "permission denied" not in one.log.read_text(), one.args
     logged = gateway.log.read_text()
     assert "row_level_security_missing" not in logged
     assert "scopes_are_not_signed" not in logged
     check_refusals(topology)
+
+
+def watched_processes(topology: Topology) -> list[ProcessInfo]:
+    store = PostgresStore.open(topology.dsn("admin"))
+    try:
+        found = store.processes()
+    finally:
+        store.close()
+    assert {one.kind for one in found} == {"ingest", "service", "gateway", "access"}
+    return found
 
 
 def publish(topology: Topology) -> None:
