@@ -386,6 +386,7 @@ write_environments() {
             service)
                 echo "TOWNTWIN_SERVICE_SECRETS_FOLDER=$ETC/secrets/notification"
                 echo "TOWNTWIN_SERVICE_WATCH_CERTIFICATES=$ETC/tls/broker.crt,$ETC/tls/gateway.crt"
+                if [ -n "$backup" ]; then echo "TOWNTWIN_SERVICE_WATCH_BACKUPS=$backup"; fi
                 ;;
             gateway)
                 first=$(echo "$hosts" | awk '{print $1}')

@@ -18,6 +18,7 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
     "process_down": ("process that does not work", "进程故障"),
     "rollups_behind": ("rollups behind", "汇总滞后"),
     "certificate_ends": ("certificate that ends", "证书即将到期"),
+    "backup_old": ("backup that is missing or old", "备份缺失或过旧"),
     "wrong_clock": ("wrong clock", "时钟异常"),
     "storm": ("storm runoff", "降雨径流"),
     "chattering": ("flapping sensor", "传感器反复报警"),

@@ -1,4 +1,4 @@
-"""Measures what is watched of the platform: processes, rollups, dead letters, certificates and clocks."""
+"""Measures the platform: its processes, rollups, dead letters, certificates, backups and clocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTICE, WARNING, ALARM = 1, 2, 3
 RELEASE_SHARE = 0.5  # of the limit, below which a condition is over
 GROWTH_S = 600.0
 CERTIFICATE_DAYS, LAST_DAYS, RENEWED_DAYS = 30.0, 7.0, 31.0
-DAY_S = 86_400.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
 FAILED_STATES = frozenset({"stuck", "behind", "absent"})
 DATABASE_CLOCK_S = 2.0
 MIN_DEVICES = 3  # with fewer devices off, their clocks are as likely to be wrong as the platform's
@@ -67,6 +67,7 @@ def watched_conditions(
         _rollups(state.watch.rollup_lag_s(time.monotonic()), settings),
         _dead_letters(store, settings, now_s),
         *_certificates(settings, now_s),
+        *_backups(settings, now_s),
         *_clocks(store.statuses(), store.activity(), settings, database.clock_s() - time.time()),
     ]
 
@@ -138,6 +139,39 @@ def _certificates(settings: Settings, now_s: float) -> Iterator[WatchedCondition
             reason_en=f"certificate {what_en}; renew it by `towntwin ca renew`",
             reason_zh=f"证书{what_zh}；请续期（docs/howto/serve-tls.md）",
         )
+
+
+def _backups(settings: Settings, now_s: float) -> Iterator[WatchedCondition]:
+    """Yield the age of the last backup, by the file that `towntwin backup run` writes into its folder."""
+    folder = settings.watch_backups
+    if folder is None:
+        return
+    last_s = _last_backup(folder)
+    limit_s = settings.watch_backups_h * HOUR_S
+    age_s = float("inf") if last_s is None else now_s - last_s
+    hours = f"{age_s / HOUR_S:.0f}"
+    yield WatchedCondition(
+        subject="platform/backups",
+        cause="backup_old",
+        value=-1.0 if last_s is None else age_s,
+        is_bad=age_s > limit_s,
+        is_good=age_s < RELEASE_SHARE * limit_s,
+        severity=WARNING,
+        reason_en=(
+            f"no backup can be seen in {folder}" if last_s is None else f"the last backup is {hours} h old"
+        )
+        + ": see whether the disk is mounted, and the log of `towntwin backup run`",
+        reason_zh=(f"在{folder}中未发现备份" if last_s is None else f"最近一次备份距今{hours}小时")
+        + "：请检查备份磁盘是否已挂载以及备份任务的日志",
+        after_s=settings.watch_after_s,
+    )
+
+
+def _last_backup(folder: Path) -> float | None:
+    try:
+        return datetime.fromisoformat((folder / "last-run").read_text("ascii").strip()).timestamp()
+    except (OSError, ValueError):
+        return None
 
 
 def _end_of_certificate(path: Path) -> float | None:

@@ -313,6 +313,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " none by default."
         ),
     ] = msgspec.field(default_factory=list)
+    watch_backups: Annotated[
+        Path | None,
+        Meta(
+            description="Folder of the backups (TOWNTWIN_BACKUP_TARGET) whose age is watched; none by default."
+        ),
+    ] = None
+    watch_backups_h: Annotated[
+        float,
+        Meta(description="Age of the last backup that is an anomaly.", extra={"unit": "h"}, gt=0),
+    ] = 2.0
     stuck_s: Annotated[
         float,
         Meta(

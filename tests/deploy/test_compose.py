@@ -317,8 +317,8 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
             f"http://127.0.0.1:{topology.gateway_port}/v1/latest", headers={"X-API-Key": key}, timeout=20
         )
         assert '"value":7.4' in answer.text
-    for one in (ingest, service, gateway, access):
-        assert "permission denied" not in one.log.read_text(), one.args
+    for process in (ingest, service, gateway, access):
+        assert "permission denied" not in process.log.read_text(), process.args
     logged = gateway.log.read_text()
     assert "row_level_security_missing" not in logged
     assert "scopes_are_not_signed" not in logged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from analytics.service.self_watch import DETECTOR, watch_platform
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
+from deploy.backup.backup_folder import BackupFolder
 from deploy.device_access.certificate_authority import CertificateAuthority
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import IncidentQuery
@@ -171,6 +173,26 @@ def test_a_certificate_that_ends_is_an_anomaly_until_it_is_renewed(
     assert watched.states(CLEAR_S) == {subject: "closed"}
     path.unlink()
     assert watched.states() == {subject: "open"}, "one that can't be read is no certificate"
+
+
+def test_an_old_backup_is_an_anomaly_until_the_next_one(watched: WatchedTown, tmp_path: Path) -> None:
+    watched.settings = Settings(
+        watch_backups=tmp_path, watch_after_s=HOLD_S, watch_clear_s=CLEAR_S, watch_backups_h=2.0
+    )
+    folder = BackupFolder(tmp_path, bytes(32))
+    subject = "platform/backups"
+    folder.record_run(datetime.fromtimestamp(watched.now_s, UTC))
+    assert watched.states() == {}
+    assert watched.states(2.1 * 3600) == {}, "not yet for long enough"
+    one = watched.after(HOLD_S)[subject]
+    assert (one.state, "the last backup is 2 h old" in one.reason_en) == ("open", True)
+    assert watched.incidents() == {"backup_old": "unacknowledged"}
+    folder.record_run(datetime.fromtimestamp(watched.now_s, UTC))
+    watched.after()
+    assert watched.states(CLEAR_S) == {subject: "closed"}
+    (tmp_path / "last-run").unlink()
+    watched.after()
+    assert "no backup can be seen" in watched.after(HOLD_S)[subject].reason_en
 
 
 def test_a_devices_wrong_clock_is_its_own_and_those_of_most_are_the_platforms(watched: WatchedTown) -> None:
