@@ -316,7 +316,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     watch_backups: Annotated[
         Path | None,
         Meta(
-            description="Folder of the backups (TOWNTWIN_BACKUP_TARGET) whose age is watched; none by default."
+            description="Folder of the backups (TOWNTWIN_BACKUP_TARGET) whose age is watched."
         ),
     ] = None
     watch_backups_h: Annotated[
