@@ -181,6 +181,7 @@ def _recover(programs: Path, data: Path, log: Path, to: datetime | None, user: S
         "ident_file": str(config),
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
+        "dynamic_shared_memory_type": "mmap",  # as the user of the data may have no /dev/shm
         "hot_standby": "off",
         "restore_command": command,
         "recovery_target_timeline": "current",
