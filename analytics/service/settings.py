@@ -315,9 +315,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=list)
     watch_backups: Annotated[
         Path | None,
-        Meta(
-            description="Folder of the backups (TOWNTWIN_BACKUP_TARGET) whose age is watched."
-        ),
+        Meta(description="Folder of the backups (TOWNTWIN_BACKUP_TARGET) whose age is watched."),
     ] = None
     watch_backups_h: Annotated[
         float,

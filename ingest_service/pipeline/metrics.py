@@ -97,8 +97,10 @@ MISCONFIGURED_SERIES = Gauge(
 BROKER_CONNECTED = Gauge("towntwin_ingest_broker_connected", "1 while the broker is there")
 WRONG_CLOCKS = Gauge("towntwin_ingest_clocks_wrong", "Devices whose clock is off beyond the tolerance")
 DATABASE_DISK_FREE = Gauge(
-    "towntwin_ingest_database_disk_free_bytes", "Free space of the database's disk, where it is visible"
+    "towntwin_ingest_database_disk_free_bytes",
+    "Free space of the database's disk; NaN where it is not visible",
 )
+DATABASE_DISK_FREE.set(float("nan"))  # 0 would be an alarm
 SHARD_OWNER = Gauge(
     "towntwin_ingest_shard_owner", "1 while this process owns its shard, 0 while it stands by"
 )

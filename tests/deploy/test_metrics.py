@@ -114,6 +114,7 @@ def test_every_metric_of_ingest_shows_what_happened(
             TOWNTWIN_DSN=make_conninfo(timescale_dsn, host=network.host, port=network.port),
             TOWNTWIN_BROKER=mosquitto.url,
             TOWNTWIN_INGEST_METRICS_PORT=str(one.port),
+            TOWNTWIN_INGEST_DISK_FOLDER=str(tmp_path),
         )
         for one in (shown, standby)
     )
@@ -122,6 +123,7 @@ def test_every_metric_of_ingest_shows_what_happened(
     with running_processes(first), MqttTestDevice(mosquitto, DATA) as device:
         wait_until(lambda: "subscribed" in first.log.read_text(), within_s=WITHIN_S, what="ingest is ready")
         assert (shown("shard_owner"), shown("shard_epoch"), shown("broker_connected")) == (1, 1, 1)
+        shown.reaches(1, "database_disk_free_bytes")
 
         for number in range(100):
             device.send(pack("ph", "pH", {start_s + 10 * number: 7.5, start_s + 10 * number + 1: 7.6}))
