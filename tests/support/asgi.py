@@ -34,6 +34,17 @@ def send_request(
         return thread.submit(asyncio.run, send_once()).result()
 
 
+def statuses_until_limited(send: Callable[[int], int]) -> list[int]:
+    """Return the statuses of repeated requests up to the first 429, 500 at most.
+
+    The buckets refill with time: on a slow machine a fixed small number of requests may never empty one.
+    """
+    statuses: list[int] = []
+    while len(statuses) < 500 and 429 not in statuses:
+        statuses.append(send(len(statuses)))
+    return statuses
+
+
 class StreamedResponse:
     """A response that is still being streamed: its status and the text received so far."""
 
