@@ -95,7 +95,10 @@ def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
     silences = [line for line in printed.splitlines() if "is silent" in line or "broker or ingest" in line]
     assert silences, "the planned silent device is found"
     assert all("device 330402-d1-r05 is silent" in line for line in silences), "none while the history loads"
-    assert summary["anomalies"] <= 6 * summary["planned_faults"], "an operations centre would drown"
+    # Anomalies are evidence: a fault raises them at several series and sites, the week before raises its
+    # budget, and their number depends on the hour of the day. People work on incidents.
+    assert summary["anomalies"] <= 10 * summary["planned_faults"]
+    assert summary["incidents"] <= 4 * summary["planned_faults"], "an operations centre would drown"
     for name in (SONDE, COUNTER, "hj212"):
         with closing(Spool.open(open_folder / f"run/spool/{name}.spool", AgentSettings())) as spool:
             # The counter's first whole period may end after the minute.
