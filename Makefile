@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: up test check bench audit lock clean
+.PHONY: up test check bench ledger audit lock clean
 
 up: $(VENV)/.run
 	@$(PY) -m deploy up $(ARGS)
@@ -13,6 +13,9 @@ test: $(VENV)/.test
 
 check: $(VENV)/.test
 	@$(PY) -m tests --check-only
+
+ledger: $(VENV)/.test
+	@$(PY) -m benchmarks ledger $(ARGS)
 
 bench: $(VENV)/.test
 	@$(PY) -m benchmarks $(NAME) $(ARGS)

@@ -1,0 +1,207 @@
+"""Compares what the database holds after a run with what the agents' spools have taken."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, spool_settings, value_of
+from edge.agent.spool import Spool
+from edge.wire import senml
+from edge.wire.errors import PayloadError
+
+if TYPE_CHECKING:
+    import psycopg
+    from numpy.typing import NDArray
+
+    from benchmarks.ledger.platform import AgentProcess, LedgerPlatform
+
+ROLLUP_TIMEOUT_S = 240.0
+CONTENT_TYPE = "application/senml+json"
+READINGS = """
+SELECT extract(epoch FROM r."time")::float8, r.value
+FROM reading AS r JOIN series AS s USING (series_id) WHERE s.site_id = %s AND s.quantity = 'ph'
+"""
+# Two anomalies of one series that overlap in time would be one disturbance reported twice.
+ANOMALIES = """
+SELECT count(*), count(*) FILTER (WHERE EXISTS (
+    SELECT FROM anomaly AS other
+    WHERE other.series_id = a.series_id AND other.anomaly_id <> a.anomaly_id AND other.state <> 'withdrawn'
+        AND other.start <= coalesce(a."end", a.start) AND a.start <= coalesce(other."end", other.start)))
+FROM anomaly AS a WHERE a.series_id IS NOT NULL AND a.state <> 'withdrawn'
+"""
+INCIDENTS = """
+SELECT count(DISTINCT incident_id), count(*) FILTER (WHERE incident_id IS NULL AND role <> 'suppressed')
+FROM incident_anomaly
+"""
+ANOMALIES_WITHOUT_INCIDENT = """
+SELECT count(*) FROM anomaly AS a
+WHERE state <> 'withdrawn'
+    AND NOT EXISTS (SELECT FROM incident_anomaly AS i WHERE i.anomaly_id = a.anomaly_id)
+"""
+ROLLUPS = """
+WITH counted AS (
+    SELECT series_id, date_bin(%(width)s::interval, "time", 'epoch') AS bucket, count(*) AS readings
+    FROM reading GROUP BY 1, 2)
+SELECT count(*), count(*) FILTER (WHERE c.readings IS DISTINCT FROM r.count)
+FROM counted AS c FULL JOIN {table} AS r USING (series_id, bucket)
+"""
+
+
+class LedgerCounts(NamedTuple):
+    """Counts after a run.
+
+    Attributes
+    ----------
+    taken : readings that the spools took
+    stored : rows of readings
+    lost : readings taken that are neither stored, nor dead letters, nor in a spool
+    doubled : rows beyond the first of a reading
+    altered : readings stored with another value, or at a time that was never published
+    dead_letters_of_readings : readings in the dead letters
+    waiting : readings still in a spool
+    poison, poison_found : malformed payloads published, and those among them in the dead letters
+    anomalies, anomalies_doubled : anomalies of series, and those that overlap another of their series
+    incidents, anomalies_without_incident : incidents, and anomalies that were not assigned
+    rollups, rollups_different : rows of rollups, and those whose count differs from the readings
+
+    """
+
+    taken: int
+    stored: int
+    lost: int
+    doubled: int
+    altered: int
+    dead_letters_of_readings: int
+    waiting: int
+    poison: int
+    poison_found: int
+    anomalies: int
+    anomalies_doubled: int
+    incidents: int
+    anomalies_without_incident: int
+    rollups: int
+    rollups_different: int
+
+    @property
+    def faults(self) -> list[str]:
+        """Sentences on everything that broke a promise; empty if nothing did."""
+        broken = {
+            "readings lost": self.lost,
+            "rows doubled": self.doubled,
+            "readings altered": self.altered,
+            "malformed payloads not in the dead letters": self.poison - self.poison_found,
+            "anomalies doubled": self.anomalies_doubled,
+            "anomalies without an incident": self.anomalies_without_incident,
+            "rollups that differ from the readings": self.rollups_different,
+        }
+        return [f"{count:,} {name}" for name, count in broken.items() if count]
+
+
+def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
+    """Wait until the service has caught up, and count.
+
+    Parameters
+    ----------
+    platform : of the run; all agents have ended
+    poison : malformed payloads that were published
+
+    """
+    with platform.connect() as connection:
+        _wait_for_service(connection)
+        per_device = [_count_device(connection, agent) for agent in platform.agents]
+        taken, stored, lost, doubled, altered, dead, waiting = (
+            sum(one) for one in zip(*per_device, strict=True)
+        )
+        found = _one(
+            connection,
+            "SELECT count(DISTINCT payload) FROM dead_letter WHERE payload = ANY (%(poison)s)",
+            poison=poison,
+        )
+        anomalies = _one(connection, ANOMALIES)
+        incidents = _one(connection, INCIDENTS)
+        rollups = [
+            _one(connection, ROLLUPS.format(table=table), width=width)
+            for table, width in (("rollup_1min", "1 minute"), ("rollup_1h", "1 hour"))
+        ]
+        return LedgerCounts(
+            taken=taken,
+            stored=stored,
+            lost=lost,
+            doubled=doubled,
+            altered=altered,
+            dead_letters_of_readings=dead,
+            waiting=waiting,
+            poison=len(poison),
+            poison_found=found[0],
+            anomalies=anomalies[0],
+            anomalies_doubled=anomalies[1],
+            incidents=incidents[0],
+            anomalies_without_incident=_one(connection, ANOMALIES_WITHOUT_INCIDENT)[0],
+            rollups=sum(one[0] for one in rollups),
+            rollups_different=sum(one[1] for one in rollups),
+        )
+
+
+def _wait_for_service(connection: psycopg.Connection[Any]) -> None:
+    """Wait until rollups are made and each anomaly has its incident, or until the time is over."""
+    until_s = time.monotonic() + ROLLUP_TIMEOUT_S
+    while time.monotonic() < until_s:
+        due = _one(connection, "SELECT count(*) FROM rollup_due")[0]
+        if not due and not _one(connection, ANOMALIES_WITHOUT_INCIDENT)[0]:
+            return
+        time.sleep(0.5)
+
+
+def _count_device(connection: psycopg.Connection[Any], agent: AgentProcess) -> tuple[int, ...]:
+    """Return taken, stored, lost, doubled, altered, dead and waiting readings of a device."""
+    spool = Spool.open(agent.folder / "spool", spool_settings())
+    try:
+        taken, waiting = spool.newest() * PACK_READINGS, spool.waiting * PACK_READINGS
+        in_spool = _spooled_numbers(spool, agent.start_s)
+    finally:
+        spool.close()
+    rows = np.array(connection.execute(READINGS, [agent.device_id]).fetchall(), np.float64).reshape(-1, 2)
+    numbers = (rows[:, 0] - agent.start_s) / INTERVAL_S
+    known = (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers < taken)
+    stored = np.unique(numbers[known].astype(np.intp))
+    dead = _dead_numbers(connection, agent)
+    expected_values = np.array([value_of(one) for one in numbers[known].astype(int).tolist()])
+    altered = int((~known).sum() + (np.abs(rows[known, 1] - expected_values) > 1e-9).sum())
+    accounted = np.unique(np.concatenate([stored, dead, in_spool]))
+    lost = taken - int((accounted < taken).sum())
+    return taken, len(rows), lost, int(known.sum()) - len(stored), altered, len(dead), waiting
+
+
+def _dead_numbers(connection: psycopg.Connection[Any], agent: AgentProcess) -> NDArray[np.intp]:
+    """Return the numbers of a device's readings in dead letters; malformed payloads have none."""
+    rows = connection.execute(
+        "SELECT payload, content_type FROM dead_letter WHERE topic LIKE %s", [f"%/{agent.device_id}/data"]
+    )
+    numbers: set[int] = set()
+    for payload, content_type in rows:
+        try:
+            records = senml.decode(bytes(payload), content_type=content_type or "", now_s=0)
+        except PayloadError:
+            continue
+        numbers |= {round((one.time_s - agent.start_s) / INTERVAL_S) for one in records}
+    return np.array(sorted(numbers), np.intp)
+
+
+def _spooled_numbers(spool: Spool, start_s: int) -> NDArray[np.intp]:
+    numbers: list[int] = []
+    after = 0
+    while messages := spool.after(after, 1000):
+        after = messages[-1].number
+        for one in messages:
+            records = senml.decode(one.payload, content_type=CONTENT_TYPE, now_s=0)
+            numbers += [round((record.time_s - start_s) / INTERVAL_S) for record in records]
+    return np.array(numbers, np.intp)
+
+
+def _one(connection: psycopg.Connection[Any], query: str, **parameters: Any) -> tuple[int, ...]:
+    row = connection.execute(query.encode(), parameters or None).fetchone()
+    assert row is not None
+    return tuple(int(one) for one in row)

@@ -1,0 +1,358 @@
+"""Defines the kinds of faults of the kill ledger and the seeded schedule in which they are caused."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from benchmarks._mqtt_load import persistent_session
+from benchmarks.ledger.counting_agent import PACK_READINGS, records
+from benchmarks.ledger.platform import AREA, DEVICES, LedgerPlatform
+from edge.wire import senml
+from tests.support.throwaway_servers import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.tcp_proxy import Proxy
+
+MALFORMED = "malformed payloads"
+ZOMBIE_TIMEOUT_S = 20.0
+DEAD_LETTER_TIMEOUT_S = 60.0
+REPUBLISH_S = 5.0
+DUPLICATES = 3
+POISON_PAYLOADS = 3
+
+
+class FaultContext(NamedTuple):
+    """What a fault acts on: the platform, random numbers, and the fault's number in the schedule."""
+
+    platform: LedgerPlatform
+    random_source: random.Random
+    number: int
+    longest_s: float
+
+    def seconds(self, least_s: float = 0.3) -> float:
+        """Return a random duration [s]."""
+        return self.random_source.uniform(least_s, max(least_s, self.longest_s))
+
+
+class FaultKind(NamedTuple):
+    """A kind of fault: its name, what is done, and the function that does it and undoes it again."""
+
+    name: str
+    description: str
+    cause: Callable[[FaultContext], None]
+
+
+def _kill_ingest(context: FaultContext) -> None:
+    owner = context.platform.shard_owner()
+    name = owner[0] if owner else context.random_source.choice(list(context.platform.ingest))
+    context.platform.ingest[name].kill()
+
+
+def _kill_standby(context: FaultContext) -> None:
+    owner = context.platform.shard_owner()
+    names = [one for one in context.platform.ingest if owner is None or one != owner[0]]
+    context.platform.ingest[names[0]].kill()
+
+
+def _freeze_ingest(context: FaultContext) -> None:
+    name = context.random_source.choice(list(context.platform.ingest))
+    with frozen(context.platform.ingest[name].process.pid):
+        time.sleep(context.seconds())
+
+
+def _wake_zombie(context: FaultContext) -> None:
+    """Freeze the owner until its standby owns the shard, then let it continue."""
+    platform = context.platform
+    owner = platform.shard_owner()
+    if owner is None:
+        return
+    with frozen(platform.ingest[owner[0]].process.pid):
+        with suppress(psycopg.OperationalError), platform.connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(%s)", [owner[1]])
+        until_s = time.monotonic() + ZOMBIE_TIMEOUT_S
+        while time.monotonic() < until_s:
+            new_owner = platform.shard_owner()
+            if new_owner is not None and new_owner[0] != owner[0]:
+                break
+            time.sleep(0.2)
+
+
+def _kill_agent(context: FaultContext) -> None:
+    context.random_source.choice(context.platform.agents).kill()
+
+
+def _freeze_agent(context: FaultContext) -> None:
+    agent = context.random_source.choice(context.platform.agents)
+    if agent.process is not None and agent.process.poll() is None:
+        with frozen(agent.process.pid):
+            time.sleep(context.seconds())
+
+
+def _kill_other(name: str) -> Callable[[FaultContext], None]:
+    return lambda context: context.platform.others[name].kill()
+
+
+def _freeze_service(context: FaultContext) -> None:
+    with frozen(context.platform.others["service"].process.pid):
+        time.sleep(context.seconds())
+
+
+def _kill_broker(context: FaultContext) -> None:
+    context.platform.broker.kill()
+    time.sleep(context.seconds(0.0))
+    context.platform.broker.start()
+
+
+def _kill_broker_without_memory(context: FaultContext) -> None:
+    broker = context.platform.broker
+    broker.kill()
+    (broker.folder / "mosquitto.db").unlink(missing_ok=True)
+    broker.start()
+
+
+def _restart_broker(context: FaultContext) -> None:
+    context.platform.broker.stop()
+    context.platform.broker.start()
+
+
+def _freeze_broker(context: FaultContext) -> None:
+    with frozen(context.platform.broker.pid):
+        time.sleep(context.seconds())
+
+
+def _kill_database(context: FaultContext) -> None:
+    context.platform.database.kill()
+    time.sleep(context.seconds(0.0))
+    context.platform.database.start()
+
+
+def _restart_database(context: FaultContext) -> None:
+    context.platform.database.stop()
+    context.platform.database.start()
+
+
+def _freeze_database(context: FaultContext) -> None:
+    with frozen(context.platform.database.pid):
+        time.sleep(context.seconds())
+
+
+def _terminate_sessions(context: FaultContext) -> None:
+    with context.platform.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+
+
+def _lock_readings(context: FaultContext) -> None:
+    with context.platform.connect() as connection, connection.transaction():
+        connection.execute("LOCK TABLE reading IN EXCLUSIVE MODE")
+        time.sleep(context.seconds())
+
+
+def _make_read_only(context: FaultContext) -> None:
+    _set_read_only(context.platform, "on")
+    time.sleep(context.seconds())
+    _set_read_only(context.platform, "off")
+
+
+def _set_read_only(platform: LedgerPlatform, value: str) -> None:
+    with platform.connect() as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(
+            f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = {value}"
+        )
+    platform.database_network.cut()
+
+
+def _network(act: Callable[[Proxy, FaultContext], None], which: str) -> Callable[[FaultContext], None]:
+    def cause(context: FaultContext) -> None:
+        proxy: Proxy = getattr(context.platform, which)
+        try:
+            act(proxy, context)
+        finally:
+            proxy.restore()
+
+    return cause
+
+
+def _cut(proxy: Proxy, _: FaultContext) -> None:
+    proxy.cut()
+
+
+def _refuse(proxy: Proxy, context: FaultContext) -> None:
+    proxy.refuse()
+    time.sleep(context.seconds())
+
+
+def _stall(proxy: Proxy, context: FaultContext) -> None:
+    proxy.stall()
+    time.sleep(context.seconds())
+
+
+def _delay(proxy: Proxy, context: FaultContext) -> None:
+    proxy.delay_s = context.random_source.uniform(0.02, 0.2)
+    time.sleep(context.seconds())
+
+
+def _lose_commit_answer(proxy: Proxy, context: FaultContext) -> None:
+    trigger = proxy.cut_after(b"PGCOPY\n", b"COMMIT", answer_lost=True)
+    trigger.sprung.wait(context.longest_s)
+
+
+def _take_session_over(context: FaultContext) -> None:
+    """Connect with the client id of ingest, so that the broker ends ingest's connection."""
+    with _client(context.platform, "towntwin-ingest-main"):
+        time.sleep(0.2)
+
+
+@contextmanager
+def _client(platform: LedgerPlatform, client_id: str) -> Iterator[Client]:
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        manual_ack=True,
+        reconnect_on_failure=False,
+    )
+    client.connect(
+        platform.broker.host, platform.broker.port, clean_start=False, properties=persistent_session()
+    )
+    client.loop_start()
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def _publish(context: FaultContext, topic: str, payloads: list[bytes]) -> None:
+    with _client(context.platform, f"ledger-fault-{context.number}") as client:
+        for payload in payloads:
+            client.publish(topic, payload, qos=1).wait_for_publish(10)
+
+
+def _topic(device_id: str) -> str:
+    return f"towntwin/v1/{AREA}/{device_id}/data"
+
+
+def poison_payloads(number: int) -> list[bytes]:
+    """Return payloads that no decoder can read; each differs from those of other faults."""
+    return [f'[{{"n":"ph","v":{number}.{one}'.encode() for one in range(POISON_PAYLOADS)]
+
+
+def _poison(context: FaultContext) -> None:
+    """Publish malformed payloads until each is a dead letter: they are in no spool, so a fault can lose them."""
+    missing = poison_payloads(context.number)
+    until_s = time.monotonic() + DEAD_LETTER_TIMEOUT_S
+    while missing and time.monotonic() < until_s:
+        with suppress(OSError, RuntimeError, ValueError):
+            _publish(context, _topic(DEVICES[0]), missing)
+        again_s = time.monotonic() + REPUBLISH_S
+        while missing and time.monotonic() < again_s:
+            time.sleep(0.3)
+            with suppress(psycopg.OperationalError), context.platform.connect() as connection:
+                rows = connection.execute(
+                    "SELECT payload FROM dead_letter WHERE payload = ANY (%s)", [missing]
+                ).fetchall()
+                missing = [one for one in missing if one not in {bytes(row[0]) for row in rows}]
+
+
+def _duplicate(context: FaultContext) -> None:
+    """Publish packs again that an agent has published before, as a broker with a copied memory would."""
+    agent = context.random_source.choice(context.platform.agents)
+    packs = max(agent.progress // PACK_READINGS, 1)
+    payloads = [
+        senml.encode_json(records(context.random_source.randrange(packs) * PACK_READINGS, agent.start_s))
+        for _ in range(DUPLICATES)
+    ]
+    with suppress(OSError, RuntimeError, ValueError):
+        _publish(context, _topic(agent.device_id), payloads * 2)
+
+
+def _kill_agent_with_backlog(context: FaultContext) -> None:
+    """Cut the devices from the broker, then kill an agent that has a backlog."""
+    context.platform.device_network.refuse()
+    time.sleep(context.seconds())
+    context.random_source.choice(context.platform.agents).kill()
+    context.platform.device_network.restore()
+
+
+FAULT_KINDS = (
+    FaultKind(
+        "ingest killed", "SIGKILL of the process that owns the shard; its standby takes over", _kill_ingest
+    ),
+    FaultKind("standby killed", "SIGKILL of the ingest process that stands by", _kill_standby),
+    FaultKind("ingest frozen", "SIGSTOP of an ingest process", _freeze_ingest),
+    FaultKind(
+        "zombie",
+        "the owner is frozen and its lock ended; it continues when its standby owns the shard",
+        _wake_zombie,
+    ),
+    FaultKind("agent killed", "SIGKILL of an edge agent", _kill_agent),
+    FaultKind("agent frozen", "SIGSTOP of an edge agent", _freeze_agent),
+    FaultKind(
+        "devices cut off, agent killed",
+        "no connection to the broker; an agent is killed",
+        _kill_agent_with_backlog,
+    ),
+    FaultKind("service killed", "SIGKILL of the service", _kill_other("service")),
+    FaultKind("service frozen", "SIGSTOP of the service", _freeze_service),
+    FaultKind("gateway killed", "SIGKILL of the gateway", _kill_other("gateway")),
+    FaultKind("broker killed", "SIGKILL of Mosquitto, which saves its memory once a second", _kill_broker),
+    FaultKind(
+        "broker killed, memory lost",
+        "SIGKILL of Mosquitto, and its file is deleted",
+        _kill_broker_without_memory,
+    ),
+    FaultKind("broker restarted", "SIGTERM of Mosquitto", _restart_broker),
+    FaultKind("broker frozen", "SIGSTOP of Mosquitto", _freeze_broker),
+    FaultKind("database killed", "SIGKILL of PostgreSQL and all its backends", _kill_database),
+    FaultKind("database restarted", "fast shutdown of PostgreSQL", _restart_database),
+    FaultKind("database frozen", "SIGSTOP of PostgreSQL and all its backends", _freeze_database),
+    FaultKind("sessions terminated", "pg_terminate_backend of every session", _terminate_sessions),
+    FaultKind("readings locked", "another transaction locks the table of readings", _lock_readings),
+    FaultKind("database read-only", "new transactions are read-only", _make_read_only),
+    FaultKind("database network cut", "connections of ingest are closed", _network(_cut, "database_network")),
+    FaultKind("database network refuses", "and new ones are refused", _network(_refuse, "database_network")),
+    FaultKind("database network stalls", "nothing is forwarded", _network(_stall, "database_network")),
+    FaultKind("database network slow", "every piece is delayed", _network(_delay, "database_network")),
+    FaultKind(
+        "answer to COMMIT lost",
+        "the transaction is committed, the connection ends before the answer",
+        _network(_lose_commit_answer, "database_network"),
+    ),
+    FaultKind("broker network cut", "the connection of ingest is closed", _network(_cut, "broker_network")),
+    FaultKind("broker network refuses", "and new ones are refused", _network(_refuse, "broker_network")),
+    FaultKind("broker network stalls", "nothing is forwarded", _network(_stall, "broker_network")),
+    FaultKind("broker network slow", "every piece is delayed", _network(_delay, "broker_network")),
+    FaultKind("device network cut", "connections of all agents are closed", _network(_cut, "device_network")),
+    FaultKind("device network refuses", "and new ones are refused", _network(_refuse, "device_network")),
+    FaultKind("device network stalls", "nothing is forwarded", _network(_stall, "device_network")),
+    FaultKind("session taken over", "another client connects with the id of ingest", _take_session_over),
+    FaultKind(MALFORMED, "payloads that cannot be decoded, on a device's topic", _poison),
+    FaultKind("messages doubled", "packs of an agent are published again by another client", _duplicate),
+)
+
+
+def schedule(seed: int, faults: int) -> list[FaultKind]:
+    """Return a sequence of faults: every kind equally often, in random order.
+
+    >>> len({one.name for one in schedule(1, len(FAULT_KINDS))}) == len(FAULT_KINDS)
+    True
+    """
+    random_source = random.Random(seed)
+    found: list[FaultKind] = []
+    while len(found) < faults:
+        found += random_source.sample(FAULT_KINDS, len(FAULT_KINDS))
+    return found[:faults]

@@ -1,0 +1,231 @@
+"""Starts broker, database, ingest with standby, service, gateway and agents, and restarts what ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from benchmarks.ledger.counting_agent import INTERVAL_S
+from deploy.embedded.server_environment import free_port
+from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.processes import REPOSITORY, PlatformProcess, wait_until
+from tests.support.tcp_proxy import Proxy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from tests.support.throwaway_servers import MosquittoServer, PostgresServer
+
+AREA = "330483-d1"
+DEVICES = ("ledger-1", "ledger-2", "ledger-3", "ledger-4")
+START_TIMEOUT_S = 90.0
+INGEST_NAMES = ("ingest_a", "ingest_b")
+SHARD_OWNER = (
+    "SELECT usename, pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
+    " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+    " AND usename IN ('ingest_a', 'ingest_b')"
+)
+
+
+def directory() -> Directory:
+    """Return the directory to enrol: four devices with one pH probe each, at four sites of one town."""
+    return Directory(
+        areas=[Area(area_id=AREA, level="town", en="Ledger town", zh="账本镇")],
+        sites=[
+            Site(site_id=one, area_id=AREA, kind="river_section", en=one, zh="断面", lon=120.5, lat=30.7)
+            for one in DEVICES
+        ],
+        devices=[Device(device_id=one, area_id=AREA) for one in DEVICES],
+        series=[Series(site_id=one, quantity="ph", interval_s=INTERVAL_S) for one in DEVICES],
+        channels=[Channel(device_id=one, name="ph", site_id=one, quantity="ph") for one in DEVICES],
+    )
+
+
+@dataclass(slots=True)
+class AgentProcess:
+    """The process of one edge agent, with its spool in a folder."""
+
+    folder: Path
+    device_id: str
+    broker_url: str
+    start_s: int
+    readings: int
+    pack_interval_s: float
+    process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+
+    def start(self) -> None:
+        """Start the agent, also after a kill."""
+        self.folder.mkdir(exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.ledger.counting_agent",
+            str(self.folder),
+            AREA,
+            self.device_id,
+        ]
+        command += [self.broker_url, *map(str, (self.start_s, self.readings, self.pack_interval_s))]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stderr=log)
+
+    def kill(self) -> None:
+        """Stop the agent by SIGKILL."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether all its readings have receipts."""
+        return self.process is not None and self.process.poll() == 0
+
+    @property
+    def progress(self) -> int:
+        """Number of the next reading."""
+        try:
+            return int((self.folder / "progress").read_text() or 0)
+        except (OSError, ValueError):  # not written yet, or being written
+            return 0
+
+
+class LedgerPlatform:
+    """The platform of a run: servers, proxies, processes and agents.
+
+    Parameters
+    ----------
+    folder : for spools and logs
+    database, broker : running servers
+    dsn : URL of an empty database with the schema
+    readings : number of readings of each device
+    pack_interval_s : time between two packs of a device [s]
+
+    Attributes
+    ----------
+    database_network, broker_network : proxies between ingest and its servers
+    device_network : proxy between the agents and the broker
+    ingest, others : the platform's processes by name
+    agents : the edge agents
+    start_s : time of measurement of the readings with number 0, Unix seconds [s]
+    readings : number of readings of all devices
+    restarts : number of processes that were restarted
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: PostgresServer,
+        broker: MosquittoServer,
+        dsn: str,
+        *,
+        readings: int,
+        pack_interval_s: float,
+    ) -> None:
+        self.folder, self.database, self.broker, self.dsn = folder, database, broker, dsn
+        with self.connect() as connection:
+            for name in INGEST_NAMES:
+                connection.execute(f"DROP ROLE IF EXISTS {name}")
+                connection.execute(f"CREATE ROLE {name} SUPERUSER LOGIN")
+        store = PostgresStore.open(dsn)
+        store.enrol(directory())
+        store.close()
+        address = conninfo_to_dict(dsn)
+        self.database_network = Proxy(str(address["host"]), int(str(address["port"])))
+        self.broker_network = Proxy(broker.host, broker.port)
+        self.device_network = Proxy(broker.host, broker.port)
+        self.gateway_port = free_port()
+        self.start_s = int(time.time()) - (readings + 60) * INTERVAL_S  # the last reading is of the present
+        self.ingest = {name: self._ingest(name) for name in INGEST_NAMES}
+        self.others = {
+            "service": self._process("service"),
+            "gateway": self._process("gateway", "--port", str(self.gateway_port)),
+        }
+        url = f"mqtt://{self.device_network.host}:{self.device_network.port}"
+        self.agents = [
+            AgentProcess(folder / one, one, url, self.start_s, readings, pack_interval_s) for one in DEVICES
+        ]
+        self.readings = readings * len(self.agents)
+        self._stop = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
+        self.restarts = 0
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Return a new autocommit connection as superuser, past the proxy."""
+        return psycopg.connect(self.dsn, autocommit=True, connect_timeout=10)
+
+    @property
+    def processes(self) -> dict[str, PlatformProcess]:
+        """The platform's processes by name."""
+        return {**self.ingest, **self.others}
+
+    def progress(self) -> int:
+        """Return the number of readings taken so far by all agents."""
+        return sum(one.progress for one in self.agents)
+
+    def shard_owner(self) -> tuple[str, int] | None:
+        """Return the name of the ingest process that owns the shard and the pid of its lock's backend."""
+        with suppress(psycopg.OperationalError), self.connect() as connection:
+            row = connection.execute(SHARD_OWNER).fetchone()
+            return None if row is None else (str(row[0]), int(row[1]))
+        return None
+
+    def __enter__(self) -> Self:
+        for one in self.processes.values():
+            one.start()
+        wait_until(self._are_subscribed, within_s=START_TIMEOUT_S, what="ingest is subscribed")
+        for agent in self.agents:
+            agent.start()
+        self._supervisor.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._supervisor.join()
+        for agent in self.agents:
+            agent.kill()
+        for process in self.processes.values():
+            if error is not None:
+                print(f"--- {process.log.name}\n{process.log.read_text()[-3000:]}")
+            process.kill()
+        for proxy in (self.database_network, self.broker_network, self.device_network):
+            proxy.close()
+
+    def _are_subscribed(self) -> bool:
+        return any("subscribed" in one.log.read_text() for one in self.ingest.values())
+
+    def _supervise(self) -> None:
+        """Restart each process that has ended, as systemd does on an installed machine."""
+        while not self._stop.wait(0.2):
+            for process in self.processes.values():
+                if process.process.poll() is not None:
+                    self.restarts += 1
+                    process.start()
+            for agent in self.agents:
+                if agent.process is not None and agent.process.poll() not in {None, 0}:
+                    self.restarts += 1
+                    agent.start()
+
+    def _ingest(self, name: str) -> PlatformProcess:
+        network = self.database_network
+        dsn = make_conninfo(self.dsn, host=network.host, port=network.port, user=name)
+        environ = {
+            "TOWNTWIN_BROKER": f"mqtt://{self.broker_network.host}:{self.broker_network.port}",
+            "TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S": "3",
+        }
+        return PlatformProcess("ingest", log=self.folder / f"{name}.log", TOWNTWIN_DSN=dsn, **environ)
+
+    def _process(self, name: str, *arguments: str) -> PlatformProcess:
+        environ = {"TOWNTWIN_DSN": self.dsn, "TOWNTWIN_BROKER": self.broker.url}
+        return PlatformProcess(name, *arguments, log=self.folder / f"{name}.log", **environ)

@@ -1,0 +1,65 @@
+"""Formats the result of a ledger run: lines for a terminal, and the Markdown of docs/ledger.md."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.ledger.faults import FAULT_KINDS
+
+if TYPE_CHECKING:
+    from benchmarks.ledger.command import LedgerRun
+
+SUMMARY = """\
+seed {seed}: {faults} faults of {kinds} kinds in {took_s:.0f} s, {restarts} processes restarted
+{taken:,} readings taken, {stored:,} stored
+{dead_letters_of_readings:,} in dead letters, {waiting:,} in spools
+{lost:,} lost, {doubled:,} doubled, {altered:,} altered
+{poison_found:,} of {poison:,} malformed payloads in the dead letters
+{anomalies:,} anomalies ({anomalies_doubled:,} overlap another)
+{incidents:,} incidents ({anomalies_without_incident:,} anomalies without one)
+{rollups:,} rollups, {rollups_different:,} differ from the readings"""
+TEMPLATE = Path(__file__).with_name("report_template.md")
+
+
+def summary(done: LedgerRun) -> str:
+    """Return the result of a run as lines of text."""
+    lines = [SUMMARY.format(**_figures(done))]
+    return "\n".join(lines + [f"BROKEN: {one}" for one in done.counts.faults])
+
+
+def markdown(done: LedgerRun, command: str) -> str:
+    """Return the report of a run as Markdown.
+
+    Parameters
+    ----------
+    done : result of the run
+    command : with which it is repeated
+
+    """
+    caused = Counter(one.name for one in done.caused)
+    longest_s = {name: max(one.took_s for one in done.caused if one.name == name) for name in caused}
+    rows = [
+        f"| {kind.name} | {kind.description} | {caused[kind.name]} | {longest_s[kind.name]:.1f} s |"
+        for kind in FAULT_KINDS
+        if kind.name in caused
+    ]
+    date = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    return TEMPLATE.read_text().format(
+        **_figures(done), command=command, date=date, fault_rows="\n".join(rows)
+    )
+
+
+def _figures(done: LedgerRun) -> dict[str, int | float]:
+    counts = done.counts
+    return {
+        **counts._asdict(),
+        "poison_lost": counts.poison - counts.poison_found,
+        "seed": done.seed,
+        "faults": len(done.caused),
+        "kinds": len({one.name for one in done.caused}),
+        "took_s": done.took_s,
+        "restarts": done.restarts,
+    }
