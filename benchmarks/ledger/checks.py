@@ -111,7 +111,7 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
     """
     with platform.connect() as connection:
         _wait_for_service(connection)
-        per_device = [_count_device(connection, agent) for agent in platform.agents]
+        per_device = [count_device(connection, agent) for agent in platform.agents]
         taken, stored, lost, doubled, altered, dead, waiting = (
             sum(one) for one in zip(*per_device, strict=True)
         )
@@ -155,7 +155,7 @@ def _wait_for_service(connection: psycopg.Connection[Any]) -> None:
         time.sleep(0.5)
 
 
-def _count_device(connection: psycopg.Connection[Any], agent: AgentProcess) -> tuple[int, ...]:
+def count_device(connection: psycopg.Connection[Any], agent: AgentProcess) -> tuple[int, ...]:
     """Return taken, stored, lost, doubled, altered, dead and waiting readings of a device."""
     spool = Spool.open(agent.folder / "spool", spool_settings())
     try:

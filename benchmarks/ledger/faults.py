@@ -252,7 +252,7 @@ def poison_payloads(number: int) -> list[bytes]:
 
 
 def _poison(context: FaultContext) -> None:
-    """Publish malformed payloads until each is a dead letter: they are in no spool, so a fault can lose them."""
+    """Publish malformed payloads until each is a dead letter, as no spool sends them again."""
     missing = poison_payloads(context.number)
     until_s = time.monotonic() + DEAD_LETTER_TIMEOUT_S
     while missing and time.monotonic() < until_s:
