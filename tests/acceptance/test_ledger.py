@@ -76,8 +76,8 @@ def test_the_count_finds_readings_that_are_lost_altered_or_dead(timescale_dsn: s
         connection.execute('DELETE FROM reading WHERE "time" < to_timestamp(%s)', [START_S + 15])
         connection.execute('UPDATE reading SET value = 1 WHERE "time" = to_timestamp(%s)', [START_S + 20])
         connection.execute(
-            "INSERT INTO reading SELECT \"time\" + interval '1 s', received, value, series_id, expected, spread,"
-            ' quality, rules FROM reading WHERE series_id = %s AND "time" = to_timestamp(%s)',
+            "INSERT INTO reading SELECT \"time\" + interval '1 s', received, value, series_id, expected,"
+            ' spread, quality, rules FROM reading WHERE series_id = %s AND "time" = to_timestamp(%s)',
             [series_id, START_S + 25],
         )
         assert count(connection, agent) == expected | {"stored": 98, "lost": 3, "altered": 2}
