@@ -26,7 +26,7 @@ TEMPLATE = Path(__file__).with_name("report_template.md")
 
 def summary(done: LedgerRun) -> str:
     """Return the result of a run as lines of text."""
-    lines = [SUMMARY.format(**_figures(done))]
+    lines = [SUMMARY.format(**_format_values(done))]
     return "\n".join(lines + [f"BROKEN: {one}" for one in done.counts.faults])
 
 
@@ -48,11 +48,11 @@ def markdown(done: LedgerRun, command: str) -> str:
     ]
     date = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
     return TEMPLATE.read_text().format(
-        **_figures(done), command=command, date=date, fault_rows="\n".join(rows)
+        **_format_values(done), command=command, date=date, fault_rows="\n".join(rows)
     )
 
 
-def _figures(done: LedgerRun) -> dict[str, int | float]:
+def _format_values(done: LedgerRun) -> dict[str, int | float]:
     counts = done.counts
     return {
         **counts._asdict(),
