@@ -41,6 +41,7 @@ COMMANDS = (
     "probe",
     "twin",
     "report",
+    "capacity",
     "doctor",
     "dashboards",
     "settings",

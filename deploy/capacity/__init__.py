@@ -1,0 +1,1 @@
+"""Calculates what a number of devices needs: processors, memory, disk, and which limit comes next."""
