@@ -33,12 +33,12 @@ def main() -> None:
 def write(store: PostgresStore) -> None:
     """Commit readings of two series, every tenth batch with an anomaly, and a heartbeat with each."""
     store.enrol(DIRECTORY)
-    letter = DeadLetter(
+    dead_letter = DeadLetter(
         received_s=START_US / 1e6, topic="t", payload=b"x", reason="payload", detail="no JSON"
     )
     for series_id in (1, 2):
         store.commit(Batch(fresh=readings(series_id, range(FIRST_TICKS))))
-    store.commit(Batch(dead_letters=[letter], checkpoint=Checkpoint("main", 5, b"state")))
+    store.commit(Batch(dead_letters=[dead_letter], checkpoint=Checkpoint("main", 5, b"state")))
     heartbeat = store.heartbeat(ProcessIdentity(kind="ingest", instance="main"), HealthLimits())
     print("filled", flush=True)
     tick = FIRST_TICKS
