@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from prometheus_client import Gauge
 
 from analytics.service import item_backoff
 from analytics.service.self_watch_checks import watched_conditions
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 DETECTOR = "self_watch"
 VERSION = "1"
+PROBLEMS = Gauge(
+    "towntwin_service_watched_problem",
+    "1 while a condition of the platform is beyond its limit, else 0",
+    ["cause", "subject"],
+)
 
 Phase = Literal["bad", "good", "between"]
 
@@ -51,12 +57,21 @@ def watch_platform(
     if not sites:
         return  # an anomaly has a site, and without one there is nothing to watch yet
     conditions = watched_conditions(store, store.database, settings, state, now_s=now_s)
+    _export(conditions)
     open_anomalies = all_anomalies(store, AnomalyQuery(detectors=[DETECTOR], states=["open"]))
     item_backoff.record_or_defer(
         store,
         state.backoff("watch_platform"),
         watch_changes(conditions, open_anomalies, state.watch, settings, now_s=now_s, site_id=min(sites)),
     )
+
+
+def _export(conditions: Iterable[WatchedCondition]) -> None:
+    """Set the metric, without conditions of devices: their number has no bound."""
+    PROBLEMS.clear()
+    for one in conditions:
+        if one.device_id is None:
+            PROBLEMS.labels(one.cause, one.subject).set(one.is_bad)
 
 
 def watch_changes(

@@ -76,13 +76,18 @@ class BackupFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs from this folder. Raises `BackupError` where one is working."""
+        """Keep other runs from this folder, and delete what a killed one left incomplete.
+
+        Raises `BackupError` where one is working.
+        """
         self._log.mkdir(mode=0o700, exist_ok=True)
         with (self.path / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise BackupError(f"another backup runs in {self.path}: wait for its end") from None
+            for part in self.path.glob("*.part"):
+                part.unlink()
             yield
 
     def bases(self) -> list[BaseBackup]:

@@ -123,6 +123,17 @@ def test_a_file_that_was_cut_between_chunks_or_renamed_is_refused(folder: Backup
         read.read()
 
 
+def test_what_a_killed_backup_left_is_deleted_by_the_next_one(folder: BackupFolder) -> None:
+    part = folder.path / "base-000000010000000000000002-20261129T000000Z.part"
+    part.write_bytes(b"incomplete")
+    with folder.locked():
+        assert not part.exists()
+        part.write_bytes(b"of the run that has the lock")
+        with pytest.raises(BackupError, match="another backup runs"), folder.locked():
+            pass
+        assert part.exists(), "a second run leaves it alone"
+
+
 def test_retention_keeps_what_the_oldest_time_needs(folder: BackupFolder) -> None:
     now = datetime(2026, 11, 29, tzinfo=UTC)
     segments = ["0000000100000000000000FD"]

@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from deploy.__main__ import main
 from deploy.device_access.certificate_authority import CertificateAuthority
 from deploy.device_access.server_certificates import CertificateFolder
 from deploy.embedded.postgres import SETTINGS, EmbeddedPostgres
 from deploy.embedded.server_environment import free_port
-from deploy.security_checks import file_checks, network_checks
+from deploy.security_checks import database_checks, file_checks, network_checks
 from deploy.security_checks.finding import TEXTS, SecurityReport
 from deploy.up.servers import GATEWAY_GROUP, GATEWAY_LOGIN, GRAFANA_GROUP, GRAFANA_LOGIN
 from edge.wire.broker_address import BrokerAddress, TlsFiles
@@ -30,6 +31,7 @@ from ingest_service.storage.health.processes import HealthLimits, HeartbeatRepor
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
+from ingest_service.storage.settings import Settings as StoreSettings
 from tests.support.dynamic_mosquitto import start_dynamic_mosquitto
 from tests.support.processes import REPOSITORY, wait_until
 from tests.support.tls_mosquitto import start_tls_mosquitto
@@ -220,6 +222,30 @@ def test_ports_that_this_machine_listens_on_are_found_with_their_addresses() -> 
     assert network_checks.is_loopback("localhost")
     assert not network_checks.is_loopback("0.0.0.0")  # noqa: S104 - it is what is looked for
     assert not network_checks.is_loopback("192.0.2.1")
+
+
+def test_plain_mqtt_beyond_loopback_is_a_weakness_also_while_the_broker_is_away() -> None:
+    report = SecurityReport()
+    network_checks.check_broker(report, BrokerAddress("192.0.2.1", 1883))  # an address for documentation
+    assert [one.kind for one in report.findings] == ["broker_plain"]
+    report = SecurityReport()
+    network_checks.check_broker(report, BrokerAddress("127.0.0.1", free_port()))
+    assert report.findings == []
+
+
+def test_a_database_without_encryption_or_row_level_security_is_a_weakness(plain_dsn: str) -> None:
+    migrate(plain_dsn)
+    report = SecurityReport()
+    database_checks.check_database(report, plain_dsn, StoreSettings())
+    before = {one.kind for one in report.findings}
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("DROP SCHEMA walled CASCADE")
+    # The same server by an address that is not one of loopback by its text: an IPv4 address as one of IPv6.
+    mapped = make_conninfo(plain_dsn, hostaddr="::ffff:127.0.0.1")
+    report = SecurityReport()
+    database_checks.check_database(report, mapped, StoreSettings())
+    assert {one.kind for one in report.findings} - before == {"database_plain", "database_row_level_security"}
+    assert report.unchecked == []
 
 
 def test_a_file_in_a_closed_folder_is_not_called_readable(open_folder: Path) -> None:

@@ -39,6 +39,7 @@ class RowLevelSecurity:
         self._is_installed: bool | None = None
         self._reads_all_rows = False
         self._is_signed = False
+        self._is_reported = False
 
     def restricts(self, connection: Connection[Any], area: str | None) -> bool:
         """Whether a transaction with this area scope (areas joined by commas) has to be restricted.
@@ -48,6 +49,9 @@ class RowLevelSecurity:
         if self._is_installed is None and area is not None:
             found = connection.execute(QUERIES["row_level_security_state"]).fetchone()
             self._is_installed, self._reads_all_rows, self._is_signed = found or (False, False, False)
+        # A scope of all areas needs no restriction, and processes without the gateway's role have no other.
+        if not self._is_reported and area not in {None, ALL_AREAS}:
+            self._is_reported = True
             if not self._is_installed:
                 log.warning("row_level_security_missing", action="see docs/access.md")
             elif not self._is_signed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from analytics.service.self_watch import DETECTOR, watch_platform
 from analytics.service.service_state import ServiceState
@@ -187,8 +188,11 @@ def test_an_old_backup_is_an_anomaly_until_the_next_one(watched: WatchedTown, tm
     one = watched.after(HOLD_S)[subject]
     assert (one.state, "the last backup is 2 h old" in one.reason_en) == ("open", True)
     assert watched.incidents() == {"backup_old": "unacknowledged"}
+    labels = {"cause": "backup_old", "subject": subject}
+    assert REGISTRY.get_sample_value("towntwin_service_watched_problem", labels) == 1.0
     folder.record_run(datetime.fromtimestamp(watched.now_s, UTC))
     watched.after()
+    assert REGISTRY.get_sample_value("towntwin_service_watched_problem", labels) == 0.0
     assert watched.states(CLEAR_S) == {subject: "closed"}
     (tmp_path / "last-run").unlink()
     watched.after()
