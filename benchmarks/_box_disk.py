@@ -66,7 +66,9 @@ def measure_disk() -> DiskUse:
 def _table_sizes(dsn: str) -> DiskUse:
     loaded = fill_database(dsn, readings=SERIES * WEEKS * READINGS_A_WEEK, anomalies=1000)
     with psycopg.connect(dsn) as connection:
-        sizes: dict[str, int] = dict(connection.execute(STATEMENTS["sizes"], {"tables": list(TABLES)}).fetchall())
+        sizes: dict[str, int] = dict(
+            connection.execute(STATEMENTS["sizes"], {"tables": list(TABLES)}).fetchall()
+        )
     return DiskUse({table: float(sizes[table]) / loaded.readings for table in TABLES}, _compressed_bytes())
 
 

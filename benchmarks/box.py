@@ -1,9 +1,10 @@
 """Measures what a town's box needs: memory and idle CPU of every process, and disk a year.
 
-All processes run as on a town's box, on the TimescaleDB and the Mosquitto of ``towntwin up --timescaledb``: ingest,
-service, gateway with its heavy worker, HJ 212 server, access, broker and database. 200 series of 50 devices have one
-reading in five minutes; the devices publish in turn. Once three hours of readings are stored and judged, and each
-kind of page was requested once, the processes run for `IDLE_S` seconds, in which the CPU time is counted.
+All processes run as on a town's box, on the TimescaleDB and the Mosquitto of ``towntwin up --timescaledb``:
+ingest, service, gateway with its heavy worker, HJ 212 server, access, broker and database. 200 series of 50
+devices have one reading in five minutes; the devices publish in turn. Once three hours of readings are stored
+and judged, and each kind of page was requested once, the processes run for `IDLE_S` seconds, in which the
+CPU time is counted.
 
 The memory is the resident set (RSS), in which pages that several processes share are counted in each, and the
 proportional set (PSS), whose sum is that of the machine. Prints a table, and last one JSON line.
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
@@ -25,12 +27,14 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks._box_disk import SERIES, measure_disk
-from benchmarks._box_memory import ProcessUse
 from benchmarks._box_platform import AREA, DEVICES, QUANTITIES, STEP_S, Box
 from benchmarks._mqtt_load import record
 from deploy.debian_servers.mosquitto import PLATFORM, DebianMosquitto
 from edge.wire import senml
 from tests.support.processes import wait_until
+
+if TYPE_CHECKING:
+    from benchmarks._box_memory import ProcessUse
 
 HISTORY_S = 3 * 3600
 IDLE_S = float(os.environ.get("TOWNTWIN_BENCH_IDLE_S", "60"))
@@ -126,15 +130,16 @@ def main() -> None:
     for old, new in zip(before, after, strict=True):
         shares[new.name] = (new.cpu_s - old.cpu_s) / IDLE_S
         print(
-            f"{new.name:14}{new.count:>6}{new.rss_mb:>9.0f} MB{new.pss_mb:>9.0f} MB{shares[new.name]:>9.1%} a core"
+            f"{new.name:14}{new.count:>6}{new.rss_mb:>9.0f} MB{new.pss_mb:>9.0f} MB"
+            f"{shares[new.name]:>9.1%} a core"
         )
     for table, size in disk.bytes_a_reading.items():
         print(f"disk, {table}: {size:.1f} bytes a reading")
     compressed = "not measured" if disk.compressed_bytes is None else f"{disk.compressed_bytes:.1f}"
     print(f"disk, reading compressed (Community edition): {compressed} bytes a reading")
-    print(
-        f"disk of a year of {SERIES} series: {disk.year_gb:.2f} GB; with compression {disk.compressed_year_gb or 0:.2f} GB"
-    )
+    print(f"disk of a year of {SERIES} series: {disk.year_gb:.2f} GB")
+    if disk.compressed_year_gb is not None:
+        print(f"disk of a year with readings compressed: {disk.compressed_year_gb:.2f} GB")
     line = {
         "series": 4 * DEVICES,
         "rss_mb": {one.name: round(one.rss_mb) for one in after},
