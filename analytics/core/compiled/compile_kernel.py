@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 import threading
 
@@ -10,14 +10,14 @@ from analytics.core import judge
 from analytics.core.compiled import kernel_cache
 
 
-def _exit_with_input() -> None:
+def _end_with_input() -> None:
     """End the process at once when its standard input is closed, as it is at the end of its parent."""
-    sys.stdin.buffer.read()
-    os._exit(1)
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as unbuffered:
+        unbuffered.read()
+    signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_exit_with_input, daemon=True).start()
+    threading.Thread(target=_end_with_input, daemon=True).start()
     kernel_cache.COMPILES_HERE.set()
     judge.warm_up()
-    os._exit(0)  # the reading thread would hold up the interpreter's end

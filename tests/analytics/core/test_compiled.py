@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -99,7 +100,8 @@ def test_a_kernel_without_a_cache_is_found_missing_and_its_compiler_ends_with_it
     """A process that compiled kept the compiler's 200 MB to its end."""
     warm_up()
     assert kernel_cache.is_cached(kernel)
-    assert not kernel.judge_block.stats.cache_misses, "this process loaded what a child had compiled"
+    compiled: Any = kernel.judge_block
+    assert not compiled.stats.cache_misses, "this process loaded what a child had compiled"
     environ = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     program = (
         "from analytics.core.compiled import kernel, kernel_cache; print(kernel_cache.is_cached(kernel))"
@@ -112,7 +114,7 @@ def test_a_kernel_without_a_cache_is_found_missing_and_its_compiler_ends_with_it
     with subprocess.Popen(command, env=environ, cwd=REPOSITORY, stdin=subprocess.PIPE) as child:
         assert child.stdin is not None
         child.stdin.close()
-        assert child.wait(10) == 1
+        assert child.wait(10) == -signal.SIGTERM
     assert not list(tmp_path.rglob("*.nbi"))
 
 
