@@ -10,6 +10,7 @@ floating-point results agree to one part in 100,000 (tests/analytics/core/test_c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -106,7 +107,7 @@ def judge(
 
 
 def warm_up() -> None:
-    """Compile the kernel now rather than with the first readings: seconds at first, then cached on disk."""
+    """Load the kernel now rather than with the first readings; if it is not cached, a child compiles it."""
     default_parameters = Parameters.of(1)
     judge(State.empty(1), default_parameters, np.zeros(1, np.intp), np.zeros(1), np.zeros(1))
 
@@ -170,10 +171,12 @@ def _judge_compiled(
     )
 
 
+@cache
 def _load_kernel() -> ModuleType:
     """Import the compiled kernel on first use: Numba takes 0.4 s and 60 MB to load."""
-    from analytics.core.compiled import kernel  # noqa: PLC0415
+    from analytics.core.compiled import kernel, kernel_cache  # noqa: PLC0415
 
+    kernel_cache.fill_cache(kernel)
     return kernel
 
 

@@ -6,27 +6,22 @@ import json
 import os
 import secrets
 import shutil
-import socket
-import subprocess
-import time
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from deploy.box.broker_users import initial_configuration
 from deploy.debian_servers.installation import MOSQUITTO
 from deploy.device_access.certificate_authority import write_private
+from deploy.embedded.broker_process import BrokerProcess
 from deploy.embedded.server_environment import (
     EmbeddedError,
     ServerUser,
     check_reachable,
     free_port,
     make_traversable,
-    open_log,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
-
     from deploy.debian_servers.installation import Installation
 
 USER = "mosquitto"
@@ -35,14 +30,12 @@ ADMINISTRATOR, PLATFORM = "admin", "towntwin-up"
 # The processes of `up` share a user: they receive as ingest does, and publish as the HJ 212 server does.
 ROLES_BY_USER = {ADMINISTRATOR: ["admin"], PLATFORM: ["towntwin-platform", "towntwin-stations"]}
 PASSWORD_BYTES = 24
-START_S = 20.0
-STOP_S = 10.0
 
 # As in deploy/compose/mosquitto.conf.
 LIMITS = ("autosave_interval 60", "max_queued_messages 100000", "max_packet_size 1048576")
 
 
-class DebianMosquitto:
+class DebianMosquitto(BrokerProcess):
     """A Mosquitto in a child process that ends with this process; it keeps its messages and users.
 
     It serves MQTT 5 and 3.1.1 on one port and requires a password. Users, roles and topics are in the
@@ -60,6 +53,10 @@ class DebianMosquitto:
 
     """
 
+    name: ClassVar[str] = "Mosquitto"
+    work_folder: ClassVar[Path] = Path("/")
+    stop_s: ClassVar[float] = 10.0  # it writes its messages to disk first
+
     def __init__(
         self,
         installation: Installation,
@@ -69,12 +66,10 @@ class DebianMosquitto:
         listen: str = "127.0.0.1",
         host: str = "127.0.0.1",
     ) -> None:
-        self.folder = folder.absolute()
         self.port = port or free_port()
-        self.host = host
+        super().__init__(folder.absolute(), host, self.port)
         self._listen = listen
         self._installation = installation
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -90,66 +85,11 @@ class DebianMosquitto:
         """Return the file with the password of a user of `ROLES_BY_USER`."""
         return self.folder / f"{user}.password"
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the broker's process is running."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Process id of the broker."""
-        if self._process is None:
-            raise EmbeddedError("Mosquitto is not running: start it first")
-        return self._process.pid
-
-    def start(self) -> Self:
-        """Create users and passwords where there are none, start the broker and wait until it listens.
-
-        Raises
-        ------
-        EmbeddedError
-            If it does not start; the message has the end of its log.
-
-        """
+    def _prepare(self) -> list[str]:
+        """Create users and passwords where there are none, and the configuration; return the command line."""
         self._create_files()
         config = self._installation.inside(self.folder / "mosquitto.conf")
-        with open_log(self.folder / "log", append=self._process is not None) as log:
-            self._process = subprocess.Popen(
-                self._installation.command(USER, MOSQUITTO, "-c", config, end_signal="TERM"),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the parent, which stops the broker last
-            )
-        deadline = time.monotonic() + START_S
-        while not self._is_listening():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                text = (self.folder / "log").read_text(errors="replace")[-2000:]
-                raise EmbeddedError(f"Mosquitto does not start on {self.url}: {text}")
-            time.sleep(0.02)
-        return self
-
-    def stop(self) -> None:
-        """Stop the broker; it writes its messages to disk first."""
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_S)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        return self._installation.command(USER, MOSQUITTO, "-c", config, end_signal="TERM")
 
     @property
     def _data(self) -> Path:
@@ -203,10 +143,3 @@ class DebianMosquitto:
             *LIMITS,
             "log_dest stderr",
         ]
-
-    def _is_listening(self) -> bool:
-        try:
-            with socket.create_connection((self.host.strip("[]"), self.port), timeout=1.0):
-                return True
-        except OSError:
-            return False

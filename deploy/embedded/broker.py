@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Self
+from typing import ClassVar
 
-from deploy.embedded.server_environment import EmbeddedError, free_port, open_log
+from deploy.embedded.broker_process import BrokerProcess
+from deploy.embedded.server_environment import free_port
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-START_S = 20.0
-STOP_S = 5.0
 REPOSITORY = Path(__file__).parents[2]
 
 # rumqttd keeps a log of in-memory segments per topic filter and drops the oldest segment beyond the count.
@@ -52,7 +45,7 @@ next_connection_delay_ms = 1
 """)
 
 
-class EmbeddedBroker:
+class EmbeddedBroker(BrokerProcess):
     """An MQTT broker in a child process that ends with this process, however this process ends.
 
     It serves MQTT 5 on one port and 3.1.1 on another, keeps nothing on disk, requires no password, and is
@@ -68,6 +61,11 @@ class EmbeddedBroker:
 
     """
 
+    name: ClassVar[str] = "the embedded broker"
+    work_folder: ClassVar[Path] = REPOSITORY
+    stop_s: ClassVar[float] = 5.0
+    ends_with_input: ClassVar[bool] = True
+
     def __init__(
         self,
         folder: Path,
@@ -77,12 +75,10 @@ class EmbeddedBroker:
         listen: str = "127.0.0.1",
         host: str = "127.0.0.1",
     ) -> None:
-        self.folder = folder
-        self.host = host
         self._listen = f"[{listen}]" if ":" in listen else listen
         self.port = port or free_port()
         self.mqtt311_port = mqtt311_port or free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, host, self.port, self.mqtt311_port)
 
     @property
     def url(self) -> str:
@@ -94,87 +90,11 @@ class EmbeddedBroker:
         """URL for MQTT 3.1.1."""
         return f"mqtt://{self.host}:{self.mqtt311_port}"
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the broker's process is running."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Process id of the broker."""
-        if self._process is None:
-            raise EmbeddedError("the embedded broker is not running: start it first")
-        return self._process.pid
-
-    def start(self) -> Self:
-        """Start the broker and wait until it listens.
-
-        Raises
-        ------
-        EmbeddedError
-            If it does not start; the message has the end of its log.
-
-        """
+    def _prepare(self) -> list[str]:
+        """Write the configuration; return the command line."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "rumqttd.toml"
         config.write_text(
             CONFIG.substitute(listen=self._listen, port=self.port, mqtt311_port=self.mqtt311_port)
         )
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()  # of a previous process that ended by itself
-        with open_log(self.folder / "log", append=self._process is not None) as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.embedded.serve_broker", str(config.resolve())],
-                cwd=REPOSITORY,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the parent, which stops the broker last
-            )
-        deadline = time.monotonic() + START_S
-        while not (self._is_listening(self.port) and self._is_listening(self.mqtt311_port)):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                text = (self.folder / "log").read_text(errors="replace")[-2000:]
-                raise EmbeddedError(f"the embedded broker does not start on {self.url}: {text}")
-            time.sleep(0.02)
-        return self
-
-    def stop(self) -> None:
-        """Stop the broker; messages in its memory are lost."""
-        self._stop_process(kill=False)
-
-    def kill(self) -> None:
-        """Stop the broker by SIGKILL."""
-        self._stop_process(kill=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _stop_process(self, *, kill: bool) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if kill:
-            process.kill()
-        else:
-            process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_S)
-        if process.stdin is not None:
-            process.stdin.close()
-
-    def _is_listening(self, port: int) -> bool:
-        try:
-            with socket.create_connection((self.host.strip("[]"), port), timeout=1.0):
-                return True
-        except OSError:
-            return False
+        return [sys.executable, "-m", "deploy.embedded.serve_broker", str(config.resolve())]

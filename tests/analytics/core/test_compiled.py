@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
@@ -13,11 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.core import checks, seasonal_limits
-from analytics.core.compiled import check_kernels, constants, detector_kernels, kernel, rarity_kernels
+from analytics.core.compiled import (
+    check_kernels,
+    constants,
+    detector_kernels,
+    kernel,
+    kernel_cache,
+    rarity_kernels,
+)
 from analytics.core.judge import Judgement, judge, warm_up
 from analytics.core.parameters import Parameters
 from analytics.core.state import SCALAR_COLUMN, SCALARS, State
 
+REPOSITORY = Path(__file__).parents[3]
 N_SERIES = 4
 LIMITS = {
     "fail_low": -50.0,
@@ -80,6 +92,30 @@ def assert_same_state(one: State, other: State) -> None:
 def test_the_compiler_is_there() -> None:
     assert constants.NUMBA_AVAILABLE, "the tests' requirements bring it"
     assert hasattr(kernel.judge_block, "signatures")
+
+
+def test_a_kernel_without_a_cache_is_found_missing_and_its_compiler_ends_with_its_parent(
+    tmp_path: Path,
+) -> None:
+    """A process that compiled kept the compiler's 200 MB to its end."""
+    warm_up()
+    assert kernel_cache.is_cached(kernel)
+    compiled: Any = kernel.judge_block
+    assert not compiled.stats.cache_misses, "this process loaded what a child had compiled"
+    environ = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    program = (
+        "from analytics.core.compiled import kernel, kernel_cache; print(kernel_cache.is_cached(kernel))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env=environ, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True
+    )
+    assert shown.stdout == b"False\n"
+    command = [sys.executable, "-m", "analytics.core.compiled.compile_kernel"]
+    with subprocess.Popen(command, env=environ, cwd=REPOSITORY, stdin=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait(10) == -signal.SIGTERM
+    assert not list(tmp_path.rglob("*.nbi"))
 
 
 def test_read_only_and_strided_readings_compile_no_further_version() -> None:
