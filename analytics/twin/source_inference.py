@@ -18,8 +18,9 @@ of a candidate is the sum over all else:
 
     P(candidate | y) = Σ_{variant, time, duration, amount} L / Σ of all.
 
-Amounts enter linearly, so for each hypothesis the best one follows from weighted least squares; the few
-best times and durations of each candidate and variant are then summed over a range of amounts about it.
+Amounts enter linearly, so for each hypothesis the best one follows from weighted least squares; the few best
+times and durations of each candidate and variant are then summed over a range of amounts about it, most of
+it above: where the time is not quite right, the best amount is too low.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-AMOUNT_FACTORS = np.geomspace(0.5, 2.0, 5)
+AMOUNT_FACTORS = np.geomspace(0.5, 8.0, 9)  # of the amount of least squares, which is too low at a wrong time
 CANNOT_BE_TOLD_APART = np.log(3.0)  # a Bayes factor below 3 is "barely worth mentioning" (Jeffreys, 1961)
 CREDIBLE_SHARE = 0.9
 
@@ -88,18 +89,22 @@ class Hypotheses:
     ----------
     log_likelihood : of the best amount
     log_evidence : logarithm of the likelihood, averaged over amounts
+    log_by_amount : (n_candidates, n, n_amounts) logarithm of the likelihood of each amount
     variant, first_step, n_release_steps : of the hypothesis
-    rate_g_s : release rate [g/s]
+    rate_g_s : release rate of the best amount [g/s]
+    least_squares_g_s : that of least squares; the amounts are `AMOUNT_FACTORS` times it [g/s]
     predicted : (n_candidates, n, n_observations) concentration [g/m³]
 
     """
 
     log_likelihood: Floats
     log_evidence: Floats
+    log_by_amount: Floats
     variant: NDArray[np.intp]
     first_step: NDArray[np.intp]
     n_release_steps: NDArray[np.intp]
     rate_g_s: Floats
+    least_squares_g_s: Floats
     predicted: NDArray[np.float32]
 
 
@@ -175,7 +180,7 @@ def infer_source(
     return SourcePosterior(
         probability=probability,
         first_step=_quantiles(hypotheses.first_step.astype(float), weights),
-        amount_g=_quantiles(hypotheses.rate_g_s * duration_s, weights),
+        amount_g=_amount_quantiles(hypotheses, duration_s),
         duration_s=_quantiles(duration_s, weights),
         group=_groups(probability, hypotheses, readings, options),
         best_fit=_best_fit(hypotheses, readings),
@@ -241,10 +246,12 @@ def _best_of_variant(
     return Hypotheses(
         log_likelihood=likelihood.max(axis=0),
         log_evidence=logsumexp(likelihood, axis=0) - np.log(len(AMOUNT_FACTORS)),
+        log_by_amount=np.moveaxis(likelihood, 0, -1),
         variant=np.full(kept.shape, number, np.intp),
         first_step=first_step,
         n_release_steps=np.array(options.duration_steps, np.intp)[which],
         rate_g_s=best_rate,
+        least_squares_g_s=rate[row, kept],
         predicted=(best_rate[:, :, None] * kernel_kept).astype(np.float32),
     )
 
@@ -278,6 +285,13 @@ def log_likelihood(
     total = below.sum(axis=-1, dtype=np.float64) - 0.5 * at_detects.sum(axis=-1, dtype=np.float64)
     weighted: Floats = options.weight * total
     return weighted
+
+
+def _amount_quantiles(hypotheses: Hypotheses, duration_s: Floats) -> Floats:
+    """Return quantiles 5, 50, 95 % of the amount given each candidate, (n_candidates, 3) [g]."""
+    amounts = (hypotheses.least_squares_g_s * duration_s)[:, :, None] * AMOUNT_FACTORS
+    logs = hypotheses.log_by_amount.reshape(len(amounts), -1)
+    return _quantiles(amounts.reshape(len(amounts), -1), np.exp(logs - logs.max(axis=1, keepdims=True)))
 
 
 def _quantiles(values: Floats, weights: Floats) -> Floats:
