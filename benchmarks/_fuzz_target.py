@@ -1,4 +1,4 @@
-"""Fuzz targets for atheris: ingest's decoder, resolver and judge (``ingest``), or one decoder of the edge.
+"""Fuzz targets for atheris: ingest (``ingest``), the HJ 212 server (``hj212``), or one decoder of the edge.
 
 The first argument is the name of the target, the others are those of atheris.
 """
@@ -11,7 +11,7 @@ from contextlib import suppress
 import atheris
 
 with atheris.instrument_imports(
-    include=["edge", "ingest_service.pipeline", "pymodbus.framer", "pymodbus.pdu"]
+    include=["edge", "ingest_service.pipeline", "gateway.hj212", "pymodbus.framer", "pymodbus.pdu"]
 ):
     from edge.wire import receipts, senml, senml_columns, status, topics
     from edge.wire.errors import EdgeError, PayloadError, TopicError
@@ -22,6 +22,7 @@ with atheris.instrument_imports(
     from ingest_service.pipeline.shard_judge import ShardJudge
     from tests.support import malformed_messages
     from tests.support.edge_decoders import EDGE_DECODERS
+    from tests.support.hj212_inputs import receive_hj212
 
 RESOLVER, CLOCKS = SeriesResolver(malformed_messages.DIRECTORY), DeviceClocks(tolerance_s=300)
 JUDGE = ShardJudge(malformed_messages.DIRECTORY)
@@ -54,6 +55,11 @@ def edge_input(data: bytes) -> None:
         EDGE_DECODERS[TARGET].decode(data)
 
 
+def hj212_input(data: bytes) -> None:
+    """Run one input of the HJ 212 server."""
+    receive_hj212(data)
+
+
 TARGET = sys.argv.pop(1)
-atheris.Setup(sys.argv, ingest_input if TARGET == "ingest" else edge_input)
+atheris.Setup(sys.argv, {"ingest": ingest_input, "hj212": hj212_input}.get(TARGET, edge_input))
 atheris.Fuzz()

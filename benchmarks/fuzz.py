@@ -2,7 +2,8 @@
 
 The first part generates 200,000 well-formed messages with invalid content, by
 `tests.support.malformed_messages`, and counts the outcomes. The second, if atheris is installed, feeds
-coverage-guided bytes to ingest and to each decoder of `tests.support.edge_decoders`, for five minutes each.
+coverage-guided bytes to ingest, to the HJ 212 server (frames, segments, SM4, uploads) and to each decoder of
+`tests.support.edge_decoders`, for five minutes each.
 Set ``TOWNTWIN_BENCH_MESSAGES`` and ``TOWNTWIN_BENCH_FUZZ_S`` for more or less of either. With names of
 targets (``python -m benchmarks fuzz sparkplug modbus``) only those are run, by coverage.
 """
@@ -32,7 +33,7 @@ GUIDED_DURATION_S = int(os.environ.get("TOWNTWIN_BENCH_FUZZ_S", "300"))
 BATCH = 50
 PROGRESS_INTERVAL = 20_000
 SEED = 15
-TARGETS = ("ingest", *EDGE_DECODERS)
+TARGETS = ("ingest", "hj212", *EDGE_DECODERS)
 REPOSITORY = Path(__file__).parents[1]
 
 

@@ -198,7 +198,9 @@ class SpoolPublisher:
             CallbackAPIVersion.VERSION2, client_id=self._device, protocol=MQTTProtocolVersion.MQTTv5
         )
         client.connect_timeout = CONNECT_S
-        client.username_pw_set(self._broker.user or self._device, self._broker.password)
+        user = self._broker.login_user(self._device)
+        if user is not None:
+            client.username_pw_set(user, self._broker.password)
         client.max_inflight_messages_set(self._settings.window)
         will = Properties(PacketTypes.WILLMESSAGE)
         will.WillDelayInterval = self._settings.will_delay_s

@@ -50,6 +50,16 @@ class BrokerAddress(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return str(self)
 
+    def login_user(self, device: str) -> str | None:
+        """Return the user name that a device sends; None where its certificate alone is the credential.
+
+        RabbitMQ (`ssl_cert_login`) refuses a user name without a password, whatever the certificate is.
+        """
+        has_certificate = self.tls is not None and self.tls.certificate is not None
+        if self.user is None and self.password is None and has_certificate:
+            return None
+        return self.user or device
+
 
 def parse_broker_address(
     address: str, files: TlsFiles | None = None, password_file: Path | None = None

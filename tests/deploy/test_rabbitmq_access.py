@@ -1,4 +1,7 @@
-"""Tests the access of devices at a real RabbitMQ 4: own topics only, revocation within seconds."""
+"""Tests the access of devices at a real RabbitMQ 4: own topics only, revocation within seconds.
+
+With passwords, and with client certificates (``mqtt.ssl_cert_login``).
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,15 @@ import pytest
 from deploy.debian_servers.installation import Installation, InstallationError
 from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
 from deploy.device_access.rabbitmq import RabbitMq
-from edge.wire.broker_address import BrokerAddress
+from edge.wire.broker_address import BrokerAddress, TlsFiles
 from tests.support import not_tested, server_installation
 from tests.support.device_client import NOT_AUTHORIZED, DeviceClient
 from tests.support.throwaway_rabbitmq import ADMIN, ADMIN_PASSWORD, RabbitMqServer
+from tests.support.tls_mosquitto import issue_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 AREA = "330483-d1"
 BAD_USER_OR_PASSWORD = 0x86
@@ -42,7 +47,7 @@ def rabbitmq(real_servers: Installation | None) -> Iterator[RabbitMqServer]:
 
 
 def test_a_device_publishes_under_its_own_name_only_and_is_cut_off_when_it_is_revoked(
-    rabbitmq: RabbitMqServer,
+    rabbitmq: RabbitMqServer, tmp_path: Path
 ) -> None:
     access = RabbitMq(rabbitmq.management_url, ADMIN, ADMIN_PASSWORD)
     access.grant([DeviceAccess(AREA, "wz-01", "pw-one"), DeviceAccess(AREA, "wz-02", "pw-two")])
@@ -86,8 +91,35 @@ def test_a_device_publishes_under_its_own_name_only_and_is_cut_off_when_it_is_re
     assert not two.has_ended.is_set()
     two.close()
     assert access.granted() == {"wz-02"}
+    check_certificate_login(rabbitmq, access, tmp_path)
 
     with pytest.raises(BrokerAccessError, match="that is no device"):
         access.grant([DeviceAccess(AREA, ADMIN, "taken")])
     with pytest.raises(BrokerAccessError, match="check the administrator's user and password"):
         RabbitMq(rabbitmq.management_url, ADMIN, "wrong").granted()
+
+
+def check_certificate_login(rabbitmq: RabbitMqServer, access: RabbitMq, folder: Path) -> None:
+    """Check that a device with a certificate is the user of its name, on its own topics, until revoked."""
+    ca = folder / "ca.crt"
+    ca.write_bytes(rabbitmq.authority.certificate_pem)
+
+    def connect(name: str) -> DeviceClient:
+        files = TlsFiles(ca, *issue_client(rabbitmq.authority, name, folder))
+        return DeviceClient(BrokerAddress("127.0.0.1", rabbitmq.tls_port, tls=files), name)
+
+    access.grant([DeviceAccess(AREA, "wz-04")])
+    one = connect("wz-04")
+    assert one.reason == 0
+    assert one.publish(f"towntwin/v1/{AREA}/wz-04/data") in {0, 16}
+    assert one.subscribe(f"towntwin/v1/{AREA}/wz-04/receipt") == 1
+    assert one.publish(f"towntwin/v1/{AREA}/wz-02/data") in REFUSED
+    one.close()
+    one = connect("wz-04")
+    access.revoke(["wz-04"])
+    assert one.has_ended.wait(3), "a connected device with a certificate is cut off"
+    one.close()
+    with ThreadPoolExecutor() as pool:  # the revoked one, and one that was never granted
+        for refused in pool.map(connect, ["wz-04", "wz-05"]):
+            refused.close()
+            assert refused.reason in {BAD_USER_OR_PASSWORD, NOT_AUTHORIZED}

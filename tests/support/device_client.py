@@ -18,7 +18,10 @@ NOT_AUTHORIZED = 0x87
 
 
 class DeviceClient:
-    """A client of the broker as a device, which records reason codes and the end of the connection."""
+    """A client of the broker as a device, which records reason codes and the end of the connection.
+
+    As an agent, it sends no user name beside a certificate.
+    """
 
     def __init__(self, broker: BrokerAddress, device: str, password: str | None = None) -> None:
         self.reason: int | None = None
@@ -31,7 +34,9 @@ class DeviceClient:
             protocol=MQTTProtocolVersion.MQTTv5,
             reconnect_on_failure=False,
         )
-        self.client.username_pw_set(device, password)
+        user = broker.login_user(device)
+        if user is not None:
+            self.client.username_pw_set(user, password)
         broker_tls.secure_client(self.client, broker)
         self.client.on_connect = self._on_connect
         self.client.on_disconnect = lambda *_: self.has_ended.set()

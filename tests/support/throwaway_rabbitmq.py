@@ -1,4 +1,4 @@
-"""Runs a throw-away RabbitMQ with its plugins for MQTT and management on free loopback ports."""
+"""Runs a throw-away RabbitMQ with MQTT, certificate login and management on free loopback ports."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from deploy.device_access.certificate_authority import CertificateAuthority
 from deploy.embedded.server_environment import free_port
 from tests.support.run_folders import kill_tree, new_folder
 from tests.support.server_installation import runs_folder
@@ -33,21 +34,41 @@ UNAUTHORIZED = 401  # the response of the management plugin to a request without
 class RabbitMqServer:
     """A RabbitMQ of one installation; its administrator is `ADMIN`.
 
+    ``port`` is without TLS, for passwords; ``tls_port`` requires a client certificate of ``authority``, whose
+    common name is the user.
+
     Erlang's port mapper runs as a child of the test on a port of its own: RabbitMQ would otherwise leave one
     behind that other runs share.
     """
 
     installation: Installation
     port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
+    authority: CertificateAuthority = field(
+        default_factory=lambda: CertificateAuthority.create("test authority")
+    )
     management_port: int = field(default_factory=free_port)
     folder: Path = field(init=False)
     processes: list[subprocess.Popen[bytes]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder = new_folder(runs_folder(self.installation), "rabbitmq", self.installation.owner(USER))
+        certificate, key = self.authority.issue_server(["127.0.0.1"])
+        tls_files = {"ca.crt": self.authority.certificate_pem, "server.crt": certificate, "server.key": key}
+        for name, content in tls_files.items():
+            (self.folder / name).write_bytes(content)
+        inside = self.installation.inside(self.folder)
         config = [
             "listeners.tcp = none",
             f"mqtt.listeners.tcp.default = 127.0.0.1:{self.port}",
+            f"mqtt.listeners.ssl.default = 127.0.0.1:{self.tls_port}",
+            f"ssl_options.cacertfile = {inside}/ca.crt",
+            f"ssl_options.certfile = {inside}/server.crt",
+            f"ssl_options.keyfile = {inside}/server.key",
+            "ssl_options.verify = verify_peer",
+            "ssl_options.fail_if_no_peer_cert = true",
+            "mqtt.ssl_cert_login = true",
+            "ssl_cert_login_from = common_name",
             "anonymous_login_user = none",
             "management.tcp.ip = 127.0.0.1",
             f"management.tcp.port = {self.management_port}",
@@ -58,7 +79,9 @@ class RabbitMqServer:
             "log.console = true",
         ]
         (self.folder / "rabbitmq.conf").write_text("\n".join(config) + "\n")
-        (self.folder / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_mqtt].\n")
+        (self.folder / "enabled_plugins").write_text(
+            "[rabbitmq_management,rabbitmq_mqtt,rabbitmq_auth_mechanism_ssl].\n"
+        )
         for path in self.folder.iterdir():
             os.chown(path, *self.installation.owner(USER))
 

@@ -17,6 +17,7 @@ from gateway.hj212.segment import Segment, build_frame
 from gateway.hj212.session import StationSession
 from gateway.hj212.stations import Station
 from tests.support import hj212_frames as samples
+from tests.support.hj212_inputs import receive_hj212
 
 if TYPE_CHECKING:
     from edge.agent.spool import SpoolEntry
@@ -210,3 +211,19 @@ def test_no_content_raises(command: str, content: str, flag: int) -> None:
     text = f"QN=1;CN={command};MN=A1;Flag={flag};CP=&&{segment}&&".encode("utf-8", "replace")
     outcome = session("A1").receive(Frame(text, hj212_checksum(text)))
     assert all(isinstance(one.payload, bytes) for one in outcome.entries)
+
+
+@given(
+    st.integers(0, 255),
+    CONTENT.map(str.encode) | st.binary(max_size=80) | st.sampled_from(samples.GOOD),
+)
+def test_no_stream_segment_or_encrypted_content_raises(kind: int, content: bytes) -> None:
+    for outcome in receive_hj212(bytes([kind]) + content):
+        assert all(isinstance(one.payload, bytes) for one in outcome.entries)
+
+
+def test_the_content_of_an_encrypted_upload_is_reached() -> None:
+    content = b"DataTime=20260101000000;w01001-Rtd=7.1,w01001-Flag=N"
+    for kind in (2, 3):
+        outcomes = receive_hj212(bytes([kind]) + content)
+        assert values([entry for one in outcomes for entry in one.entries]) == {"w01001": 7.1}, kind
