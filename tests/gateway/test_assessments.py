@@ -258,7 +258,7 @@ def test_lines_of_chinese_do_not_begin_with_a_full_stop(store: PostgresStore) ->
     page.set_font(pdf.FONT, "", 10)
     for extra in range(12):
         lines = list(
-            pdf.wrap_chinese(page, "水" * extra + "在3个乡镇中排名第2。行程时间指数1.08，畅通；" * 8)
+            pdf.wrap_chinese(page, "水" * extra + "在3个乡镇中排名第2。行程时间指数1.08，畅通；" * 8, 170.0)
         )
         assert len(lines) > 1
         assert all(page.get_string_width(line) <= page.epw for line in lines)

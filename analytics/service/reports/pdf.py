@@ -27,7 +27,7 @@ CAPTION_MM = 8.0
 MIN_SCALE = 0.66
 """A figure is scaled down to this factor rather than moved to the next page: with at most
 `MAX_ROWS_PER_PLOT` rows (`analytics.service.reports.plots`) it fits wherever a third of a page is left."""
-_UNBREAKABLE = re.compile(r"[“（《]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%]*")
+_UNBREAKABLE = re.compile(r"[“（《(]*(?:[!-~Ⅰ-Ⅻ]+ ?|.)[，。、；：）”》！？%)]*")
 """A unit without a line break in Chinese text: a character or a Latin word, with its punctuation."""
 
 
@@ -140,7 +140,7 @@ def _write_figure(page: Any, png: bytes, caption: str) -> None:
 def _write_notice(page: Any, text: str) -> None:
     page.set_font(FONT, "B", TEXT_PT)
     if _is_chinese(text):
-        text = "\n".join(wrap_chinese(page, text))
+        text = "\n".join(wrap_chinese(page, text, _text_width_mm(page)))
     with page.local_context(fill_color=NOTICE_FILL):  # else table cells inherit the fill
         page.multi_cell(0, TEXT_PT * 0.6, text, align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
@@ -149,17 +149,22 @@ def _write_notice(page: Any, text: str) -> None:
 def _write_text(page: Any, text: str, size: float) -> None:
     page.set_font(FONT, "", size)
     if _is_chinese(text):
-        text = "\n".join(wrap_chinese(page, text))
+        text = "\n".join(wrap_chinese(page, text, _text_width_mm(page)))
     page.multi_cell(0, size * 0.55, text, align="L", new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
 
 
-def wrap_chinese(page: Any, text: str) -> Iterator[str]:
-    """Yield the lines of Chinese text that fit the width; no line starts with closing punctuation.
+def _text_width_mm(page: Any) -> float:
+    """Return the width of a paragraph [mm]."""
+    return float(page.epw - 2 * page.c_margin)
 
-    Numbers and Latin words are not broken.
+
+def wrap_chinese(page: Any, text: str, width_mm: float) -> Iterator[str]:
+    """Yield the lines of Chinese text that fit a width [mm]; no line starts with closing punctuation.
+
+    Numbers, units and Latin words are not broken.
     """
-    width_mm, line = page.epw - 2 * page.c_margin, ""
+    line = ""
     for piece in _UNBREAKABLE.findall(text):
         if line and page.get_string_width(line + piece) > width_mm:
             yield line
@@ -178,6 +183,11 @@ def _write_table(page: Any, block: ReportTable) -> None:
 
     all_text = "".join([*block.head, *(cell.text for row in block.rows for cell in row)])
     page.set_font(FONT, "", TABLE_PT)
+    widths_mm = [page.epw * width / sum(block.widths) - 2 * PADDING_MM - 0.1 for width in block.widths]
+
+    def wrapped(text: str, column: int) -> str:
+        return "\n".join(wrap_chinese(page, text, widths_mm[column])) if _is_chinese(text) else text
+
     page.set_draw_color(201, 209, 217)
     with page.table(
         col_widths=tuple(block.widths),
@@ -188,10 +198,11 @@ def _write_table(page: Any, block: ReportTable) -> None:
         headings_style=FontFace(emphasis="BOLD", fill_color=HEAD_FILL),
     ) as table:
         head = table.row()
-        for one in block.head:
-            head.cell(one)
+        for column, text in enumerate(block.head):
+            head.cell(wrapped(text, column))
         for row in block.rows:
             line = table.row()
-            for cell in row:
-                line.cell(cell.text, style=FontFace(fill_color=cell.fill) if cell.fill else None)
+            for column, cell in enumerate(row):
+                style = FontFace(fill_color=cell.fill) if cell.fill else None
+                line.cell(wrapped(cell.text, column), style=style)
     page.ln(2)

@@ -81,7 +81,8 @@ def draw_daily_means(
             label=name,
         )
     axes.axhline(limit, color=TEXT_COLOUR, lw=1, ls=(0, (6, 3)), label=translate("limit", language))
-    axes.set_ylim(bottom=0)
+    highest = max([limit, *(value for values in lines.values() for value in values.values())])
+    axes.set_ylim(0, 1.06 * highest)  # the limit is drawn clear of the frame
     axes.set_ylabel(unit)
     axes.set_xlabel(translate("day", language))
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -72,6 +72,19 @@ def test_no_third_of_a_page_is_blank_before_a_picture() -> None:
         assert max(left) < third_mm, (rows, left)
 
 
+def test_a_unit_in_a_narrow_chinese_column_is_not_broken() -> None:
+    made = report(language="zh")
+    page = pdf.new_document(made)
+    page.set_font(pdf.FONT, "", pdf.TABLE_PT)
+    for text, unit in (("速度／自由流（km/h）", "（km/h）"), ("运河大道西口(演示)", "示)")):
+        for width_mm in range(12, 30):
+            lines = list(pdf.wrap_chinese(page, text, width_mm))
+            assert "".join(lines) == text
+            assert [line for line in lines if unit in line], (width_mm, lines)
+            assert all(page.get_string_width(line) <= width_mm for line in lines)
+    pdf.close_fonts(page)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 15, 16, 40])
 def test_many_rows_are_shared_out_among_pictures_that_fit_a_page(rows: int) -> None:
     parts = plots.split_rows(list(range(rows)))
