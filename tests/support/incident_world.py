@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from analytics.service.downstream_arrivals import DownstreamArrival
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
-from analytics.service.downstream_arrivals import DownstreamArrival
 from analytics.service.source_posterior import PosteriorCandidate, SourcePosteriorAnswer, SuggestedSample
 from ingest_service.storage.contract.incidents import IncidentTrace
 from ingest_service.storage.contract.models import (
