@@ -129,7 +129,12 @@ def infer_sources(
     arrivals = downstream_arrivals.forecast_arrivals(
         directory,
         downstream_arrivals.TracedRiver(part, inference.variants, inference.candidates, inference.posterior),
-        downstream_arrivals.TracedReadings(*(column[inference.detected] for column in rows)),
+        downstream_arrivals.TracedReadings(
+            rows.node[inference.detected],
+            rows.step[inference.detected],
+            rows.value[inference.detected],
+            rows.noise[inference.detected],
+        ),
         read,
         site_id=anomaly.site_id,
         begin_s=begin_s,
