@@ -74,8 +74,33 @@ def _part(directory: Directory, names: set[str]) -> RiverPart:
     return RiverPart([nodes[name] for name in sorted(used)], links)
 
 
+def downstream_sites(directory: Directory, site_id: str) -> list[Node]:
+    """Return the nodes with a site that water reaches from a site, without its own and outfalls."""
+    onward: dict[str, list[str]] = {}
+    for link in directory.links:
+        if link.network == "river":
+            onward.setdefault(link.from_node, []).append(link.to_node)
+    waiting = [one.node_id for one in directory.nodes if one.site_id == site_id and one.network == "river"]
+    reached = set[str]()
+    while waiting:
+        new = [one for one in onward.get(waiting.pop(), []) if one not in reached]
+        reached.update(new)
+        waiting += new
+    return [
+        one
+        for one in directory.nodes
+        if one.node_id in reached and one.site_id not in {None, site_id} and one.kind != "outfall"
+    ]
+
+
 def flow_history(
-    directory: Directory, part: RiverPart, read: ReadSeries, *, begin_s: float, n_steps: int
+    directory: Directory,
+    part: RiverPart,
+    read: ReadSeries,
+    *,
+    begin_s: float,
+    n_steps: int,
+    max_cells: int | None = None,
 ) -> tuple[FlowHistory, bool]:
     """Return the steady flow of a part of the river, and whether a discharge was measured in it.
 
@@ -84,11 +109,13 @@ def flow_history(
     part : with a reach at least
     read : returns the READING rows of a series between two Unix times [s]
     begin_s, n_steps : beginning of the first step [s], number of steps of `STEP_S`
+    max_cells : of `steady_river`
 
     """
     from analytics.twin.water_response import FlowHistory  # noqa: PLC0415 - scipy, on the first use: 25 MB
 
-    river, is_measured = steady_river(directory, part, read, from_s=begin_s, to_s=begin_s + n_steps * STEP_S)
+    end_s = begin_s + n_steps * STEP_S
+    river, is_measured = steady_river(directory, part, read, from_s=begin_s, to_s=end_s, max_cells=max_cells)
     grid = river.grid
     face = np.broadcast_to(river.discharge_m3_s[grid.reach], (n_steps, len(grid.reach)))
     return FlowHistory(grid, STEP_S, face, DISPERSION_M2_S, DECAY_PER_S), is_measured

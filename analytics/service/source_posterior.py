@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from analytics.service import river_model
+from analytics.service import downstream_arrivals, river_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,10 @@ class SuggestedSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourcePosteriorAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Posterior over sources, likeliest first; ``fit`` is the share of the readings that is explained."""
+    """Posterior over sources, likeliest first; ``fit`` is the share of the readings that is explained.
+
+    ``arrivals`` are those at the sites below that of the anomaly, earliest first.
+    """
 
     quantity: str
     candidates: list[PosteriorCandidate]
@@ -75,6 +78,7 @@ class SourcePosteriorAnswer(msgspec.Struct, frozen=True, kw_only=True):
     sensors: list[str]
     fit: float
     extra_sample: SuggestedSample | None
+    arrivals: list[downstream_arrivals.DownstreamArrival] = []
 
 
 def infer_sources(
@@ -121,7 +125,21 @@ def infer_sources(
     inference = _infer(np.array(candidates, np.intp), history, rows, len(part.links))
     if inference is None:
         return None
-    return _answer(quantity, part, inference, rows, begin_s=begin_s, has_discharge=has_discharge)
+    answer = _answer(quantity, part, inference, rows, begin_s=begin_s, has_discharge=has_discharge)
+    arrivals = downstream_arrivals.forecast_arrivals(
+        directory,
+        downstream_arrivals.TracedRiver(part, inference.variants, inference.candidates, inference.posterior),
+        downstream_arrivals.TracedReadings(
+            rows.node[inference.detected],
+            rows.step[inference.detected],
+            rows.value[inference.detected],
+            rows.noise[inference.detected],
+        ),
+        read,
+        site_id=anomaly.site_id,
+        begin_s=begin_s,
+    )
+    return msgspec.structs.replace(answer, arrivals=arrivals)
 
 
 class _SensorRows(NamedTuple):

@@ -179,6 +179,7 @@ class IncidentAccess:
             credible_90=[one for one in posterior.credible_90 if one in nodes],
             sensors=[one for one in posterior.sensors if one in index.sites],
             extra_sample=sample if sample is not None and sample.node_id in nodes else None,
+            arrivals=[one for one in posterior.arrivals if one.node_id in nodes],
         )
         listed = sum(one.probability for one in visible.candidates)
         return models.IncidentTraceResponse(

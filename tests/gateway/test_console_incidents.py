@@ -360,6 +360,8 @@ def test_pages_of_incidents_are_accessible_and_chinese(
         assert {word for line in lines for word in english_in(line)} - allowed == set(), path
     expect(one.locator("#sources tbody tr")).to_have_count(2)
     expect(one.locator("#sources")).to_contain_text("92%")
+    expect(one.locator("#arrivals tbody tr")).to_have_count(1)
+    expect(one.locator("#arrivals")).to_contain_text("0.7 mg/L")
     wait_for_map(one)
     expect(one.locator(".map-label.source")).to_have_count(2)
     one.screenshot(path=tmp_path / f"incident.{scheme}.png", full_page=True)

@@ -213,10 +213,13 @@ def test_an_incident_has_its_trace_without_the_sources_that_a_town_may_not_see(
     trace = world.ask("everything", "GET", path).json()["trace"]
     assert [one["node_id"] for one in trace["posterior"]["candidates"]] == ["a-r2", "b-r0"]
     assert (trace["elsewhere"], trace["times_computed"]) == (0, 1)
+    assert [one["node_id"] for one in trace["posterior"]["arrivals"]] == ["a-r2", "b-r0"]
     in_a = world.ask("operator", "GET", path)
     assert in_a.json()["trace"]["posterior"]["credible_90"] == ["a-r2"]
     assert in_a.json()["trace"]["posterior"]["extra_sample"] is None
     assert in_a.json()["trace"]["elsewhere"] == 0.3
+    (arrival,) = in_a.json()["trace"]["posterior"]["arrivals"]
+    assert (arrival["node_id"], arrival["peak_band_mg_l"]) == ("a-r2", [0.5, 0.9])
     assert "b-r0" not in in_a.text
     (listed, *_) = world.ask("everything", "GET", "").json()["items"]
     assert listed["trace"] is None, "a list has no traces"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from analytics.service.downstream_arrivals import DownstreamArrival
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
@@ -150,6 +151,22 @@ def store_trace(store: PostgresStore, incident_id: int, probabilities: dict[str,
         sensors=sorted({nodes[one].site_id or "" for one in probabilities}),
         fit=0.9,
         extra_sample=SuggestedSample(node_id=list(probabilities)[-1], time_s=now_s + 3600, gain=0.5),
+        arrivals=[
+            DownstreamArrival(
+                node_id=name,
+                site_id=nodes[name].site_id or "",
+                en=nodes[name].en,
+                zh=nodes[name].zh,
+                probability=1.0,
+                arrival_s=now_s + 7200,
+                arrival_band_s=(now_s + 3600, now_s + 10_800),
+                peak_s=now_s + 9000,
+                peak_mg_l=0.7,
+                peak_band_mg_l=(0.5, 0.9),
+            )
+            for name in probabilities
+            if nodes[name].site_id
+        ],
     )
     Incidents(store).replace_trace(
         IncidentTrace(

@@ -15,7 +15,7 @@ from gateway.api.models.row_models import quantity_and_unit, rule_names
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analytics.service import network_state, source_posterior
+    from analytics.service import downstream_arrivals, network_state, source_posterior
     from gateway.api.directory_cache import DirectoryIndex
     from ingest_service.storage.contract.models import (
         Anomaly,
@@ -179,6 +179,27 @@ def posterior_response(
             time=utc_datetime(round(sample.time_s)),
             gain=round(sample.gain, LIKELIHOOD_DECIMALS),
         ),
+        arrivals=[_arrival_response(arrival) for arrival in one.arrivals],
+    )
+
+
+def _arrival_response(
+    one: downstream_arrivals.DownstreamArrival,
+) -> resource_models.DownstreamArrivalResponse:
+    early_s, late_s = one.arrival_band_s
+    low, high = one.peak_band_mg_l
+    return resource_models.DownstreamArrivalResponse(
+        node_id=one.node_id,
+        site_id=one.site_id,
+        en=one.en,
+        zh=one.zh,
+        probability=round(one.probability, 2),
+        arrival=utc_datetime(round(one.arrival_s)),
+        arrival_from=utc_datetime(round(early_s)),
+        arrival_to=utc_datetime(round(late_s)),
+        peak=utc_datetime(round(one.peak_s)),
+        peak_mg_l=float(f"{one.peak_mg_l:.2g}"),
+        peak_band_mg_l=(float(f"{low:.2g}"), float(f"{high:.2g}")),
     )
 
 

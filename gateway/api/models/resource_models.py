@@ -245,6 +245,22 @@ class SuggestedSampleResponse(ApiModel):
     gain: float = Field(description="0 separates nothing, 1 separates all pairs of candidates")
 
 
+class DownstreamArrivalResponse(ApiModel):
+    """Expected arrival of the release at a site downstream; bands hold 80 % of the releases drawn."""
+
+    node_id: str
+    site_id: str
+    en: str
+    zh: str
+    probability: float = Field(description="That the release reaches the site in the time computed, 36 h")
+    arrival: UtcTime = Field(description="Median of the first time with 10% of the site's own peak")
+    arrival_from: UtcTime
+    arrival_to: UtcTime
+    peak: UtcTime = Field(description="Median time of the greatest concentration")
+    peak_mg_l: float = Field(description="Greatest concentration above the expected value, median [mg/L]")
+    peak_band_mg_l: tuple[float, float]
+
+
 class SourcePosteriorResponse(ApiModel):
     """Posterior over outfalls and inflows, likeliest first, from concentrations at all sensors upstream."""
 
@@ -256,6 +272,9 @@ class SourcePosteriorResponse(ApiModel):
     sensors: list[str]
     fit: float = Field(description="Share of the detected concentrations that the best candidate explains")
     extra_sample: SuggestedSampleResponse | None
+    arrivals: list[DownstreamArrivalResponse] = Field(
+        description="At sites below that of the anomaly, earliest first; in the past where it has passed"
+    )
 
 
 class TraceResponse(ApiModel):
