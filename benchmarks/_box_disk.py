@@ -54,13 +54,13 @@ class DiskUse(NamedTuple):
 def measure_disk() -> DiskUse:
     """Load `WEEKS` weeks of `SERIES` series into a database of their own and return its table sizes."""
     installed = server_installation.provide(print)
-    place = new_folder(server_installation.runs_folder(installed), "disk", (0, 0))
-    place.chmod(0o755)
+    folder = new_folder(server_installation.runs_folder(installed), "disk", (0, 0))
+    folder.chmod(0o755)
     try:
-        with DebianTimescale(installed, place / "timescaledb") as server:
+        with DebianTimescale(installed, folder / "timescaledb") as server:
             return _table_sizes(server.database("disk"))
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _table_sizes(dsn: str) -> DiskUse:
