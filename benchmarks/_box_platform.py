@@ -45,10 +45,10 @@ class Box:
 
     def __init__(self, folder: Path) -> None:
         installed = server_installation.provide(print)
-        self._place = place = new_folder(server_installation.runs_folder(installed), "box", (0, 0))
-        place.chmod(0o755)
-        self.database = DebianTimescale(installed, place / "timescaledb")
-        self.broker = DebianMosquitto(installed, place / "mosquitto")
+        self._server_folder = new_folder(server_installation.runs_folder(installed), "box", (0, 0))
+        self._server_folder.chmod(0o755)
+        self.database = DebianTimescale(installed, self._server_folder / "timescaledb")
+        self.broker = DebianMosquitto(installed, self._server_folder / "mosquitto")
         self.port = free_port()
         self._folder = folder
         self._stack = ExitStack()
@@ -77,7 +77,7 @@ class Box:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.rmtree(self._server_folder, ignore_errors=True)
 
     def _processes(self, dsn: str) -> Iterator[PlatformProcess]:
         stations = self._folder / "stations.toml"

@@ -197,8 +197,8 @@ def _carried(
     return course
 
 
-def _arrival(courses: Floats, begin_s: float, **place: Any) -> DownstreamArrival | None:
-    """Return the arrival of (n_samples, n_steps) concentrations at a place; None if most don't reach it."""
+def _arrival(courses: Floats, begin_s: float, **site: Any) -> DownstreamArrival | None:
+    """Return the arrival of (n_samples, n_steps) concentrations at a site; None if most don't reach it."""
     top = courses.argmax(axis=1)
     peak = courses.max(axis=1)
     reached = np.flatnonzero((peak >= LEAST_PEAK_MG_L) & (top < courses.shape[1] - 1))
@@ -209,7 +209,7 @@ def _arrival(courses: Floats, begin_s: float, **place: Any) -> DownstreamArrival
     low, middle, high = (begin_s + river_model.STEP_S * np.quantile(edges, BAND)).tolist()
     least, median, most = np.quantile(peak[reached], BAND).tolist()
     return DownstreamArrival(
-        **place,
+        **site,
         probability=probability,
         arrival_s=middle,
         arrival_band_s=(low, high),

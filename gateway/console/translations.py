@@ -239,8 +239,8 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "source_elsewhere": ("Sources that are not listed: {}%.", "未列出的来源：{}%。"),
     "source_sample": ("One more sample would separate them best: {},", "再采一个样品最有助于区分：{}，"),
     "arrivals_caption": (
-        "expected downstream; in brackets the band of 80%",
-        "下游预计到达情况；括号内为80%区间",
+        "expected downstream; in brackets the band of arrival",
+        "下游预计到达情况；括号内为到达时间区间",
     ),
     "arrival_place": ("site", "站点"),
     "arrival_expected": ("expected arrival", "预计到达"),
