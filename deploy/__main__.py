@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from deploy.debian_servers.installation import InstallationError
-from deploy.embedded.server_environment import EmbeddedError
+from deploy.embedded.errors import EmbeddedError
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from ingest_service.storage.contract.errors import StoreError
 from ingest_service.storage.settings import Settings as Storage

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dashboards.grafana_versions import GrafanaVersion, features_of, is_supported
 from dashboards.push import alerting, dashboard_push, folder_and_data_source, terminal_output
-from dashboards.push.grafana_errors import PushError, grafana_connection, read_version
+from dashboards.push.grafana_connection import PushError, grafana_connection, read_version
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,7 +17,7 @@ from dashboards.alerting.contact_points import (
     with_notification_route,
 )
 from dashboards.push.change import GrafanaChange, Verdict, digest, without_additions
-from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
+from dashboards.push.grafana_connection import convert_grafana_errors, get_or_none
 
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi

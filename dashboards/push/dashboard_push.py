@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dashboards.alerting.alert_rules import FOLDER
 from dashboards.generate import dashboard_files
 from dashboards.push.change import GrafanaChange, Verdict, digest
-from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
+from dashboards.push.grafana_connection import convert_grafana_errors, get_or_none
 
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi

@@ -9,7 +9,7 @@ from dashboards.alerting.alert_rules import FOLDER
 from dashboards.data_source import build_data_source
 from dashboards.postgres_query import DATASOURCE_TYPE, DATASOURCE_UID
 from dashboards.push.change import GrafanaChange, without_additions
-from dashboards.push.grafana_errors import convert_grafana_errors, get_or_none
+from dashboards.push.grafana_connection import convert_grafana_errors, get_or_none
 
 if TYPE_CHECKING:
     from grafana_client.api import GrafanaApi

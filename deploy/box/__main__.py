@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.box.broker_users import ROLE_BY_USER, initial_configuration
 from deploy.device_access.certificate_authority import CertificateAuthority, CertificateError, write_private
-from edge.wire.broker_address import read_password
+from edge.wire.password_file import read_password
 
 PASSWORD_BYTES = 24
 SERVERS = ("broker", "gateway")  # the names by which `towntwin ca renew` finds their certificates

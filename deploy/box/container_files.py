@@ -22,7 +22,7 @@ from dashboards.provisioning_files import write_stack_files
 from dashboards.settings import Settings as GrafanaSettings
 from deploy.box.__main__ import PASSWORD_BYTES, prepare_certificates, prepare_users
 from deploy.device_access.certificate_authority import CertificateAuthority, CertificateError, write_private
-from edge.wire.broker_address import read_password
+from edge.wire.password_file import read_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

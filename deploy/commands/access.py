@@ -113,7 +113,7 @@ def _open_rabbitmq(settings: Settings, admin: str) -> BrokerAccess:
     from urllib.parse import unquote, urlsplit
 
     from deploy.device_access.rabbitmq import RabbitMq
-    from edge.wire.broker_address import read_password
+    from edge.wire.password_file import read_password
 
     parts = urlsplit(admin)
     password = unquote(parts.password or "")

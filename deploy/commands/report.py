@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Write the report; return 1 if the month has no assessment."""
     from analytics.service import reports
-    from analytics.service.reports.fonts import MissingExtraError
+    from analytics.service.reports.errors import MissingExtraError
     from analytics.service.reports.report_data import NothingAssessedError
     from deploy import command_audit
 

@@ -13,13 +13,8 @@ from deploy.box.broker_users import initial_configuration
 from deploy.debian_servers.installation import MOSQUITTO
 from deploy.device_access.certificate_authority import write_private
 from deploy.embedded.broker_process import BrokerProcess
-from deploy.embedded.server_environment import (
-    EmbeddedError,
-    ServerUser,
-    check_reachable,
-    free_port,
-    make_traversable,
-)
+from deploy.embedded.errors import EmbeddedError
+from deploy.embedded.server_environment import ServerUser, check_reachable, free_port, make_traversable
 
 if TYPE_CHECKING:
     from deploy.debian_servers.installation import Installation

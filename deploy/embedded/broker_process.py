@@ -8,7 +8,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from deploy.embedded.server_environment import EmbeddedError, open_log
+from deploy.embedded.errors import EmbeddedError
+from deploy.embedded.server_environment import open_log
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from deploy.embedded.errors import EmbeddedError
 from deploy.embedded.postgres_binaries import postgres_programs
 from deploy.embedded.server_environment import (
-    EmbeddedError,
     ServerUser,
     check_reachable,
     data_creator,

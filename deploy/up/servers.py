@@ -11,8 +11,8 @@ from deploy.debian_servers import installation as debian
 from deploy.debian_servers.mosquitto import ADMINISTRATOR, PLATFORM, DebianMosquitto
 from deploy.debian_servers.timescaledb import DebianTimescale
 from deploy.embedded.broker import EmbeddedBroker
+from deploy.embedded.errors import EmbeddedError
 from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.embedded.server_environment import EmbeddedError
 from deploy.up import ports
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Simulates rain, cloud cover and temperature over the towns as functions of seed and time.
+"""Simulates rain and its runoff, light, and warm and cold spells as functions of seed and time.
 
 Random numbers are keyed by the day relative to the present (``origin_s``), so that the same seed gives the
 same rain at any present, independently of the order of calls.

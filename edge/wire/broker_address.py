@@ -8,11 +8,11 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from edge.wire.errors import WireError
+from edge.wire.password_file import read_password
 
 DEFAULT_PORT = 1883
 DEFAULT_TLS_PORT = 8883
 MAX_PORT = 65_535
-MAX_PASSWORD_BYTES = 65_535  # MQTT 5 section 3.1.3.6: a length of two bytes
 EXPECTED_FORM = (
     "a broker's address looks like mqtt://user:password@host:1883, or mqtts:// with TLS (port 8883)"
 )
@@ -111,24 +111,3 @@ def parse_broker_address(
             raise WireError("a password is in the address and in a file: give one of them")
         password = read_password(password_file)
     return BrokerAddress(parts.hostname, port, user, password, files if is_tls else None)
-
-
-def read_password(path: Path) -> str:
-    """Return the first line of a password file. Raises `WireError` where there is none."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(MAX_PASSWORD_BYTES + 2).rstrip(b"\r\n")
-        password = line.decode("utf-8")
-    except OSError as error:
-        raise WireError(
-            f"password file {path}: can't be read ({error.strerror}): check path and permissions"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise WireError(
-            f"password file {path}: is no text in UTF-8: write the password in its first line"
-        ) from error
-    if not password or len(line) > MAX_PASSWORD_BYTES:
-        raise WireError(
-            f"password file {path}: its first line is empty or too long: write the password there"
-        )
-    return password

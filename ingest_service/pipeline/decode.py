@@ -1,8 +1,8 @@
-"""Decodes a batch of MQTT messages to columns of readings, dead letters and device statuses.
+"""Decodes a batch of MQTT messages to columns of readings with declared flags, dead letters and statuses.
 
-Well-formed messages are decoded column by column. All others are decoded again record by record
-(`ingest_service.pipeline.irregular_records`), so that the valid records of a faulty message are stored and
-its faults are named in a dead letter.
+A declared flag is the device's own, or that of a maintenance. Well-formed messages are decoded column by
+column. All others are decoded again record by record (`ingest_service.pipeline.irregular_records`), so that
+the valid records of a faulty message are stored and its faults are named in a dead letter.
 """
 
 from __future__ import annotations

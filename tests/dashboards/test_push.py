@@ -12,7 +12,7 @@ from dashboards.alerting.alert_rules import ALERTS
 from dashboards.alerting.contact_points import notification_route
 from dashboards.generate import DASHBOARDS, dashboard_files
 from dashboards.push import PushError, dashboard_push, push
-from dashboards.push.grafana_errors import grafana_connection
+from dashboards.push.grafana_connection import grafana_connection
 from dashboards.settings import Settings
 from deploy.__main__ import main
 from tests.support.fake_grafana import TOKEN, FakeGrafana, serve_fake_grafana

@@ -22,8 +22,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from deploy.embedded.broker import EmbeddedBroker
+from deploy.embedded.errors import EmbeddedError
 from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.embedded.server_environment import EmbeddedError, default_folder
+from deploy.embedded.server_environment import default_folder
 from tests.support.processes import REPOSITORY, wait_until
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def render_report(
     ------
     analytics.service.reports.report_data.NothingAssessedError
         If there is no such area, or nothing was assessed there in that month.
-    analytics.service.reports.fonts.MissingExtraError
+    analytics.service.reports.errors.MissingExtraError
         If the extra ``reports`` is not installed.
 
     """

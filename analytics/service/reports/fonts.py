@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analytics.errors import AnalyticsError
+from analytics.service.reports.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class MissingExtraError(AnalyticsError, ImportError):
-    """A library that reports need is not installed; the message names the extra."""
 
 
 def font_path() -> Path:

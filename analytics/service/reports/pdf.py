@@ -10,7 +10,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from analytics.service.reports.blocks import Figure, Notice, Paragraph, ReportTable, SectionHeading
-from analytics.service.reports.fonts import MissingExtraError, font_path
+from analytics.service.reports.errors import MissingExtraError
+from analytics.service.reports.fonts import font_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

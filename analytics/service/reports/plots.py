@@ -6,7 +6,8 @@ from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analytics.service.reports.fonts import MissingExtraError, font_path
+from analytics.service.reports.errors import MissingExtraError
+from analytics.service.reports.fonts import font_path
 from analytics.service.reports.translations import translate
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Formats numbers, percentages and water classes as cells of a report's tables."""
+"""Formats numbers, percentages and water classes as cells of a report's table, or a text for an empty one."""
 
 from __future__ import annotations
 

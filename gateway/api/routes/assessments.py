@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from analytics.service import reports
-from analytics.service.reports.fonts import MissingExtraError
+from analytics.service.reports.errors import MissingExtraError
 from analytics.service.reports.report_data import NothingAssessedError
 from gateway.api import query_params
 from gateway.api.models import assessment_models as models

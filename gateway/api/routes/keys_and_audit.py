@@ -1,4 +1,4 @@
-"""Routes that list, create and revoke API keys, and list the audit of changes and exports."""
+"""Routes of access: the caller's own rights (`/v1/me`), API keys, and the audit of changes and exports."""
 
 from __future__ import annotations
 
