@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,37 @@ def test_a_forecast_is_a_dashed_line_a_table_and_a_sentence_or_the_reason_why_th
         expect(panel).to_contain_text(words[language == "zh"])
         expect(one.locator(".plot-svg path.forecast")).to_have_count(0)
         _check_language(panel.inner_text(), language)
+
+
+def test_a_forecast_that_arrives_after_another_range_was_chosen_changes_nothing(
+    page: tuple[translations.Language, Page], served: tuple[str, dict[str, int]]
+) -> None:
+    """The reload found no chart of its own any more, which was an error in the page's console."""
+    _, one = page
+    address, ids = served
+    sign_in(one, address)
+    held: list[Route] = []
+
+    def hold_reload(route: Route) -> None:
+        if "hx-request" in route.request.headers:
+            held.append(route)
+        else:
+            route.continue_()
+
+    one.route(re.compile("hours=48"), hold_reload)
+    one.goto(
+        f"{address.partition('/login')[0]}/console/series/{ids[f'{TOWNS[0]} water_temperature']}?hours=48"
+    )
+    expect(one.locator(".forecast-panel[hx-get]")).to_have_count(1)
+    one.wait_for_timeout(2500)
+    assert held, "the panel is reloaded while the model is trained"
+    one.locator(".ranges a[href$='hours=168']").click()
+    chosen = one.locator(".ranges a[aria-current]")
+    expect(chosen).to_have_attribute("href", re.compile("hours=168"))
+    with one.expect_response(re.compile("hours=48")):
+        held[0].continue_()
+    one.wait_for_timeout(300)
+    expect(chosen).to_have_attribute("href", re.compile("hours=168"))
 
 
 def _check_language(text: str, language: translations.Language) -> None:
