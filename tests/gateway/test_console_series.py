@@ -37,6 +37,7 @@ from tests.support.console_pages import sign_in, status_counts, wait_for_map
 from tests.support.demo_store import fill_with_demo
 from tests.support.gateway_access import ACCOUNTS
 from tests.support.process_heartbeats import alive
+from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -261,7 +262,10 @@ def test_measured_received_and_now_are_apart_and_stale_is_marked(
         _commit(store, row, [])
     sign_in(one, address)
     expect(one.locator("main")).to_be_visible()
-    one.goto(f"{address.partition('/login')[0]}/console/sites/{site_id}")
+    url = f"{address.partition('/login')[0]}/console/sites/{site_id}"
+    # The gateway reads the directory again within seconds of an enrolment; until then the page is not found.
+    wait_until(lambda: one.request.get(url).ok, within_s=20.0, what="the new site has a page")
+    one.goto(url)
     line = one.locator("tr.old")
     expect(line).to_contain_text(translations.translate("stale", language))
     times = line.locator("time")
