@@ -7,10 +7,11 @@ import os
 import random
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -29,6 +30,10 @@ from ingest_service.storage.contract.models import (
     Site,
 )
 from ingest_service.storage.memory.store import MemoryStore
+from ingest_service.storage.postgres import shard_lease
+from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.named_queries import QUERIES
+from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.network_fault_rig import (
     WITHIN_S,
     NetworkFaultRig,
@@ -229,6 +234,29 @@ def test_an_owner_that_wakes_up_late_is_fenced_off(rig: NetworkFaultRig) -> None
         assert standby.stop() == 0
     rig.ledger()
     assert len(epochs(rig)) == 2
+
+
+def test_an_owner_that_is_frozen_in_a_copy_holds_up_no_standby(timescale_dsn: str) -> None:
+    """Its session waits for data of the COPY: no time-out of the server ends it, and it locks the epoch."""
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    with store.shard("main") as before:
+        assert before is not None
+    with (
+        closing(store),
+        closing(psycopg.connect(timescale_dsn)) as frozen_owner,
+        frozen_owner.cursor() as cursor,
+    ):
+        shard_lease.check_epoch(cursor, before.epoch)
+        copying = cursor.copy(QUERIES["copy_readings"])
+        copying.__enter__()
+        began_s = time.monotonic()
+        with store.shard("main") as lease:
+            assert lease is not None
+            assert lease.epoch.number == before.epoch.number + 1
+        assert time.monotonic() - began_s < TAKEN_OVER_S
+        with pytest.raises(psycopg.OperationalError):
+            copying.__exit__(None, None, None)
 
 
 def test_the_lease_is_verified_after_a_restart_of_the_database(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from ingest_service.storage.contract.batch import Epoch
-from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
+from ingest_service.storage.contract.errors import ShardLostError, StoreError, StoreUnavailableError
 from ingest_service.storage.postgres import connection_pool
 from ingest_service.storage.postgres.named_queries import QUERIES
 from ingest_service.storage.postgres.sqlstate import translated_errors
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.postgres.connection_pool import TimeLimitedConnection
     from ingest_service.storage.settings import Settings
+
+log = structlog.get_logger()
+
+BLOCKED_S = 1.0  # longer than a usual commit of the former owner, shorter than a device's wait for a receipt
 
 
 class PostgresLease:
@@ -65,11 +72,41 @@ def acquire_shard(dsn: str, settings: Settings, shard: str) -> Iterator[Postgres
     try:
         with translated_errors():
             if _try_lock(connection, shard):
-                (number,) = connection.execute(QUERIES["shard_epoch"], (shard,)).fetchone() or (0,)
-                lease = PostgresLease(dsn, settings, connection, Epoch(shard, int(number)))
+                number = _begin_epoch(dsn, settings, connection, shard)
+                lease = PostgresLease(dsn, settings, connection, Epoch(shard, number))
         yield lease
     finally:
         (lease or connection).close()
+
+
+def _begin_epoch(dsn: str, settings: Settings, connection: TimeLimitedConnection, shard: str) -> int:
+    """Begin a new epoch; end the session of a former owner that holds it up for longer than `BLOCKED_S`."""
+    timer = threading.Timer(
+        BLOCKED_S, _end_blocking_sessions, args=(dsn, settings, connection.info.backend_pid)
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        (number,) = connection.execute(QUERIES["shard_epoch"], (shard,)).fetchone() or (0,)
+    finally:
+        timer.cancel()
+    return int(number)
+
+
+def _end_blocking_sessions(dsn: str, settings: Settings, waiting_pid: int) -> None:
+    """End the sessions that the session of a new owner waits for.
+
+    They are of former owners, which have lost the shard's lock. A process that is frozen within a COPY keeps
+    the epoch locked: its session waits for data, in which neither ``statement_timeout`` nor
+    ``idle_in_transaction_session_timeout`` ends it.
+    """
+    try:
+        with translated_errors(), connection_pool.open_connection(dsn, settings) as connection:
+            (ended,) = connection.execute(QUERIES["shard_end_blockers"], (waiting_pid,)).fetchone() or (0,)
+    except StoreError as error:
+        log.warning("blocking_sessions_not_ended", error=str(error).strip())
+    else:
+        log.warning("blocking_sessions_ended", sessions=ended)
 
 
 def check_epoch(cursor: Cursor[Any], epoch: Epoch | None) -> None:

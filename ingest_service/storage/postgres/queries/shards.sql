@@ -5,6 +5,9 @@ SELECT pg_try_advisory_lock(hashtext('towntwin shard'), hashtext(%s));
 INSERT INTO shard AS s (shard, epoch) VALUES (%s, 1)
 ON CONFLICT (shard) DO UPDATE SET epoch = s.epoch + 1, taken = now() RETURNING epoch;
 
+-- shard_end_blockers: End the sessions that a session waits for; returns how many.
+SELECT count(*) FROM unnest(pg_blocking_pids(%s)) AS pid WHERE pg_terminate_backend(pid);
+
 -- shard_check: The epoch of a shard, locked until the transaction ends.
 SELECT epoch FROM shard WHERE shard = %s FOR SHARE;
 
