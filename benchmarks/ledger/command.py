@@ -43,10 +43,11 @@ class CausedFault(NamedTuple):
 
 
 class LedgerRun(NamedTuple):
-    """Result of a run: its seed, the faults in order, counts, restarted processes, and time [s]."""
+    """Result of a run: seed, faults in order, those without effect, counts, restarts, and time [s]."""
 
     seed: int
     caused: list[CausedFault]
+    without_effect: list[str]
     counts: LedgerCounts
     restarts: int
     took_s: float
@@ -81,6 +82,7 @@ def run(
     per_device = -(-readings // (len(DEVICES) * PACK_READINGS)) * PACK_READINGS
     random_source = random.Random(seed)
     caused: list[CausedFault] = []
+    without_effect: list[str] = []
     poison: list[bytes] = []
     with (
         fresh_database(database) as dsn,
@@ -93,7 +95,11 @@ def run(
             _wait_for_progress(platform, platform.readings * (number + 1) // (n_faults + 2))
             on_fault(kind.name)
             start_s = time.monotonic()
-            kind.cause(faults.FaultContext(platform, random_source, number, longest_s))
+            try:
+                kind.cause(faults.FaultContext(platform, random_source, number, longest_s))
+            except faults.NoEffectError as error:
+                without_effect.append(f"{kind.name}: {error}")
+                continue
             caused.append(CausedFault(kind.name, start_s - began_s, time.monotonic() - start_s))
             if kind.name == faults.MALFORMED:
                 poison += faults.poison_payloads(number)
@@ -103,7 +109,8 @@ def run(
             what="every agent has its receipts",
         )
         counts = checks.count(platform, poison)
-        return LedgerRun(seed, caused, counts, platform.restarts, time.monotonic() - began_s)
+        took_s = time.monotonic() - began_s
+        return LedgerRun(seed, caused, without_effect, counts, platform.restarts, took_s)
 
 
 def _wait_for_progress(platform: LedgerPlatform, readings: int) -> None:

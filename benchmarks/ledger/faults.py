@@ -43,6 +43,10 @@ class FaultContext(NamedTuple):
         return self.random_source.uniform(least_s, max(least_s, self.longest_s))
 
 
+class NoEffectError(AssertionError):
+    """A fault found nothing to act on; the ledger does not count it."""
+
+
 class FaultKind(NamedTuple):
     """A kind of fault: its name, what is done, and the function that does it and undoes it again."""
 
@@ -74,7 +78,7 @@ def _wake_zombie(context: FaultContext) -> None:
     platform = context.platform
     owner = platform.shard_owner()
     if owner is None:
-        return
+        raise NoEffectError("no process owns the shard")
     with frozen(platform.ingest[owner[0]].process.pid):
         with suppress(psycopg.OperationalError), platform.connect() as connection:
             connection.execute("SELECT pg_terminate_backend(%s)", [owner[1]])
@@ -82,8 +86,9 @@ def _wake_zombie(context: FaultContext) -> None:
         while time.monotonic() < until_s:
             new_owner = platform.shard_owner()
             if new_owner is not None and new_owner[0] != owner[0]:
-                break
+                return
             time.sleep(0.2)
+    raise NoEffectError("the standby did not take over")
 
 
 def _kill_agent(context: FaultContext) -> None:
@@ -92,9 +97,10 @@ def _kill_agent(context: FaultContext) -> None:
 
 def _freeze_agent(context: FaultContext) -> None:
     agent = context.random_source.choice(context.platform.agents)
-    if agent.process is not None and agent.process.poll() is None:
-        with frozen(agent.process.pid):
-            time.sleep(context.seconds())
+    if agent.process is None or agent.process.poll() is not None:
+        raise NoEffectError("the agent has ended")
+    with frozen(agent.process.pid):
+        time.sleep(context.seconds())
 
 
 def _kill_other(name: str) -> Callable[[FaultContext], None]:
@@ -207,7 +213,8 @@ def _delay(proxy: Proxy, context: FaultContext) -> None:
 
 def _lose_commit_answer(proxy: Proxy, context: FaultContext) -> None:
     trigger = proxy.cut_after(b"PGCOPY\n", b"COMMIT", answer_lost=True)
-    trigger.sprung.wait(context.longest_s)
+    if not trigger.sprung.wait(context.longest_s):
+        raise NoEffectError("nothing was committed meanwhile")
 
 
 def _take_session_over(context: FaultContext) -> None:

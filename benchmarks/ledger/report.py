@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SUMMARY = """\
 seed {seed}: {faults} faults of {kinds} kinds in {took_s:.0f} s, {restarts} processes restarted
+{without_effect} more found nothing to act on
 {taken:,} readings taken, {stored:,} stored
 {dead_letters_of_readings:,} in dead letters, {waiting:,} in spools
 {lost:,} lost, {doubled:,} doubled, {altered:,} altered
@@ -27,6 +28,7 @@ TEMPLATE = Path(__file__).with_name("report_template.md")
 def summary(done: LedgerRun) -> str:
     """Return the result of a run as lines of text."""
     lines = [SUMMARY.format(**_format_values(done))]
+    lines += [f"without effect: {one}" for one in done.without_effect]
     return "\n".join(lines + [f"BROKEN: {one}" for one in done.counts.faults])
 
 
@@ -59,6 +61,7 @@ def _format_values(done: LedgerRun) -> dict[str, int | float]:
         "poison_lost": counts.poison - counts.poison_found,
         "seed": done.seed,
         "faults": len(done.caused),
+        "without_effect": len(done.without_effect),
         "kinds": len({one.name for one in done.caused}),
         "took_s": done.took_s,
         "restarts": done.restarts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from deploy.settings import SettingsError
@@ -52,9 +53,9 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:  # noqa: ARG00
     if args.devices is None:
         raise SettingsError("--devices is missing: give the number of devices, or --table")
     per_message = args.quantities if args.readings_per_message is None else args.readings_per_message
-    if min(args.devices, args.quantities, args.interval, per_message) <= 0:
+    if not all(0 < one < math.inf for one in (args.devices, args.quantities, args.interval, per_message)):
         raise SettingsError(
-            "--devices, --quantities, --interval and --readings-per-message are greater than 0"
+            "--devices, --quantities, --interval and --readings-per-message are finite and greater than 0"
         )
     load = cost_model.Load(args.devices, args.quantities, args.interval, per_message)
     needed = cost_model.calculate(costs, load)

@@ -52,7 +52,13 @@ def test_the_command_prints_what_devices_need_and_refuses_none() -> None:
     assert done.returncode == 0
     assert "1,600 series, 5.3 readings/s, 1.3 messages/s" in done.stdout
     assert "next limit at" in done.stdout
-    for wrong in ([], ["--devices", "0"], ["--devices", "5", "--interval", "-1"]):
+    for wrong in (
+        [],
+        ["--devices", "0"],
+        ["--devices", "5", "--interval", "inf"],
+        ["--devices", "5", "--interval", "-1"],
+        ["--devices", "5", "--interval", "nan"],
+    ):
         refused = run_command("capacity", *wrong)
         assert refused.returncode == 2
         assert "--devices" in refused.stderr
