@@ -104,9 +104,9 @@ def check_certificate_login(rabbitmq: RabbitMqServer, access: RabbitMq, folder: 
     ca = folder / "ca.crt"
     ca.write_bytes(rabbitmq.authority.certificate_pem)
 
-    def connect(name: str) -> DeviceClient:
+    def connect(name: str, user: str | None = None) -> DeviceClient:
         files = TlsFiles(ca, *issue_client(rabbitmq.authority, name, folder))
-        return DeviceClient(BrokerAddress("127.0.0.1", rabbitmq.tls_port, tls=files), name)
+        return DeviceClient(BrokerAddress("127.0.0.1", rabbitmq.tls_port, user, tls=files), name)
 
     access.grant([DeviceAccess(AREA, "wz-04")])
     one = connect("wz-04")
@@ -115,6 +115,9 @@ def check_certificate_login(rabbitmq: RabbitMqServer, access: RabbitMq, folder: 
     assert one.subscribe(f"towntwin/v1/{AREA}/wz-04/receipt") == 1
     assert one.publish(f"towntwin/v1/{AREA}/wz-02/data") in REFUSED
     one.close()
+    named = connect("wz-04", user="wz-04")
+    assert named.reason in {BAD_USER_OR_PASSWORD, NOT_AUTHORIZED}, "a user name needs its password"
+    named.close()
     one = connect("wz-04")
     access.revoke(["wz-04"])
     assert one.has_ended.wait(3), "a connected device with a certificate is cut off"
