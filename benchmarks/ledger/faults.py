@@ -44,7 +44,7 @@ class FaultContext(NamedTuple):
 
 
 class NoEffectError(AssertionError):
-    """A fault found nothing to act on; the ledger does not count it."""
+    """A fault had no effect, or nothing to act on; the ledger does not count it."""
 
 
 class FaultKind(NamedTuple):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SUMMARY = """\
 seed {seed}: {faults} faults of {kinds} kinds in {took_s:.0f} s, {restarts} processes restarted
-{without_effect} more found nothing to act on
+{without_effect} more had no effect
 {taken:,} readings taken, {stored:,} stored
 {dead_letters_of_readings:,} in dead letters, {waiting:,} in spools
 {lost:,} lost, {doubled:,} doubled, {altered:,} altered
