@@ -30,11 +30,12 @@ AREA = "330483-d1"
 DEVICES = ("ledger-1", "ledger-2", "ledger-3", "ledger-4")
 START_TIMEOUT_S = 90.0
 INGEST_NAMES = ("ingest_a", "ingest_b")
-# The key's first half tells the shard's lock from those that commits hold; its second half is the shard.
+# By its key's first half the shard's lock differs from those of commits; the service has a shard of its own.
 SHARD_OWNER = (
     "SELECT usename, pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
     " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
     " AND classid = (hashtext('towntwin shard')::bigint & 4294967295)::oid AND objsubid = 2"
+    " AND usename IN ('ingest_a', 'ingest_b')"
 )
 
 
