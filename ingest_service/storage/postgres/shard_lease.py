@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import structlog
 
 from ingest_service.storage.contract.batch import Epoch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+RELEASE_S = 2.0  # a process that stops waits no longer than this for a database that does not respond
 BLOCKED_S = 1.0  # longer than a usual commit of the former owner, shorter than a device's wait for a receipt
 
 
@@ -55,9 +57,9 @@ class PostgresLease:
             return _try_lock(self._connection, self.epoch.shard) and self._epoch_is_current()
 
     def close(self) -> None:
-        """Release the shard."""
+        """Release the shard: when this returns, another process can acquire it."""
         self._released = True
-        self._connection.close()
+        _release(self._connection)
 
     def _epoch_is_current(self) -> bool:
         epoch_row = self._connection.execute(QUERIES["shard_check"], (self.epoch.shard,)).fetchone()
@@ -76,7 +78,10 @@ def acquire_shard(dsn: str, settings: Settings, shard: str) -> Iterator[Postgres
                 lease = PostgresLease(dsn, settings, connection, Epoch(shard, number))
         yield lease
     finally:
-        (lease or connection).close()
+        if lease:
+            lease.close()
+        else:
+            _release(connection)
 
 
 def _begin_epoch(dsn: str, settings: Settings, connection: TimeLimitedConnection, shard: str) -> int:
@@ -107,6 +112,18 @@ def _end_blocking_sessions(dsn: str, settings: Settings, waiting_pid: int) -> No
         log.warning("blocking_sessions_not_ended", error=str(error).strip())
     else:
         log.warning("blocking_sessions_ended", sessions=ended)
+
+
+def _release(connection: TimeLimitedConnection) -> None:
+    """Release the locks of a session and close it.
+
+    Closing alone releases them only when the server's process of the session has ended, some time after
+    `close` has returned.
+    """
+    connection.answer_s = RELEASE_S
+    with suppress(psycopg.Error):
+        connection.execute(QUERIES["shard_unlock"])
+    connection.close()
 
 
 def check_epoch(cursor: Cursor[Any], epoch: Epoch | None) -> None:

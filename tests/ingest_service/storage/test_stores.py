@@ -225,8 +225,9 @@ def test_activity_has_the_time_of_each_device_s_last_message(store: Store) -> No
 def test_a_shard_has_one_owner(store: Store) -> None:
     with store.shard("main") as first, store.shard("main") as second, store.shard("other") as third:
         assert (first is not None, second, third is not None) == (True, None, True)
-    with store.shard("main") as again:
-        assert again
+    for _ in range(20):  # each hand-over waits for the release, not for the end of the server's session
+        with store.shard("main") as again:
+            assert again
 
 
 def test_an_owner_of_the_past_commits_nothing(store: Store) -> None:

@@ -1,6 +1,9 @@
 -- shard_lock: Acquire the lock of a shard, held while the connection lasts.
 SELECT pg_try_advisory_lock(hashtext('towntwin shard'), hashtext(%s));
 
+-- shard_unlock: Release the locks of a session.
+SELECT pg_advisory_unlock_all();
+
 -- shard_epoch: Begin a new epoch of a shard; waits for the last commit of the previous one.
 INSERT INTO shard AS s (shard, epoch) VALUES (%s, 1)
 ON CONFLICT (shard) DO UPDATE SET epoch = s.epoch + 1, taken = now() RETURNING epoch;
