@@ -11,6 +11,7 @@ import msgspec
 
 from ingest_service.storage.contract.models import DeadLetterQuery
 from ingest_service.storage.health.process_messages import process_message
+from ingest_service.storage.postgres.enrolments import EnrolmentStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +68,7 @@ def watched_conditions(
         _rollups(state.watch.rollup_lag_s(time.monotonic()), settings),
         _dead_letters(store, settings, now_s),
         *_certificates(settings, now_s),
+        *_device_certificates(store.activity(), database, now_s),
         *_backups(settings, now_s),
         *_clocks(store.statuses(), store.activity(), settings, database.clock_s() - time.time()),
     ]
@@ -138,6 +140,29 @@ def _certificates(settings: Settings, now_s: float) -> Iterator[WatchedCondition
             severity=ALARM if days < LAST_DAYS else WARNING,
             reason_en=f"certificate {what_en}; renew it by `towntwin ca renew`",
             reason_zh=f"证书{what_zh}；请续期（docs/howto/serve-tls.md）",
+        )
+
+
+def _device_certificates(
+    activity: Sequence[DeviceActivity], database: Database, now_s: float
+) -> Iterator[WatchedCondition]:
+    """Yield a condition for each device whose certificate ends soon; with a renewed one it has none."""
+    sites = {one.device_id: one.site_id for one in activity}
+    for one in EnrolmentStore(database).certificates_ending(now_s + CERTIFICATE_DAYS * DAY_S):
+        days = (one.ends_s - now_s) / DAY_S
+        yield WatchedCondition(
+            subject=f"device/{one.device_id}/certificate",
+            cause="certificate_ends",
+            value=days,
+            is_bad=True,
+            is_good=False,
+            severity=ALARM if days < LAST_DAYS else WARNING,
+            reason_en=f"the certificate of device {one.device_id} ends in {days:.0f} days, then the broker"
+            " refuses it: run `towntwin edge renew` on the device, or enrol it anew",
+            reason_zh=f"设备{one.device_id}的证书将在{days:.0f}天后到期，届时将无法连接；"
+            "请在设备上续期，或重新入网登记（docs/howto/enrol-a-device.md）",
+            device_id=one.device_id,
+            site_id=sites.get(one.device_id),
         )
 
 

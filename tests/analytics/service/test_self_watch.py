@@ -176,6 +176,25 @@ def test_a_certificate_that_ends_is_an_anomaly_until_it_is_renewed(
     assert watched.states() == {subject: "open"}, "one that can't be read is no certificate"
 
 
+def test_a_devices_certificate_that_ends_is_an_anomaly_until_it_has_a_new_one(watched: WatchedTown) -> None:
+    subject = "device/a-r1/certificate"
+    with watched.store.transaction() as connection:
+        connection.execute(
+            "INSERT INTO enrolment"
+            " (area_id, device_id, state, credential, access, certificate_ends, held_ends) SELECT area_id, device_id, 'confirmed', 'certificate', 'granted', now() + interval '700 days',"
+            " now() + interval '31 days' FROM device WHERE device_id = 'a-r1'"
+        )
+    assert watched.states() == {}
+    one = watched.after(2 * 86_400.0)[subject]
+    assert (one.state, one.severity, one.device_id, one.site_id) == ("open", 2, "a-r1", "a-r1")
+    assert "ends in 29 days" in one.reason_en
+    assert watched.after(24 * 86_400.0)[subject].severity == 3
+    assert watched.incidents() == {"certificate_ends": "unacknowledged"}
+    with watched.store.transaction() as connection:
+        connection.execute("UPDATE enrolment SET held_ends = certificate_ends")
+    assert watched.states() == {subject: "closed"}
+
+
 def test_an_old_backup_is_an_anomaly_until_the_next_one(watched: WatchedTown, tmp_path: Path) -> None:
     watched.settings = Settings(
         watch_backups=tmp_path, watch_after_s=HOLD_S, watch_clear_s=CLEAR_S, watch_backups_h=2.0
