@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +71,7 @@ def watched_conditions(
         *_certificates(settings, now_s),
         *_device_certificates(store.activity(), database, now_s),
         *_backups(settings, now_s),
+        *_disks(settings),
         *_clocks(store.statuses(), store.activity(), settings, database.clock_s() - time.time()),
     ]
 
@@ -190,6 +192,31 @@ def _backups(settings: Settings, now_s: float) -> Iterator[WatchedCondition]:
         + "：请检查备份磁盘是否已挂载以及备份任务的日志",
         after_s=settings.watch_after_s,
     )
+
+
+def _disks(settings: Settings) -> Iterator[WatchedCondition]:
+    """Yield the free space of each watched disk; of one that can't be seen nothing is known."""
+    backups = [] if settings.watch_backups is None else [str(settings.watch_backups)]
+    for folder in dict.fromkeys([*settings.watch_disks, *backups]):
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            continue
+        free_bytes = found.f_bavail * found.f_frsize
+        free_gib = free_bytes / (1 << 30)
+        yield WatchedCondition(
+            subject=f"platform/disk/{folder}",
+            cause="disk_full",
+            value=float(free_bytes),
+            is_bad=free_bytes < settings.watch_disk_bytes,
+            is_good=free_bytes >= settings.watch_disk_bytes / RELEASE_SHARE,
+            severity=WARNING,
+            reason_en=f"the disk of {folder} has {free_gib:.1f} GiB left: free space, or enlarge it"
+            " (docs/howto/operate/when-the-disk-fills-up.md)",
+            reason_zh=f"{folder}所在磁盘仅剩{free_gib:.1f}吉字节：请清理或扩容"
+            "（docs/howto/operate/when-the-disk-fills-up.md）",
+            after_s=settings.watch_after_s,
+        )
 
 
 def _last_backup(folder: Path) -> float | None:

@@ -114,7 +114,7 @@ def _serve(args: argparse.Namespace, common: CommonSettings) -> int:
 
 @contextmanager
 def _heartbeats(common: CommonSettings, settings: Settings) -> Iterator[ProgressRecorder]:
-    """Write heartbeats within the context, where there is a database; stations are served while it is away."""
+    """Write heartbeats within the context, where there is a database; stations do not wait for it."""
     from ingest_service.storage.health import heartbeat_thread
 
     if common.dsn is None:

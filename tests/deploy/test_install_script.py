@@ -88,6 +88,53 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
     assert "backup" not in plain
 
 
+def test_an_older_environment_is_completed_and_keeps_what_its_owner_wrote(tmp_path: Path) -> None:
+    """The functions of the script, in a folder of the test."""
+    text = SCRIPT.read_text()
+    functions = "".join(
+        re.search(rf"^{name}\(\) {{.*?^}}$", text, re.MULTILINE | re.DOTALL)[0] + "\n"  # type: ignore[index]
+        for name in ("write_file", "complete_file", "move_gateway_to_https")
+    )
+    gateway = tmp_path / "gateway.env"
+    gateway.write_text(
+        "TOWNTWIN_GATEWAY_HOST=127.0.0.1\nTOWNTWIN_GATEWAY_PORT=8080\n#TOWNTWIN_LOG_FORMAT=json\n"
+        "TOWNTWIN_DSN=mine"
+    )
+    gateway.chmod(0o600)
+    wanted = (
+        "# a comment\nTOWNTWIN_DSN=new\nTOWNTWIN_LOG_FORMAT=json\nTOWNTWIN_GATEWAY_HOST=0.0.0.0\n"
+        "TOWNTWIN_GATEWAY_PORT=8443\nTOWNTWIN_GATEWAY_TLS_CERT=c\n"
+    )
+    script = f"""set -eu
+ETC={tmp_path}; changed=""
+{functions}
+move_gateway_to_https
+complete_file 0640 "$(id -un)" "$ETC/gateway.env" <<'END'
+{wanted}END
+"""
+
+    def run(dry: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"dry_run={dry}\n{script}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    before = gateway.read_text()
+    assert "add to" in run("true")
+    assert gateway.read_text() == before
+    assert "gateway.env.before" in run("false")
+    completed = (
+        "#TOWNTWIN_LOG_FORMAT=json\nTOWNTWIN_DSN=mine\nTOWNTWIN_GATEWAY_HOST=0.0.0.0\n"
+        "TOWNTWIN_GATEWAY_PORT=8443\nTOWNTWIN_GATEWAY_TLS_CERT=c\n"
+    )
+    assert gateway.read_text() == completed
+    assert gateway.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "gateway.env.before").read_text() == before
+    assert run("false") == ""
+    assert gateway.read_text() == completed
+
+
 def test_every_variable_that_the_script_sets_is_a_setting() -> None:
     documented = set(re.findall(r"`(TOWNTWIN_\w+)`", (REPOSITORY / "docs" / "settings.md").read_text()))
     used = set(re.findall(r"TOWNTWIN_[A-Z0-9_]+", SCRIPT.read_text()))

@@ -315,6 +315,10 @@ class Database(Store, Protocol):
         """Return the size of the database [bytes], and its data directory if it is local and readable."""
         ...
 
+    def disk_folders(self) -> list[str]:
+        """Return the folders that the database writes to, as far as they are local and readable."""
+        ...
+
     def clock_s(self) -> float:
         """Return the time of the database's clock, Unix time [s]."""
         ...

@@ -318,6 +318,11 @@ class PostgresStore(AreaScopedConnections):
             found = cursor.fetchone() or (0, None)
         return int(found[0]), found[1]
 
+    def disk_folders(self) -> list[str]:
+        """Return the folders that the database writes to, as far as they are local and readable."""
+        with self.run_query(QUERIES["disk_folders"]) as cursor:
+            return [str(folder) for (folder,) in cursor.fetchall()]
+
     # -- the platform's processes -----------------------------------------------------------------
 
     def heartbeat(self, identity: ProcessIdentity, limits: HealthLimits) -> PostgresHeartbeat:
