@@ -117,8 +117,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     disk_reserve_bytes: Annotated[
         int,
         Meta(
-            description="Free space of each of the database's disks below which no reading is taken, so that it "
-            "never fills up; 0 is off.",
+            description="Free space of each of the database's disks below which no reading is taken, so "
+            "that none fills up; 0 is off.",
             extra={"unit": "bytes"},
             ge=0,
         ),
