@@ -10,8 +10,6 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx
-import jwt
 import structlog
 
 from gateway.auth.api_keys import AuthenticationError
@@ -20,6 +18,8 @@ from ingest_service.storage.contract.name_rules import escape_controls
 from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 
 if TYPE_CHECKING:
+    import jwt
+
     from gateway.settings import Settings
 
 log = structlog.get_logger()
@@ -80,6 +80,8 @@ class OidcTokenVerifier:
             raise AuthenticationError(
                 "this is no key, and no OpenID provider is set (gateway setting oidc_issuer)"
             )
+        import jwt  # noqa: PLC0415 - with cryptography 9 MB, which a gateway without a provider does not need
+
         try:
             claims = jwt.decode(
                 token_text,
@@ -134,6 +136,8 @@ class OidcTokenVerifier:
         return self._keys.get(str(name))
 
     def _fetch(self) -> None:
+        import httpx  # noqa: PLC0415 - as jwt above
+
         self._fetched_s = time.monotonic()
         issuer = str(self._settings.oidc_issuer).rstrip("/")
         try:
@@ -150,6 +154,8 @@ class OidcTokenVerifier:
 
 def _signing_key(key_set: dict[str, Any]) -> jwt.PyJWK | None:
     """Return a JWK as a signing key; None where it has another use or an unsupported type."""
+    import jwt  # noqa: PLC0415 - as above
+
     if key_set.get("kty") not in {"RSA", "EC", "OKP"} or key_set.get("use", "sig") != "sig":
         return None
     try:
