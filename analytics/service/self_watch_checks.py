@@ -64,15 +64,16 @@ def watched_conditions(
     store: Store, database: Database, settings: Settings, state: ServiceState, *, now_s: float
 ) -> list[WatchedCondition]:
     """Measure everything that is watched. Raises `StoreError`."""
+    activity = store.activity()
     return [
         *_processes(store.processes(), settings),
         _rollups(state.watch.rollup_lag_s(time.monotonic()), settings),
         _dead_letters(store, settings, now_s),
         *_certificates(settings, now_s),
-        *_device_certificates(store.activity(), database, now_s),
+        *_device_certificates(activity, database, now_s),
         *_backups(settings, now_s),
         *_disks(settings),
-        *_clocks(store.statuses(), store.activity(), settings, database.clock_s() - time.time()),
+        *_clocks(store.statuses(), activity, settings, database.clock_s() - time.time()),
     ]
 
 

@@ -100,7 +100,7 @@ def test_help_of_a_command_imports_no_heavy_module_and_shows_its_flags(command: 
         ),
         (
             ["deploy.commands.gateway", "deploy.logging_setup", "gateway.server", STORE],
-            {"numba", "matplotlib", "pandas"},
+            {"numba", "matplotlib", "pandas", "pyarrow", "jwt", "cryptography"},
         ),
     ],
     ids=["edge", "ingest", "service", "gateway"],
