@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -27,9 +26,10 @@ from itertools import product as combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numba
 import numpy as np
 
-from benchmarks.detection import BUDGETS, evaluate, score_cache
+from benchmarks.detection import BUDGETS, evaluate, families, score_cache
 from benchmarks.detection.scoring import working_point
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ RECALL_TOLERANCE, FALSE_TOLERANCE, ALARMS_PER_EVENT = 0.005, 0.02, 1.2
 CLEAN = "clean"
 RIVERS = {"logan": "observatory", "blacksmith": "observatory", "oddwater": "oddwater"}
 """Origin of each family of rivers."""
-OTHER_FAMILIES = ("waterflow", "gecco", "simulated")
+FAMILIES = (*RIVERS, "waterflow", "gecco", "simulated", "injected", CLEAN)
 CODE_FOLDERS = ("analytics", "edge/wire", "benchmarks/detection")
 
 
@@ -66,7 +66,7 @@ class EventConstants(NamedTuple):
 SETTINGS = tuple(
     EventConstants(*pause, gap, jump)
     for pause, gap, jump in combinations(
-        ((0.5, 12 * HOUR_S), (4.0, 12 * HOUR_S), (4.0, 24 * HOUR_S)), (24.0, 36.0), (7.6, 7.5, 7.4)
+        ((0.5, 12 * HOUR_S), (4.0, 12 * HOUR_S), (4.0, 24 * HOUR_S)), (24.0, 36.0), (7.6, 7.5)
     )
 )
 """Settings to choose from; the first is that of version 6 of the judge. No pause is longer than a day, after
@@ -117,24 +117,23 @@ def outcomes_of(setting: EventConstants) -> Outcomes:
 
     events.PAUSE_SHARE, events.MAX_PAUSE_S = setting.pause_share, setting.max_pause_s
     events.EVENT_GAP_READINGS, rarity.JUMP_SCORE = setting.event_gap_readings, setting.jump_score
-    from analytics.core.compiled import kernel_cache  # noqa: PLC0415
-    from benchmarks.detection import families, product  # noqa: PLC0415
+    with tempfile.TemporaryDirectory() as folder:
+        numba.config.CACHE_DIR = folder  # the usual cache has the kernel with other constants
+        from analytics.core.compiled import kernel_cache  # noqa: PLC0415
+        from benchmarks.detection import product  # noqa: PLC0415
 
-    kernel_cache.COMPILES_HERE.set()  # another process would compile the constants of the files
-    names = (*RIVERS, *OTHER_FAMILIES, "injected", CLEAN)
-    found: Outcomes = {}
-    for part, origin in (one for name in names for one in parts_of(families.load(name))):
-        alarms = [product.anomalies(one) for one in part.series]
-        found[part.name] = _outcome(part, origin, alarms)
-    return found
+        kernel_cache.COMPILES_HERE.set()  # another process would compile the constants of the files
+        return {
+            part.name: _outcome(part, origin, [product.anomalies(one) for one in part.series])
+            for name in FAMILIES
+            for part, origin in parts_of(families.load(name))
+        }
 
 
 def parts_of(family: Family) -> list[tuple[Family, str]]:
     """Return the parts of a family that are of one origin each, with it."""
     if family.name not in {"injected", CLEAN}:
         return [(family, RIVERS.get(family.name, family.name))]
-    from benchmarks.detection import families  # noqa: PLC0415 - see `outcomes_of`
-
     rivers = {one.name: origin for name, origin in RIVERS.items() for one in families.load(name).series}
     of = [rivers[one.name.rpartition(" ")[0]] for one in family.series]
     return [
@@ -186,13 +185,10 @@ def all_outcomes(settings: Sequence[EventConstants]) -> dict[EventConstants, Out
 
 
 def _in_a_new_process(setting: EventConstants) -> Outcomes:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["NUMBA_CACHE_DIR"] = folder  # the kernel's usual cache has other constants
-        try:
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                return pool.submit(outcomes_of, setting).result()
-        finally:
-            del os.environ["NUMBA_CACHE_DIR"]
+    for name in FAMILIES:
+        families.load(name)  # once, for all processes forked from this one
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(outcomes_of, setting).result()
 
 
 def _code() -> str:
