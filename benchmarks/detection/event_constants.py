@@ -274,7 +274,3 @@ def _row(one: Outcome) -> str:
         f"{recall} default {one.found:.3f} at {one.false:.2f}, {one.alarms_per_event:.2f} an event, "
         f"{one.delay_s / 60:.0f} min, open {one.open_share:.4f}"
     )
-
-
-if __name__ == "__main__":
-    main()
