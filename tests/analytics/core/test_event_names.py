@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from analytics.core import events as core_events
 from analytics.core.flags import Rule
 from analytics.core.judge import judge
-from analytics.core.state import State
+from analytics.core.state import SCALARS, State
 from analytics.quality import anomaly_records, default_limits
 from benchmarks.detection.reasons import reason_of
 from ingest_service.storage.contract.models import Series
@@ -89,3 +90,21 @@ def test_an_event_is_named_by_its_course(
     assert reason_of(Rule(int(events.rule[best])), anomaly_records.course_of_event(events, best)) in reasons
     assert anomaly.reason_en.endswith(end_en)
     assert anomaly.reason_zh.endswith(end_zh)
+
+
+@pytest.mark.parametrize(
+    ("n_readings", "hours", "rules", "name"),
+    [
+        (40, 10, Rule.RATE_OF_CHANGE, Rule.NOISE),
+        (3, 10, Rule.RATE_OF_CHANGE, Rule.RATE_OF_CHANGE),
+        (40, 3, Rule.RATE_OF_CHANGE, Rule.RATE_OF_CHANGE),
+        (40, 10, Rule.RATE_OF_CHANGE | Rule.RESIDUAL, Rule.RATE_OF_CHANGE),
+    ],
+)
+def test_steps_that_follow_each_other_for_hours_and_lead_nowhere_are_noise(
+    n_readings: int, hours: float, rules: Rule, name: Rule
+) -> None:
+    of_event = {"start": 0.0, "last": hours * 3_600, "peak": 0.0, "count": n_readings, "rules": int(rules)}
+    row = SCALARS | {f"event_{one}": value for one, value in of_event.items()}
+    rows = np.array([[0.0, *row.values()]])
+    assert core_events.events_from_rows(rows, rows[:0]).rule.tolist() == [name]
