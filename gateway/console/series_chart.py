@@ -51,7 +51,7 @@ class ChartLayout(NamedTuple):
 
     Attributes
     ----------
-    points : measured time [ms, Unix], value, expected value and spread of each reading, for the pointer
+    points : measured time [ms, Unix], value and expected value of each reading, for the pointer
     shaded : left end and width of the shaded time range [% of the plot]
     first_s, last_s : ends of the time axis [Unix s]
     forecast_path, forecast_band_path : of the forecast, empty without one
@@ -140,9 +140,7 @@ def lay_out(
         value_ticks=_value_ticks(low, high),
         points=[
             [round(one[0] * 1e3), *(None if math.isnan(number) else round(number, 6) for number in one[1:])]
-            for one in zip(
-                times_s.tolist(), values.tolist(), expected.tolist(), rows["spread"].tolist(), strict=True
-            )
+            for one in zip(times_s.tolist(), values.tolist(), expected.tolist(), strict=True)
         ],
         shaded=_shaded(shaded_range, first_s, last_s),
         first_s=first_s,

@@ -31,6 +31,7 @@ router = APIRouter(include_in_schema=False)
 
 MAX_LISTED_ANOMALIES = 500  # a browser draws more rows slowly; the number of the others is shown
 N_TABLE_READINGS = 24
+PLOT_ID = "plot"  # of the element that links of the console replace
 MAX_TRACED = 8  # candidates of a source
 
 SeriesId = Annotated[int, Path(ge=1, lt=2**31)]
@@ -65,18 +66,20 @@ async def series_page(
     made, is_pending = await forecast_source.page_forecast(request, visitor, series)
     shown = forecast_view.forecast_view(visitor, made, is_pending=is_pending)
     plot = await plot_values(visitor, state, series, PlotRange(hours), None, shown)
-    return page_response(visitor, "series.html", parts=PageParts(visitor, state), anomaly=None, **plot)
+    return _plot_response(request, visitor, state, {"anomaly": None, **plot})
 
 
 @router.get("/console/anomalies/{anomaly_id}")
 @requires(CONSOLE)
-async def anomaly_page(visitor: CurrentVisitor, state: CurrentState, anomaly_id: AnomalyId) -> HTMLResponse:
+async def anomaly_page(
+    request: Request, visitor: CurrentVisitor, state: CurrentState, anomaly_id: AnomalyId
+) -> HTMLResponse:
     """Serve an anomaly: why, where from, and the plot of its series around it."""
     one = await run_in_threadpool(visitor.context.store.anomaly, anomaly_id)
     if one is None or one.site_id not in state.directory_index.sites:
         raise not_found("anomaly", anomaly_id)
     values = await anomaly_values(visitor, state, one)
-    return page_response(visitor, "series.html", parts=PageParts(visitor, state), **values)
+    return _plot_response(request, visitor, state, values)
 
 
 @router.get("/console/anomalies")
@@ -137,6 +140,17 @@ async def site_page(visitor: CurrentVisitor, state: CurrentState, site_id: SiteI
         rows=[anomaly_row(one, visitor, state) for one in state.anomalies if one.site_id == site_id],
         devices=sorted({one.device_id for one in index.directory.channels if one.site_id == site_id}),
     )
+
+
+def _plot_response(
+    request: Request, visitor: Visitor, state: PlatformState, values: dict[str, Any]
+) -> HTMLResponse:
+    """Return the page of a plot; to a page that replaces its own plot, the plot alone."""
+    is_part = request.headers.get("HX-Target") == PLOT_ID
+    template = "parts/plot.html" if is_part else "series.html"
+    response = page_response(visitor, template, parts=PageParts(visitor, state), **values)
+    response.headers["Vary"] = "HX-Target"
+    return response
 
 
 async def plot_values(
