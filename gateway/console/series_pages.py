@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -63,9 +64,12 @@ async def series_page(
     series = state.directory_index.series.get(series_id)
     if series is None:
         raise not_found("series", series_id)
-    made, is_pending = await forecast_source.page_forecast(request, visitor, series)
+    time_range = PlotRange(hours)
+    rows, (made, is_pending) = await asyncio.gather(
+        _plot_rows(visitor, series, time_range), forecast_source.page_forecast(request, visitor, series)
+    )
     shown = forecast_view.forecast_view(visitor, made, is_pending=is_pending)
-    plot = await plot_values(visitor, state, series, PlotRange(hours), None, shown)
+    plot = _plot_values(visitor, state, series, rows, time_range, forecast=shown)
     return _plot_response(request, visitor, state, {"anomaly": None, **plot})
 
 
@@ -159,11 +163,27 @@ async def plot_values(
     series: Series,
     time_range: PlotRange,
     shaded_range: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """Return what the template of a plot without a forecast needs. Raises as the store does."""
+    rows = await _plot_rows(visitor, series, time_range)
+    return _plot_values(visitor, state, series, rows, time_range, shaded_range)
+
+
+async def _plot_rows(visitor: Visitor, series: Series, time_range: PlotRange) -> NDArray[np.void]:
+    from_s, to_s = time_range.bounds(time.time())
+    return await run_in_threadpool(plot_range.read_plot_rows, visitor.context, series, from_s, to_s)
+
+
+def _plot_values(
+    visitor: Visitor,
+    state: PlatformState,
+    series: Series,
+    rows: NDArray[np.void],
+    time_range: PlotRange,
+    shaded_range: tuple[float, float] | None = None,
+    *,
     forecast: ForecastView | None = None,
 ) -> dict[str, Any]:
-    """Return what the template of a plot needs, with a forecast or without. Raises as the store does."""
-    from_s, to_s = time_range.bounds(time.time())
-    rows = await run_in_threadpool(plot_range.read_plot_rows, visitor.context, series, from_s, to_s)
     zone = visitor.context.unscoped_store.zone
     return {
         "site": state.directory_index.sites[series.site_id],
