@@ -49,10 +49,10 @@ def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresSt
         store.enrol(DIRECTORY)
         store.enrol(OTHER_TOWN)
         now_s = time.time()
-        times = {"started_s": now_s, "last_s": now_s, "opened_s": now_s}
         incident = Incident(
             area_id=HOME_AREA, area_ids=[HOME_AREA], main_site_id=DIRECTORY.sites[0].site_id, kind="water",
-            cause="unknown", priority=2, state="dispatched", team_id="water", **times,
+            cause="unknown", priority=2, state="dispatched", team_id="water",
+            started_s=now_s, last_s=now_s, opened_s=now_s,
         )  # fmt: skip
         entry = HistoryEntry(machine="record", event="open", who="service", at_s=now_s)
         _store_teams(store, [TEAM, ELSEWHERE])
@@ -93,7 +93,8 @@ def _links(app: FastAPI, token: str) -> tuple[str | None, list[str], int]:
     return me.json()["team_id"], [one["member_id"] for one in own], len(incidents)
 
 
-LINKED, UNLINKED = ("water", ["wang"], 1), (None, [], 0)
+LINKED = ("water", ["wang"], 1)
+UNLINKED: tuple[None, list[str], int] = (None, [], 0)
 
 
 def test_a_verified_address_links_to_the_only_member_who_has_it(app: FastAPI, provider: OidcProvider) -> None:
