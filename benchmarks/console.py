@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 CLIENTS_PER_KEY = 20
 MEGABYTE = 1e6
-PARTS = ("results", "health", "now", "map-states", "incident-revisions")
+PARTS = ("figures", "health", "now", "map-states", "incident-revisions")
 TIMEOUT_S = 120.0
 CLICK_PAUSE_MS = 300.0  # between clicks, in which a page that was brought to the front is drawn
 
