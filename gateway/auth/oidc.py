@@ -43,6 +43,7 @@ CLOCK_LEEWAY_S = 30.0
 PROVIDER_TIMEOUT_S = 5.0
 VERIFIED_CACHE_S = 30.0  # for this long a verified token is accepted without another verification
 MAX_VERIFIED_TOKENS = 4096
+MAX_EMAIL_CHARS = 254  # RFC 5321, as in RFC 3696, erratum 1690
 
 
 class OidcTokenVerifier:
@@ -116,6 +117,7 @@ class OidcTokenVerifier:
             areas=None if ALL_AREAS in areas else tuple(areas),
             expires_s=float(claims["exp"]),
             team_id=next(iter(_claim_values(claims.get(self._settings.oidc_team_claim))), None),
+            email=_verified_email(claims),
         )
 
     def _key(self, header: dict[str, Any]) -> jwt.PyJWK:
@@ -173,3 +175,22 @@ def _claim_values(claim: object) -> list[str]:
     """
     parts = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
     return [one for one in parts if isinstance(one, str) and one and "," not in one]
+
+
+def _verified_email(claims: dict[str, Any]) -> str | None:
+    """Return the e-mail address of a token, in lower case, if the provider has verified it.
+
+    An address with other characters than ASCII is left out: some of them become an ASCII letter in lower
+    case (the Kelvin sign a k), and the address another person's.
+
+    >>> _verified_email({"email": "Wang@Example.org", "email_verified": True})
+    'wang@example.org'
+    >>> _verified_email({"email": "wang@example.org", "email_verified": "true"})
+    """
+    email = claims.get("email")
+    if claims.get("email_verified") is not True or not isinstance(email, str):
+        return None
+    is_address = (
+        email.isascii() and email.isprintable() and email.find("@") > 0 and len(email) <= MAX_EMAIL_CHARS
+    )
+    return email.lower() if is_address else None

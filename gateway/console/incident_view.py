@@ -220,9 +220,10 @@ def _trace(record: IncidentRecord, visitor: Visitor, state: PlatformState) -> di
 def _source_row(
     one: PosteriorCandidateResponse, visitor: Visitor, state: PlatformState, *, is_likely: bool
 ) -> dict[str, Any]:
+    site_id = state.directory_index.nodes[one.node_id].site_id
     return {
-        "name": visitor.name(one),
-        "site_id": state.directory_index.nodes[one.node_id].site_id,
+        "name": visitor.site_name(one, site_id),
+        "site_id": site_id,
         "probability": _percent(one.probability),
         "from_s": one.released_from.timestamp(),
         "to_s": one.released_to.timestamp(),
