@@ -16,7 +16,7 @@ from analytics.twin.water_response import FlowHistory, ModelVariant, concentrati
 REACH_M, AREA_M2, CELL_M, STEP_S = 9.4 * 1609.344, 2.0, 25.0, 1800.0
 MEDIUM_M_S, LOW_M_S = 0.23 * 0.3048, 0.07 * 0.3048
 EDGE_SHARE = 0.1  # of the peak: the trailing edge of the report
-DISPERSIVITY_M = 26.0  # D / u that gives the 18 h of March: the one number that is calibrated
+DISPERSIVITY_M = 37.0  # D / u that gives the 18 h of March: the one number that is calibrated
 
 
 def passage_h(speed_m_s: float) -> tuple[float, float, float]:
