@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -111,14 +110,12 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=DEFAULTS.weight)
     parser.add_argument("--relative-error", type=float, default=DEFAULTS.relative_error)
     parser.add_argument("--timing-error", type=float, default=DEFAULTS.timing_error_steps)
-    parser.add_argument("--timing-share", type=float, default=DEFAULTS.timing_error_share)
     parser.add_argument("--plot", type=Path, help="write shares of ranks and of credible sets to a picture")
     arguments = parser.parse_args()
     options = InferenceOptions(
         weight=arguments.weight,
         relative_error=arguments.relative_error,
         timing_error_steps=arguments.timing_error,
-        timing_error_share=arguments.timing_share,
     )
     network = _plain_network.build()
     history = model_history(network)
@@ -309,8 +306,6 @@ def trace(
         np.maximum(value, LIMIT), value >= LIMIT, np.hypot(NOISE, NOISE_SHARE * np.maximum(value, 0))
     )
     n_variants, n_readings, n_sensors, n_outfalls, n_steps = part.shape
-    step = np.repeat(READ_EVERY * np.arange(rows.start, rows.stop) + READ_EVERY - 1 - begin, n_sensors)
-    readings = replace(readings, step=step)
     flat = part.reshape(n_variants, n_readings * n_sensors, n_outfalls, n_steps)
     return infer_source(flat, readings, dt_s=STEP_S, options=options)
 

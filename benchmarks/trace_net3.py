@@ -9,7 +9,9 @@ whole day. Releases that no sensor detects twice are counted and left out. A tan
 mixed; its changes are left out.
 
 The setting is that of L. Grbčić et al., Sensors 20(9) 2613, 2020 (92 nodes; of 30 runs the true node was
-first in 73 % and among six in all, 8 min on 46 processors); amounts and times are this benchmark's own.
+first in 73 % and among six in all, 8 min on 46 processors); the four sensors are those of other studies of
+Net3 and, like amounts and times, not taken from it. The response is computed once for all releases; the time
+of a trace is that of the response and of its own inference.
 Prints a table, and last one JSON line.
 """
 
@@ -77,6 +79,10 @@ def main() -> None:
     if find_spec("wntr") is None:
         sys.exit("this benchmark needs EPANET and its Net3 from the package wntr: pip install wntr")
     hydraulics = model_hydraulics()
+    respond(hydraulics, 1)  # compiles
+    began = time.process_time()
+    response = respond(hydraulics, arguments.variants)
+    response_s = time.process_time() - began
     rng = np.random.default_rng(arguments.seed)
     traced: list[Traced] = []
     n_undetected = 0
@@ -87,7 +93,7 @@ def main() -> None:
                 if (read >= LIMIT).sum() < 2:
                     n_undetected += 1
                 else:
-                    traced.append(trace(hydraulics, read, node, arguments.variants))
+                    traced.append(trace(response, read, node))
     rank = np.array([one.rank for one in traced])
     result = {
         "releases": len(traced),
@@ -97,7 +103,7 @@ def main() -> None:
         "top6": float((rank < 6).mean()),
         "in_set": float(np.mean([one.in_set for one in traced])),
         "set_size": float(np.mean([one.set_size for one in traced])),
-        "cpu_s": float(np.mean([one.cpu_s for one in traced])),
+        "cpu_s": response_s + float(np.mean([one.cpu_s for one in traced])),
     }
     print(f"{'first':>8}{'in 3':>8}{'in 6':>8}{'in 90 % set':>13}{'its size':>10}{'s each':>8}")
     print(
@@ -209,9 +215,8 @@ def trace(response: NDArray[np.float32], read: Floats, node: int) -> Traced:
     """Return how the posterior over all junctions ranks the true one."""
     began = time.process_time()
     value = read.ravel()
-    step = np.repeat(np.arange(READ_EVERY - 1, N_STEPS, READ_EVERY), len(SENSORS))
     noise = np.hypot(NOISE, NOISE_SHARE * np.maximum(value, 0))
-    readings = SensorReadings(np.maximum(value, LIMIT), value >= LIMIT, noise, step)
+    readings = SensorReadings(np.maximum(value, LIMIT), value >= LIMIT, noise)
     posterior = infer_source(response, readings, dt_s=STEP_S, options=OPTIONS)
     credible = posterior.credible_set()
     rank = int((posterior.probability > posterior.probability[node]).sum())

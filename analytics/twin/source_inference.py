@@ -8,7 +8,7 @@ reading falls below it, so that clean water at a sensor is evidence:
     log L = β Σ [ log N(y; p, σ²)   or   log Φ((l - p) / σ) ],   σ² = s² + (ρ p)² + (τ ∂p/∂t)²,
 
 with ∂p/∂t the change of the prediction with a later release: a model whose velocities are wrong has the right
-concentration at the wrong time, by τ² = τ₀² + (ε a)² of the time a since the release began.
+concentration at the wrong time.
 
 β < 1 counts the observations as fewer than they are, because the errors of a model are alike from one reading
 to the next (a power posterior). β, ρ and τ are arguments; ``benchmarks/trace.py`` measures on releases in a
@@ -52,14 +52,12 @@ class SensorReadings:
     value : (n_observations,) concentration, or the limit of detection of a non-detect [g/m³]
     is_detected : (n_observations,) False for a non-detect
     noise : (n_observations,) standard deviation of the sensor, above 0 [g/m³]
-    step : (n_observations,) step at whose end each was made; None: the timing error is the same for all
 
     """
 
     value: Floats
     is_detected: NDArray[np.bool_]
     noise: Floats
-    step: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,7 @@ class InferenceOptions:
     Attributes
     ----------
     relative_error : ρ, standard deviation of the model as a share of its prediction
-    timing_error_steps : τ₀, standard deviation of the time at which the model has it, in steps
-    timing_error_share : ε, what is added to it with the time since the release began, as a share of that
+    timing_error_steps : τ, standard deviation of the time at which the model has it, in steps
     weight : β, by which the log-likelihood of each observation counts
     duration_steps : durations that are tried, in steps
     n_kept : times and durations that are kept for each candidate and variant
@@ -79,7 +76,6 @@ class InferenceOptions:
 
     relative_error: float = 0.3
     timing_error_steps: float = 1.0
-    timing_error_share: float = 0.0
     weight: float = 0.7
     duration_steps: tuple[int, ...] = (1, 2, 4, 8)
     n_kept: int = 8
@@ -238,11 +234,10 @@ def _best_of_variant(
         kernel_kept[candidate, position] = kernel[:, candidate, first].T
         before, after = np.maximum(first - 1, 0), np.minimum(first + 1, n_steps - 1)
         later_kept[candidate, position] = 0.5 * (kernel[:, candidate, after] - kernel[:, candidate, before]).T
-    mistimed = later_kept * _timing_error_steps(readings, options, first_step)
     amounts = (AMOUNT_FACTORS[:, None, None] * rate[row, kept]).astype(np.float32)
     likelihood = np.stack(
         [
-            log_likelihood(one[:, :, None] * kernel_kept, readings, options, one[:, :, None] * mistimed)
+            log_likelihood(one[:, :, None] * kernel_kept, readings, options, one[:, :, None] * later_kept)
             for one in amounts
         ]
     )
@@ -261,21 +256,11 @@ def _best_of_variant(
     )
 
 
-def _timing_error_steps(
-    readings: SensorReadings, options: InferenceOptions, first_step: NDArray[np.intp]
-) -> NDArray[np.float32] | np.float32:
-    """Return the standard deviation of the timing, (n_candidates, n_kept, n_observations) or one, in steps."""
-    if readings.step is None:
-        return np.float32(options.timing_error_steps)
-    age = np.maximum(readings.step - first_step[:, :, None], 0).astype(np.float32)
-    return np.hypot(np.float32(options.timing_error_steps), np.float32(options.timing_error_share) * age)
-
-
 def log_likelihood(
     predicted: NDArray[np.floating],
     readings: SensorReadings,
     options: InferenceOptions,
-    mistimed: NDArray[np.floating] | None = None,
+    later: NDArray[np.floating] | None = None,
 ) -> Floats:
     """Return the logarithm of the likelihood of predictions, (..., n_observations) to (...), weighted by β.
 
@@ -285,14 +270,14 @@ def log_likelihood(
     ----------
     predicted : (..., n_observations) concentration [g/m³]
     readings, options : of the likelihood
-    mistimed : standard deviation of the prediction by its timing error, like ``predicted``; 0 if None
+    later : how the prediction changes with a release one step later, like ``predicted``; 0 if None
 
     """
     dtype = predicted.dtype
     value, noise_2 = readings.value.astype(dtype), (readings.noise**2).astype(dtype)
     variance = noise_2 + dtype.type(options.relative_error**2) * predicted**2
-    if mistimed is not None:
-        variance += mistimed**2
+    if later is not None:
+        variance += dtype.type(options.timing_error_steps**2) * later**2
     gap = value - predicted
     detected, missed = readings.is_detected, ~readings.is_detected
     at_detects = gap[..., detected] ** 2 / variance[..., detected] + np.log(variance[..., detected])
