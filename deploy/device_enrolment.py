@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import ssl
 import sys
 import time
@@ -151,9 +150,10 @@ def _replace_certificate(files: _Files, certificate: bytes) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(staging, files.key)
         if files.certificate.exists():
-            shutil.copystat(files.certificate, staging)
-            owner = files.certificate.stat()
-            os.chown(staging, owner.st_uid, owner.st_gid)
+            old, new = files.certificate.stat(), staging.stat()
+            staging.chmod(old.st_mode & 0o777)
+            if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):  # the unit allows no chown
+                os.chown(staging, old.st_uid, old.st_gid)
         staging.replace(files.certificate)
     except (OSError, ssl.SSLError) as error:
         staging.unlink(missing_ok=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 PREFIX = "towntwin-gateway-"
+PROBE_S = 0.5
 MIN_AGE_S = 10.0  # a younger folder may be one whose gateway has not locked it yet
 
 
@@ -48,6 +50,20 @@ def _remove_abandoned() -> None:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                if not any(map(_is_served, path.iterdir())):
+                    shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(descriptor)
+
+
+def _is_served(path: Path) -> bool:
+    """Whether a process accepts connections at a socket: version 0.2.0 has no lock."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(PROBE_S)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:  # its queue is full, or it can't be tried
+            return True
+    return True

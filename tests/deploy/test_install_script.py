@@ -101,7 +101,7 @@ def test_an_older_environment_is_completed_and_keeps_what_its_owner_wrote(tmp_pa
         "TOWNTWIN_DSN=mine"
     )
     gateway.chmod(0o600)
-    wanted = (
+    generated = (
         "# a comment\nTOWNTWIN_DSN=new\nTOWNTWIN_LOG_FORMAT=json\nTOWNTWIN_GATEWAY_HOST=0.0.0.0\n"
         "TOWNTWIN_GATEWAY_PORT=8443\nTOWNTWIN_GATEWAY_TLS_CERT=c\n"
     )
@@ -110,7 +110,7 @@ ETC={tmp_path}; changed=""
 {functions}
 move_gateway_to_https
 complete_file 0640 "$(id -un)" "$ETC/gateway.env" <<'END'
-{wanted}END
+{generated}END
 """
 
     def run(dry: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,8 @@ HOLDER = """
 import sys
 from gateway.socket_folder import SocketFolder
 folder = SocketFolder()
-(folder.path / "heavy").touch()
+import socket
+socket.socket(socket.AF_UNIX).bind(str(folder.path / "heavy"))
 print(folder.path, flush=True)
 sys.stdin.read()
 """
@@ -32,6 +34,12 @@ def test_a_killed_gateways_folder_is_removed_by_the_next_one(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     other = tmp_path / "towntwin-gateway-link"
     other.symlink_to(tmp_path.parent)
+    served = tmp_path / "towntwin-gateway-0.2.0"  # without a lock
+    served.mkdir()
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(served / "heavy"))
+    listening.listen()
+    os.utime(served, times=(time.time() - 60,) * 2)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER],
         cwd=REPOSITORY,
@@ -50,6 +58,10 @@ def test_a_killed_gateways_folder_is_removed_by_the_next_one(
         holder.wait()
     SocketFolder().remove()
     assert not path.exists()
+    assert served.exists()
+    listening.close()
+    SocketFolder().remove()
+    assert not served.exists()
     assert own.path.exists()
     assert other.is_symlink()
     assert (own.path.stat().st_mode & 0o777) == 0o700
