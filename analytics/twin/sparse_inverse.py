@@ -1,5 +1,4 @@
-"""Factorises sparse positive definite matrices, solves with them, and computes the diagonal of their
-inverse.
+"""Factorises sparse positive definite matrices and computes the diagonal of their inverse.
 
 The diagonal of the inverse is exact to rounding: it is computed from the factor by the recursion of
 Takahashi (Takahashi, Fagan and Chin 1973; Erisman and Tinney 1975), which needs only the entries of the

@@ -179,6 +179,6 @@ def _check(model: StateModel, record: SensorRecord) -> None:
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
         raise StateEstimationError(
-            f"sensor {at} is at node {record.node[at]} with noise {record.noise[at]:g}: nodes are 0 to {n - 1},"
-            " and the noise is a finite variance above 0"
+            f"sensor {at} is at node {record.node[at]} with noise {record.noise[at]:g}: nodes are 0 to {n - 1}"
+            ", the noise is a finite variance above 0"
         )
