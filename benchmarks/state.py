@@ -252,7 +252,7 @@ class Loops:
     def _chosen_model(
         self, name: str, closeness: Floats, powers: tuple[float, ...]
     ) -> tuple[StateModel, float]:
-        """Return the model and noise with the greatest likelihood of left-out readings before the tested part."""
+        """Return model and noise with the greatest likelihood of readings left out before the tested part."""
         ticks = np.arange(int(0.6 * len(self.speed)), self.training, 40)
         tried = list[tuple[float, tuple[float, ...], StateModel]]()
         for scale, power in product((1.0, 3.0, 10.0), powers):

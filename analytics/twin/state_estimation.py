@@ -1,5 +1,4 @@
-"""Estimates the departure of every node of a network from its expected value, from the sensors at some
-nodes.
+"""Estimates the departure of every node of a network from its expected value by sensors at some nodes.
 
 Departures are in spreads: zero mean and unit variance where nothing is measured. Along the network they
 are correlated as a Gaussian Markov random field (`analytics.twin.correlation_field`) in coordinates that
@@ -179,6 +178,6 @@ def _check(model: StateModel, record: SensorRecord) -> None:
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
         raise StateEstimationError(
-            f"sensor {at} is at node {record.node[at]} with noise {record.noise[at]:g}: nodes are 0 to {n - 1}"
-            ", the noise is a finite variance above 0"
+            f"sensor {at} is at node {record.node[at]} with noise {record.noise[at]:g}: give a node from 0 to"
+            f" {n - 1}, and a finite variance above 0"
         )
