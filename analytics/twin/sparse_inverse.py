@@ -44,7 +44,8 @@ class SparsePattern:
         self.n = matrix.shape[0]
         options = {"SymmetricMode": True, "Equil": False}
         entries = matrix.tocoo()
-        self.row, self.column, self.values = entries.row, entries.col, entries.data
+        self.row, self.column = entries.row.astype(np.intp), entries.col.astype(np.intp)
+        self.values: Floats = entries.data.astype(np.float64)
         on_diagonal = np.flatnonzero(self.row == self.column)
         # Of the same pattern, but with a factor in which no entry cancels out.
         plain = np.full(len(self.row), -1.0)
@@ -63,8 +64,9 @@ class SparsePattern:
         self._pointer, self._index = lower.indptr.astype(np.int64), lower.indices.astype(np.int64)
         of_column = np.repeat(np.arange(self.n), np.diff(self._pointer))
         by_row = np.lexsort((of_column, self._index))
-        self._row_slot = by_row  # slots of the factor row by row, the diagonal last
-        self._row_pointer = np.searchsorted(self._index[by_row], np.arange(self.n + 1))
+        self._row_slot: Indices = by_row.astype(np.int64)  # slots of the factor row by row, the diagonal last
+        row_pointer = np.searchsorted(self._index[by_row], np.arange(self.n + 1))
+        self._row_pointer: Indices = row_pointer.astype(np.int64)
         row, column = self._place[self.row], self._place[self.column]
         self._used = np.flatnonzero(row >= column)
         key = of_column * self.n + self._index

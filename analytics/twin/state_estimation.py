@@ -162,9 +162,8 @@ def _condition(field: SparsePattern, node: Indices, readings: AgedReadings) -> t
     values = field.values.copy()
     values[field.diagonal] += np.bincount(node, 1 / readings.noise, field.n)
     factor = field.factorise(values)
-    return factor.solve(
-        np.bincount(node, readings.departure / readings.noise, field.n)
-    ), factor.inverse_diagonal()
+    right = np.bincount(node, readings.departure / readings.noise, field.n).astype(np.float64)
+    return factor.solve(right), factor.inverse_diagonal()
 
 
 def _check(model: StateModel, record: SensorRecord) -> None:

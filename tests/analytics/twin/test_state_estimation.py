@@ -40,7 +40,7 @@ def record(nodes: list[int], departures: Floats | list[list[float]], noise: floa
     """Readings of sensors at some nodes, a row each step from 0 s on."""
     values = np.asarray(departures, np.float64)
     return SensorRecord(
-        np.array(nodes, np.intp), STEP_S * np.arange(len(values)), values, np.full(len(nodes), noise)
+        np.array(nodes, np.intp), STEP_S * np.arange(float(len(values))), values, np.full(len(nodes), noise)
     )
 
 
