@@ -35,7 +35,7 @@ PER_MESSAGE = 4
 KILLS = ("ingest", "ingest", "database", "ingest", "ingest", "database", "ingest")
 POLL_S = 0.01
 SETTLE_S = 0.1  # a COMMIT that the killed process has sent is still executed
-PHASES = ("state_restored", "broker_connected", "subscribed")
+PHASES = ("broker_connected", "subscribed", "state_restored", "judge_loaded")
 NEWEST = "SELECT max(received) FROM latest"
 COUNT = "SELECT count(*), count(DISTINCT (series_id, time)) FROM reading"
 

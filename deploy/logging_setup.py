@@ -122,10 +122,24 @@ class StandardFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+def _imported_structlog() -> Any:
+    """Import structlog without rich, which it would import for tracebacks that are not used here.
+
+    That would take as long as importing structlog itself, and 4 MB.
+    """
+    hidden = {"rich"}.difference(sys.modules)
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # an import of it raises ImportError
+    try:
+        import structlog  # noqa: PLC0415 - the extra `edge` does not have it
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+    return structlog
+
+
 def _configure_structlog(common: CommonSettings, level: int) -> logging.Formatter:
     """Configure structlog; return the formatter that gives lines of the standard logging the same form."""
-    import structlog  # noqa: PLC0415 - the extra `edge` does not have it
-
+    structlog = _imported_structlog()
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [structlog.stdlib.add_log_level, stamp]
     if common.log_format == "json":
