@@ -12,6 +12,7 @@ import structlog
 
 from analytics.core import judge as core
 from analytics.core.compiled import constants
+from ingest_service.pipeline import library_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 MAX_NUMPY_DEPTH = (
     64  # readings of one series per block, up to which NumPy judges about as fast as they arrive
 )
+COMPILER_LIBRARY = "llvmlite"
 BLAS_MODULE = "scipy.linalg"
 
 
@@ -62,6 +64,7 @@ class CompiledJudgeLoader:
         try:
             with _without_blas():
                 core.warm_up()
+            library_pages.release_unchanged_pages(COMPILER_LIBRARY)
             self._is_usable = True
             log.info("judge_loaded")
         except Exception:
