@@ -132,7 +132,7 @@ def _are_all_doubles(numbers: list[str | Number], key: bytes, doubles: bytes) ->
 
 def _template(rows: list[PlainRow], keys: list[tuple[str, str | None]], doubles: int) -> _Template:
     labels = [(index, label) for index, row in enumerate(rows) for label in row if label in NUMBER_LABELS]
-    at = {place: number for number, place in enumerate(labels)}
+    at = {field: number for number, field in enumerate(labels)}
     return _Template(
         struct.Struct(f">{doubles}d").unpack,
         doubles,
