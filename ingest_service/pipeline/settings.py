@@ -60,7 +60,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.05
     checkpoint_s: Annotated[
         float,
-        Meta(description="Time between two checkpoints of the judge's state.", extra={"unit": "s"}, gt=0),
+        Meta(
+            description="Longest time between two checkpoints of the judge's state; under load they are "
+            "more frequent, but not more than one a second.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
     ] = 5.0
     replay_days: Annotated[
         float,

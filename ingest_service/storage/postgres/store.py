@@ -148,9 +148,9 @@ class PostgresStore(AreaScopedConnections):
     # -- the pipeline --------------------------------------------------------------------------
 
     @contextmanager
-    def shard(self, name: str) -> Iterator[PostgresLease | None]:
-        """Own a shard within the context; yields None if another process owns it."""
-        with shard_lease.acquire_shard(self._dsn, self._settings, name) as owned_lease:
+    def shard(self, name: str, *, wait_s: float = 0.0) -> Iterator[PostgresLease | None]:
+        """Own a shard within the context; yields None if another process owns it after ``wait_s`` [s]."""
+        with shard_lease.acquire_shard(self._dsn, self._settings, name, wait_s=wait_s) as owned_lease:
             yield owned_lease
 
     def commit(self, batch: Batch) -> Committed:
