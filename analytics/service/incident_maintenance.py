@@ -80,7 +80,7 @@ def _relations(store: Store, service_state: ServiceState) -> SiteRelations:
     """Return the relations of the sites, computed anew when the directory has changed."""
     state, version = service_state.incidents, store.directory_version()
     if state.relations is None or version != state.directory_version:
-        directory = store.directory()
+        directory = store.directory().judged_here()
         state.relations, state.directory_version = site_relations(directory), directory.version
     return state.relations
 

@@ -132,7 +132,7 @@ ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 -- ungrouped_anomalies: Anomalies of an area changed after a revision, up to a settled one, oldest change first.
 SELECT {{anomaly_fields}}, revision, subject, evidence
 FROM anomaly WHERE revision > %(after)s AND revision <= %(settled)s
-    AND site_id IN (SELECT s.site_id FROM site AS s WHERE s.area_id = %(area_id)s)
+    AND site_id IN (SELECT s.site_id FROM site AS s WHERE s.area_id = %(area_id)s AND s.origin IS NULL)
 ORDER BY revision LIMIT %(limit)s;
 
 -- incident_cursors: Up to which revision the anomalies of each area were grouped.
