@@ -156,7 +156,9 @@ class IncidentMaintenance:
         found = {one.anomaly_id: one for one in members}
         found |= {one.anomaly_id: one for one in self.incidents.kept_out(chatter_from_s)}
         found |= {one.anomaly_id: one for one in known.values()}
-        history = self.incidents.history_between(now_s - WINDOW_S, now_s, limit=MAX_ANNUNCIATIONS)
+        history = self.incidents.history_between(
+            now_s - WINDOW_S, now_s, own_only=True, limit=MAX_ANNUNCIATIONS
+        )
         return StoredIncidents(
             incidents=incidents,
             members=list(found.values()),

@@ -162,7 +162,62 @@ class ForwardedAnomalies(FederationMessage, frozen=True, kw_only=True, tag="anom
     anomalies: list[ForwardedAnomaly]
 
 
-AnyMessage = Definitions | ForwardedReadings | ForwardedAnomalies
+class ForwardedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an anomaly, by its number in the town, belongs to an incident."""
+
+    anomaly_id: int
+    role: str
+    reason: str
+    reason_en: str
+    reason_zh: str
+    by: str
+
+
+class ForwardedHistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what in an incident, when and why."""
+
+    machine: str
+    event: str
+    from_state: str | None = None
+    to_state: str | None = None
+    who: str
+    why: str = ""
+    at_s: float
+    detail: dict[str, Any] = {}
+
+
+class ForwardedIncident(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident as it is at the town after its newest change; times are Unix seconds [s].
+
+    Attributes
+    ----------
+    incident_id, revision, parent_id, merged_into : numbers of the town
+    incident : the other fields, by the names of the HTTP API, times with ``_s``
+    members : all of its anomalies that are forwarded
+    entries : of its history, those that the county may lack
+
+    """
+
+    incident_id: int
+    revision: int
+    opened_s: float
+    area_id: str
+    area_ids: list[str]
+    main_site_id: str
+    parent_id: int | None = None
+    merged_into: int | None = None
+    incident: dict[str, Any]
+    members: list[ForwardedMember] = []
+    entries: list[ForwardedHistoryEntry] = []
+
+
+class ForwardedIncidents(FederationMessage, frozen=True, kw_only=True, tag="incidents"):
+    """Incidents that are new or changed; those that others refer to come first."""
+
+    incidents: list[ForwardedIncident]
+
+
+AnyMessage = Definitions | ForwardedReadings | ForwardedAnomalies | ForwardedIncidents
 
 
 def decode_message(payload: bytes) -> AnyMessage:

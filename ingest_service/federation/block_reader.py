@@ -12,8 +12,10 @@ import numpy as np
 from edge.agent.spool import SpoolEntry
 from edge.wire import federation
 from edge.wire.token_bucket import TokenBucket
+from ingest_service.federation.incident_messages import IncidentMessages
 from ingest_service.federation.policy import areas_below
 from ingest_service.storage.postgres.federation_feed import MAX_STRETCHES
+from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.federation import DueRange, FeedPosition
     from ingest_service.storage.contract.models import Anomaly, Directory, Series
-    from ingest_service.storage.contract.store import Store
+    from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.federation_feed import FederationFeed
 
 STRETCHES_PER_BLOCK: Final = 2000
 ANOMALIES_PER_BLOCK: Final = 500
 ANOMALIES_PER_MESSAGE: Final = 50
+INCIDENTS_PER_BLOCK: Final = 100
 FORWARDED_SUBJECTS: Final = frozenset({"series", "site", "device", "area"})
 """Kinds of subjects that the county gets: anomalies of the town's platform itself stay there."""
 
@@ -67,7 +70,7 @@ class BlockReader:
     """
 
     def __init__(
-        self, store: Store, feed: FederationFeed, policy: Policy, settings: Settings, forwarder: int
+        self, store: Database, feed: FederationFeed, policy: Policy, settings: Settings, forwarder: int
     ) -> None:
         self._store, self._feed, self._policy, self._settings = store, feed, policy, settings
         self._forwarder = forwarder
@@ -76,6 +79,8 @@ class BlockReader:
         self._series: dict[int, Series] = {}
         self._sites: set[str] = set()
         self._was_live = False
+        self._anomalies_until = 0
+        self._incident_feed = IncidentMessages(Incidents(store))
         rate = settings.backlog_readings_per_s
         self._backlog_rate = TokenBucket(per_s=rate, burst=rate) if rate else None
 
@@ -88,6 +93,7 @@ class BlockReader:
         return (
             self._definitions(position)
             or self._anomalies(position)
+            or self._incidents(position)
             or self._readings(position, live=not self._was_live)
             or self._readings(position, live=not self._was_live)
         )
@@ -105,11 +111,14 @@ class BlockReader:
         return Block([_entry(message, 1)], position, rows=rows)
 
     def _anomalies(self, position: FeedPosition) -> Block | None:
+        if not self._policy.anomalies:
+            return None
         settled = self._store.newest_revision()
         changed = self._store.anomalies_changed(
             position.anomaly_revision, limit=ANOMALIES_PER_BLOCK, settled=settled
         )
         if not changed:
+            self._anomalies_until = settled
             return None
         position = position._replace(anomaly_revision=changed[-1].revision)
         forwarded = [one for one in map(self._forwarded_anomaly, changed) if one is not None]
@@ -129,8 +138,7 @@ class BlockReader:
         series = None if one.series_id is None else self._series.get(one.series_id)
         kind = one.subject.partition("/")[0]
         if (
-            not self._policy.anomalies
-            or one.site_id not in self._sites
+            one.site_id not in self._sites
             or kind not in FORWARDED_SUBJECTS
             or (one.series_id is not None and series is None)
         ):
@@ -148,6 +156,22 @@ class BlockReader:
             end_us=None if one.end_s is None else round(one.end_s * 1e6),
             peak_us=round(one.peak_s * 1e6),
         )
+
+    def _incidents(self, position: FeedPosition) -> Block | None:
+        if not (self._policy.anomalies and self._policy.incidents):
+            return None
+        # Never beyond the anomalies: the county has to have those of an incident before it.
+        settled = min(self._store.newest_revision(), self._anomalies_until)
+        after = position.incident_revision
+        changed = self._incident_feed.changed(after, settled, limit=INCIDENTS_PER_BLOCK, sites=self._sites)
+        if changed is None:
+            return None
+        entries = [
+            _entry(federation.ForwardedIncidents(incidents=part, **self._header()), 1)
+            for part in changed.messages
+        ]
+        position = position._replace(incident_revision=changed.revision)
+        return Block(entries, position, rows={"incidents": sum(map(len, changed.messages))})
 
     def _readings(self, position: FeedPosition, *, live: bool) -> Block | None:
         """Return live readings or those that waited, the latter at a bounded rate; None if there are none.

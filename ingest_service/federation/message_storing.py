@@ -17,6 +17,7 @@ from ingest_service.storage.contract.federation import (
     ForwardingRefusedError,
     Sender,
 )
+from ingest_service.storage.postgres.federated_incidents import FederatedIncidents
 from ingest_service.storage.postgres.federated_rows import FederatedRows
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class MessageStoring:
     def __init__(self, store: Database, epoch: Epoch | None = None) -> None:
         self._store, self._epoch = store, epoch
         self._rows = FederatedRows(store, epoch)
+        self._incidents = FederatedIncidents(self._rows)
 
     def store(self, message: Message) -> StoringOutcome:
         """Store a message. Raises `ShardLostError` and `StoreUnavailableError`: then nothing is stored."""
@@ -92,6 +94,10 @@ class MessageStoring:
         if isinstance(found, federation.ForwardedAnomalies):
             self._rows.store_anomalies(sender, found.anomalies)
             metrics.RECEIVED.labels("anomalies").inc()
+            return None
+        if isinstance(found, federation.ForwardedIncidents):
+            self._incidents.store(sender, found.incidents)
+            metrics.RECEIVED.labels("incidents").inc()
             return None
         stored = self._rows.store_readings(sender, found.series)
         metrics.RECEIVED.labels("readings").inc()

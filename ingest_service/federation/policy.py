@@ -27,7 +27,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     area : the town's area, by its id at both platforms; nothing outside it is forwarded
     device : of the forwarder, as it is enrolled at the county
     readings : all, or none
-    anomalies : whether anomalies and their changes are forwarded
+    anomalies, incidents : whether they and their changes are forwarded
     history_days : readings from before the first start that are forwarded [d]
     leave_out_sites, leave_out_quantities : of which nothing is forwarded
 
@@ -37,6 +37,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     device: str
     readings: Literal["all", "none"] = "all"
     anomalies: bool = True
+    incidents: bool = True
     history_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
     leave_out_sites: list[str] = []
     leave_out_quantities: list[str] = []

@@ -47,7 +47,7 @@ class FederatedRows:
 
     def store_definitions(self, sender: Sender, found: Definitions) -> list[str]:
         """Insert or update areas, sites, devices and series; return the series of unknown quantities."""
-        with self._message(sender) as (connection, _):
+        with self.message(sender) as (connection, _):
             below = connection.execute(QUERIES["federation_areas"], (sender.area,)).fetchall()
             _check_definitions(connection, sender, found, {area for (area,) in below})
             kinds = (
@@ -73,7 +73,7 @@ class FederatedRows:
         They are not judged: they keep the flags of the town. Changed flags are left out of a repeat of an
         earlier block, for newer ones may be stored.
         """
-        with self._message(sender) as (connection, is_newest), connection.cursor() as cursor:
+        with self.message(sender) as (connection, is_newest), connection.cursor() as cursor:
             series = _series_of(connection, sender)
             rows = _reading_rows(columns, series)
             undefined = [
@@ -101,7 +101,7 @@ class FederatedRows:
 
     def store_anomalies(self, sender: Sender, anomalies: Sequence[ForwardedAnomaly]) -> int:
         """Insert anomalies, or replace them by newer changes; return the number of those changed."""
-        with self._message(sender) as (connection, _), connection.cursor() as cursor:
+        with self.message(sender) as (connection, _), connection.cursor() as cursor:
             series = _series_of(connection, sender)
             parameters = {"origin": sender.device, "area": sender.area}
             known = set(connection.execute(QUERIES["subjects_of_origin"], parameters).fetchall())
@@ -113,8 +113,11 @@ class FederatedRows:
         return changed
 
     @contextmanager
-    def _message(self, sender: Sender) -> Iterator[tuple[Connection[Any], bool]]:
-        """Open the transaction of a message; yields whether none of a later block was received."""
+    def message(self, sender: Sender) -> Iterator[tuple[Connection[Any], bool]]:
+        """Open the transaction of a message; yields it, and whether no message of a later block was received.
+
+        Raises `ForwardingRefusedError`, `ForwarderFencedError` and `ShardLostError`.
+        """
         with translated_errors(), self._database.transaction() as connection:
             with connection.cursor() as cursor:
                 shard_lease.check_epoch(cursor, self._epoch)

@@ -158,3 +158,38 @@ WHERE a.subject = %(subject)s AND a.start = 'epoch'::timestamptz + %(start_us)s 
 ON CONFLICT (anomaly_id) DO UPDATE SET origin_id = excluded.origin_id, forwarder = excluded.forwarder,
     revision = excluded.revision
 WHERE (f.forwarder, f.revision) < (excluded.forwarder, excluded.revision);
+
+-- federated_incident: The incident of a town with its revision here, and as of which change of the town it is.
+SELECT i.incident_id, i.revision, f.forwarder, f.revision FROM incident AS i JOIN federated_incident AS f USING (incident_id)
+WHERE i.origin = %(origin)s AND i.origin_id = %(incident_id)s AND i.opened = to_timestamp(%(opened_s)s)
+FOR UPDATE OF i;
+
+-- set_incident_origin: Note whose incident a new one is.
+UPDATE incident SET origin = %(origin)s, origin_id = %(incident_id)s WHERE incident_id = %(stored_id)s;
+
+-- upsert_federated_incident: Note as of which change of the town an incident is.
+INSERT INTO federated_incident (incident_id, forwarder, revision) VALUES (%(stored_id)s, %(forwarder)s, %(revision)s)
+ON CONFLICT (incident_id) DO UPDATE SET forwarder = excluded.forwarder, revision = excluded.revision;
+
+-- incident_of_origin: The newest incident here of a number in the town.
+SELECT incident_id FROM incident WHERE origin = %s AND origin_id = %s ORDER BY opened DESC LIMIT 1;
+
+-- anomalies_of_origin: Anomalies here by their numbers in the town, with what incidents note of them.
+SELECT DISTINCT ON (f.origin_id) f.origin_id, a.anomaly_id, a.site_id, a.revision AS anomaly_revision, a.state,
+    extract(epoch FROM a.start)::float8 AS start_s, extract(epoch FROM a."end")::float8 AS end_s, a.severity, a.series_id,
+    a.device_id, a.detector
+FROM federated_anomaly AS f JOIN anomaly AS a USING (anomaly_id)
+WHERE f.origin = %s AND f.origin_id = ANY (%s) ORDER BY f.origin_id, f.forwarder DESC, f.revision DESC;
+
+-- release_incident_anomalies: Remove from an incident the anomalies that are in it no longer.
+UPDATE incident_anomaly SET incident_id = NULL, role = 'suppressed', since = now()
+WHERE incident_id = %s AND anomaly_id <> ALL (%s);
+
+-- insert_federated_history: Insert a history entry, unless it is there.
+INSERT INTO incident_history (incident_id, revision, machine, event, from_state, to_state, who, why, "at", detail)
+SELECT %(incident_id)s, %(revision)s, %(machine)s, %(event)s, %(from_state)s, %(to_state)s, %(who)s, %(why)s,
+    to_timestamp(%(at_s)s), %(detail)s
+WHERE NOT EXISTS (
+    SELECT FROM incident_history AS h WHERE h.incident_id = %(incident_id)s AND h."at" = to_timestamp(%(at_s)s)
+        AND (h.machine, h.event, h.who, h.why) = (%(machine)s, %(event)s, %(who)s, %(why)s)
+        AND h.to_state IS NOT DISTINCT FROM %(to_state)s AND h.detail = %(detail)s);
