@@ -1,4 +1,4 @@
-"""Tests that a county has what its town has, exactly once, through cuts, kills, a second box and a restore."""
+"""Tests that a county has what its town has, once, through cuts, kills, a second box and a restore."""
 
 from __future__ import annotations
 

@@ -39,11 +39,7 @@ class FederationFeed:
     def start(self, history_days: float) -> bool:
         """Begin to note changes; the first time, what was stored before is due. Returns whether it was."""
         with self._database.transaction() as connection:
-            connection.execute(QUERIES["federation_lock"])
-            is_first = connection.execute(QUERIES["federation_start"]).fetchone() is not None
-            if is_first:
-                connection.execute(QUERIES["federation_note_history"], (history_days,))
-        return is_first
+            return connection.execute(QUERIES["federation_begin"], (history_days,)).fetchone() == (True,)
 
     def position(self) -> FeedPosition:
         """Return how far the county has confirmed anomalies and incidents."""

@@ -32,6 +32,23 @@ $$;
 CREATE TRIGGER federation_due_noted AFTER INSERT ON rollup_due
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION note_federation_due();
 
+-- Begin to note changes; the first time, what was stored within some days before is due, and true is returned. The lock
+-- waits for open transactions that changed readings: they did not note it, and it would be read before they commit.
+CREATE FUNCTION begin_federation(history_days double precision) RETURNS boolean LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    LOCK TABLE rollup_due IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO federation_uplink DEFAULT VALUES ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO federation_due (series_id, since, until, noted)
+    SELECT series_id, now() - history_days * interval '1 day', now() + interval '1 day', now() - interval '1 day' FROM series;
+    RETURN true;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION begin_federation(double precision) FROM PUBLIC;
+
 -- County: whose a row is: the device of the town's platform that forwarded it, or NULL for the county's own rows.
 ALTER TABLE area ADD COLUMN origin text REFERENCES device;
 ALTER TABLE site ADD COLUMN origin text REFERENCES device;
@@ -72,7 +89,7 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE ON area, site, device, series, directory_version, incident, incident_anomaly,
         flag_revision TO towntwin_ingest;
     GRANT SELECT, INSERT ON incident_history TO towntwin_ingest;
-    GRANT SELECT ON federation_source TO towntwin_gateway;
+    GRANT EXECUTE ON FUNCTION begin_federation(double precision) TO towntwin_ingest;
     CALL wall('federation_due', 'false');
     CALL wall('federation_uplink', 'false');
     CALL wall('federation_source', 'false');

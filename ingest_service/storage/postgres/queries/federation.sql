@@ -1,12 +1,5 @@
--- federation_lock: Wait for open transactions that changed readings, so that the feed misses none of theirs.
-LOCK TABLE rollup_due IN SHARE ROW EXCLUSIVE MODE;
-
--- federation_start: Begin to note changes; returns a row only the first time.
-INSERT INTO federation_uplink DEFAULT VALUES ON CONFLICT DO NOTHING RETURNING one_row;
-
--- federation_note_history: Mark what was stored before the first start as due.
-INSERT INTO federation_due (series_id, since, until, noted)
-SELECT series_id, now() - %s * interval '1 day', now() + interval '1 day', now() - interval '1 day' FROM series;
+-- federation_begin: Begin to note changes; whether it is the first time.
+SELECT begin_federation(%s);
 
 -- federation_position: How far the county has confirmed anomalies and incidents.
 SELECT anomaly_revision, incident_revision FROM federation_uplink;
