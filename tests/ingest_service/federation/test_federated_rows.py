@@ -85,7 +85,7 @@ def test_a_town_can_neither_write_nor_look_sideways(county: PostgresStore) -> No
         sender(device=OTHER_BOX, area=OTHER_TOWN), definitions(area=OTHER_TOWN, prefix="other-")
     )
     sideways: dict[str, dict[str, Any]] = {
-        "site 's1' is outside": {"area": OTHER_TOWN},
+        "site 's1', device 'd1' are outside": {"area": OTHER_TOWN},
         "site 'county-site'": {"sites": [_site("county-site")], "series": [], "devices": []},
         "site 'other-s1'": {"sites": [_site("other-s1")], "series": [], "devices": []},
         "device 'sonde'": {
