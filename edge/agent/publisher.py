@@ -59,6 +59,8 @@ class SpoolPublisher:
     area, device : the device of the spool, which also is the MQTT client and publishes the status
     is_live : returns whether the newest message is live, so that it is sent before a backlog
     kind, content_type : of the messages
+    keeps_session : whether the broker keeps the session, with receipts, while the connection is lost; without
+        it all messages that have no receipt are sent again
     on_refused, on_refusal : called with each refused message, described in a sentence, and as received
     addresses : ``area/device`` of the other devices that messages of the spool are published for
 
@@ -84,12 +86,13 @@ class SpoolPublisher:
         is_live: Callable[[], bool] = lambda: True,
         kind: TopicKind = TopicKind.DATA,
         content_type: str = senml.CONTENT_TYPE_JSON,
+        keeps_session: bool = True,
         on_refusal: Callable[[RefusedMessage], None] = lambda _refused: None,
     ) -> None:
         self._addresses = ["", *addresses]
         self._on_refused = on_refused or partial(log.warning, "%s: %s", device)
         self._is_live, self._kind, self._content_type = is_live, kind, content_type
-        self._on_refusal = on_refusal
+        self._on_refusal, self._keeps_session = on_refusal, keeps_session
         self._recorded = [receipts.RECORDED_PROPERTY] if recorded else []
         self._area, self._device = area, device
         self._spool, self._broker, self._settings = spool, broker, settings
@@ -179,12 +182,12 @@ class SpoolPublisher:
 
     def _connect(self) -> None:
         properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._keeps_session else 0
         self._client.connect(
             self._broker.host,
             self._broker.port,
             keepalive=self._settings.keep_alive_s,
-            clean_start=False,
+            clean_start=not self._keeps_session,
             properties=properties,
         )
 

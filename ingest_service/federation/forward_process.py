@@ -43,6 +43,7 @@ STANDBY_S: Final = 2.0
 RECEIPT_POLL_S: Final = 0.02
 PUBLISHER_END_S: Final = 2.0
 WAITING_POLL_S: Final = 5.0
+PUBLISHER_SETTINGS: Final = AgentSettings()
 
 
 def run(
@@ -110,16 +111,17 @@ class _Forwarder:
             log.info("forwarding_begins", area=self._policy.area, history_days=self._policy.history_days)
         for ending in ("-wal", "-shm", ""):
             self._settings.spool.with_name(self._settings.spool.name + ending).unlink(missing_ok=True)
-        spool = Spool.open(self._settings.spool, AgentSettings())
+        spool = Spool.open(self._settings.spool, PUBLISHER_SETTINGS)
         publisher = SpoolPublisher(
             self._policy.area,
             self._policy.device,
             spool,
             self._broker,
-            AgentSettings(),
+            PUBLISHER_SETTINGS,
             is_live=lambda: False,
             kind=TopicKind.FEDERATION,
             content_type=federation.CONTENT_TYPE,
+            keeps_session=False,  # two machines of one identity would get each other's receipts
             on_refusal=self._on_refusal,
         )
         publisher_stop = threading.Event()
