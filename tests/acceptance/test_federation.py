@@ -272,12 +272,6 @@ def test_a_second_box_and_a_restored_backup_replace_the_first(
                 store.record_anomalies([anomaly(state="withdrawn")])
             second = federation.sender_of(restored, "second")
             with running_processes(second):
-                add_readings(town, Batch(fresh=readings(2, range(50, 60))))
-                wait_until(
-                    lambda: "fenced" in federation.sender.log.read_text(),
-                    within_s=WITHIN_S,
-                    what="the first box is fenced",
-                )
                 wait_until(
                     lambda: [row[5] for row in rows_of(county, ANOMALIES)] == ["withdrawn"],
                     within_s=WITHIN_S,
@@ -287,6 +281,12 @@ def test_a_second_box_and_a_restored_backup_replace_the_first(
                     lambda: set(rows_of(restored, READINGS)) <= set(rows_of(county, READINGS)),
                     within_s=WITHIN_S,
                     what="the restored town's readings",
+                )
+                add_readings(town, Batch(fresh=readings(2, range(50, 60))))
+                wait_until(
+                    lambda: "fenced" in federation.sender.log.read_text(),
+                    within_s=WITHIN_S,
+                    what="the first box is fenced",
                 )
                 assert rows_of(town, "SELECT count(*) FROM federation_due") != [(0,)], (
                     "the first keeps its own"
