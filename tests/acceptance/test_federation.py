@@ -292,7 +292,13 @@ def test_a_second_box_and_a_restored_backup_replace_the_first(
                     "the first keeps its own"
                 )
                 with opened(town) as store:
-                    assert [one.why for one in store.processes() if one.kind == "federation"] == ["fenced"]
+                    wait_until(
+                        lambda: (
+                            [one.why for one in store.processes() if one.kind == "federation"] == ["fenced"]
+                        ),
+                        within_s=WITHIN_S,
+                        what="health shows it",
+                    )
     with opened(county) as store:
         assert store.dead_letters(DeadLetterQuery()) == []
 
