@@ -233,12 +233,13 @@ def decode_message(payload: bytes) -> AnyMessage:
             f" before and after it: update {older}"
         )
     try:
-        return msgspec.json.decode(payload, type=AnyMessage)
+        found: AnyMessage = msgspec.json.decode(payload, type=AnyMessage)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         newer = "; it is of a newer format: update this platform" if version > FORMAT_VERSION else ""
         raise PayloadError(
             f"it is no message of a platform that forwards, version {version}: {error}{newer}"
         ) from error
+    return found
 
 
 def encode_message(message: AnyMessage) -> bytes:

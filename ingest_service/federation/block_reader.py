@@ -14,7 +14,7 @@ from edge.wire import federation
 from edge.wire.token_bucket import TokenBucket
 from ingest_service.federation.incident_messages import IncidentMessages
 from ingest_service.federation.policy import areas_below
-from ingest_service.storage.postgres.federation_feed import MAX_STRETCHES
+from ingest_service.storage.postgres.federation_feed import MAX_RANGES
 from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.federation import DueRange, FeedPosition
+from ingest_service.storage.contract.models import READING
     from ingest_service.storage.contract.models import Anomaly, Directory, Series
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.federation_feed import FederationFeed
 
-STRETCHES_PER_BLOCK: Final = 2000
+RANGES_PER_BLOCK: Final = 2000
 ANOMALIES_PER_BLOCK: Final = 500
 ANOMALIES_PER_MESSAGE: Final = 50
 INCIDENTS_PER_BLOCK: Final = 100
@@ -46,8 +47,8 @@ class Block:
     Attributes
     ----------
     entries : messages for the spool
-    done : stretches that the county has then
-    shortened : stretches of which it has the first part
+    done : ranges that the county has then
+    shortened : ranges of which it has the first part
     position : up to which it has anomalies and incidents
     rows : numbers of rows by kind, for the metrics
 
@@ -87,7 +88,7 @@ class BlockReader:
     def next_block(self) -> Block | None:
         """Return the next block; None if there is nothing to forward now. Raises as the store does."""
         self._block += 1
-        if self._feed.waiting()[0] > MAX_STRETCHES:
+        if self._feed.waiting()[0] > MAX_RANGES:
             self._feed.merge()
         position = self._feed.position()
         return (
@@ -185,13 +186,13 @@ class BlockReader:
                 return None
             limit = min(limit, max(1, int(tokens)))
         self._was_live = live
-        ranges = self._feed.due(STRETCHES_PER_BLOCK, live=live)
+        ranges = self._feed.due(RANGES_PER_BLOCK, live=live)
         if not ranges:
             return None
         permitted = [
             one for one in ranges if one.series_id in self._series and self._policy.readings == "all"
         ]
-        rows = self._feed.readings(permitted, limit) if permitted else np.empty(0)
+        rows = self._feed.readings(permitted, limit) if permitted else np.empty(0, READING)
         if not live and self._backlog_rate is not None:
             self._backlog_rate.spend(len(rows))
         done, shortened = _covered(ranges, permitted, rows if len(rows) == limit else None)
@@ -249,11 +250,11 @@ def _entry(message: AnyMessage, readings: int) -> SpoolEntry:
 def _covered(
     ranges: Sequence[DueRange], permitted: Sequence[DueRange], rows: NDArray[np.void] | None
 ) -> tuple[list[int], list[DueRange]]:
-    """Return the ids of the stretches that some readings cover, and what is left of one covered in part.
+    """Return the ids of the ranges that some readings cover, and what is left of one covered in part.
 
     Parameters
     ----------
-    ranges, permitted : all stretches, and those whose readings were read
+    ranges, permitted : all ranges, and those whose readings were read
     rows : READING by series and time, if reading ended at its limit; None if all was read
 
     """

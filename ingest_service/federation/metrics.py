@@ -7,9 +7,7 @@ from prometheus_client import Counter, Gauge
 CONFIRMED = Counter(
     "towntwin_federation_confirmed_total", "Rows that the county has confirmed, by kind", ["kind"]
 )
-WAITING = Gauge(
-    "towntwin_federation_waiting_stretches", "Stretches of series with changes that the county lacks"
-)
+WAITING = Gauge("towntwin_federation_waiting_ranges", "Ranges of series with changes that the county lacks")
 WAITING_AGE = Gauge("towntwin_federation_waiting_seconds", "Age of the oldest change that the county lacks")
 REFUSED = Counter(
     "towntwin_federation_refused_total", "Messages that the county refused, by reason", ["reason"]

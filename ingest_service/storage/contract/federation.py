@@ -16,7 +16,7 @@ class ForwarderFencedError(StoreError):
 
 
 class DueRange(NamedTuple):
-    """A stretch ``[since_us, until_us)`` of a series whose readings or flags the county lacks [us]."""
+    """A range ``[since_us, until_us)`` of a series whose readings or flags the county lacks [us]."""
 
     due_id: int
     series_id: int

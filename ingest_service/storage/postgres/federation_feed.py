@@ -1,7 +1,7 @@
 """Reads from a town's database what its county lacks, and notes what the county has confirmed.
 
-Readings are read as they are when they are sent, by the stretches of `federation_due`, so a second copy of
-them is never kept. Stretches may be read twice, after a crash; the county recognises the repeats.
+Readings are read as they are when they are sent, by the ranges of `federation_due`, so a second copy of
+them is never kept. Ranges may be read twice, after a crash; the county recognises the repeats.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 LIVE_S: Final = 60.0
 """Age up to which a change counts as live, and is sent before older ones [s]."""
-MAX_STRETCHES: Final = 10_000
-"""Number of waiting stretches above which those that touch are merged."""
+MAX_RANGES: Final = 10_000
+"""Number of waiting ranges above which those that touch are merged."""
 
 
 class FederationFeed:
@@ -39,7 +39,8 @@ class FederationFeed:
     def start(self, history_days: float) -> bool:
         """Begin to note changes; the first time, what was stored before is due. Returns whether it was."""
         with self._database.transaction() as connection:
-            return connection.execute(QUERIES["federation_begin"], (history_days,)).fetchone() == (True,)
+            row = connection.execute(QUERIES["federation_begin"], (history_days,)).fetchone()
+        return row is not None and bool(row[0])
 
     def position(self) -> FeedPosition:
         """Return how far the county has confirmed anomalies and incidents."""
@@ -47,13 +48,13 @@ class FederationFeed:
             return FeedPosition(*(connection.execute(QUERIES["federation_position"]).fetchone() or (0, 0)))
 
     def due(self, limit: int, *, live: bool) -> list[DueRange]:
-        """Return live stretches, newest first, or the others, oldest first."""
+        """Return live ranges, newest first, or the others, oldest first."""
         query = "federation_due_newest" if live else "federation_due_oldest"
         with self._database.transaction() as connection:
             return [DueRange(*row) for row in connection.execute(QUERIES[query], (LIVE_S, limit))]
 
     def readings(self, ranges: Sequence[DueRange], limit: int) -> NDArray[np.void]:
-        """Return at most ``limit`` READING rows of some stretches by series and time, each once."""
+        """Return at most ``limit`` READING rows of some ranges by series and time, each once."""
         merged = merge_ranges(ranges)
         columns: list[Any] = [list(column) for column in zip(*merged, strict=True)] or [[], [], []]
         with (
@@ -80,19 +81,19 @@ class FederationFeed:
             cursor.execute(QUERIES["federation_advance"], tuple(position))
 
     def waiting(self) -> tuple[int, float]:
-        """Return the number of stretches that wait, and the age of the oldest [s]."""
+        """Return the number of ranges that wait, and the age of the oldest [s]."""
         with self._database.transaction() as connection:
             count, age_s = connection.execute(QUERIES["federation_waiting"]).fetchone() or (0, 0.0)
         return int(count), float(age_s)
 
     def merge(self) -> None:
-        """Merge the stretches of each series that touch, except live ones, so that they stay few."""
+        """Merge the ranges of each series that touch, except live ones, so that they stay few."""
         with self._database.transaction() as connection:
             connection.execute(QUERIES["federation_merge"], (LIVE_S,))
 
 
 def merge_ranges(ranges: Sequence[DueRange]) -> list[tuple[int, int, int]]:
-    """Return (series id, since [us], until [us]) of the union of stretches, by series and time.
+    """Return (series id, since [us], until [us]) of the union of ranges, by series and time.
 
     >>> merge_ranges([DueRange(1, 7, 0, 60), DueRange(2, 7, 60, 120), DueRange(3, 5, 0, 60)])
     [(5, 0, 60), (7, 0, 120)]

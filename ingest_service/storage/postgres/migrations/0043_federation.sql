@@ -1,7 +1,7 @@
 -- 0043 pre: what a town's platform forwards to its county's, and whose rows a county received (decision 0083).
 
--- Town: stretches of series whose readings or flags changed, each kept until the county has confirmed them. Only while
--- there is a row in federation_uplink; of old stretches, those of a series that touch are merged by the forwarder.
+-- Town: ranges of series whose readings or flags changed, each kept until the county has confirmed them. Only while
+-- there is a row in federation_uplink; of old ranges, those of a series that touch are merged by the forwarder.
 CREATE TABLE federation_due (
     due_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     series_id integer NOT NULL,

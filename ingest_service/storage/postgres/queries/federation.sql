@@ -4,17 +4,17 @@ SELECT begin_federation(%s);
 -- federation_position: How far the county has confirmed anomalies and incidents.
 SELECT anomaly_revision, incident_revision FROM federation_uplink;
 
--- federation_due_newest: Stretches noted within some seconds, newest first.
+-- federation_due_newest: Ranges noted within some seconds, newest first.
 SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
     (extract(epoch FROM until) * 1000000)::bigint AS until_us
 FROM federation_due WHERE noted >= now() - %s * interval '1 second' ORDER BY due_id DESC LIMIT %s;
 
--- federation_due_oldest: Stretches noted before, oldest first.
+-- federation_due_oldest: Ranges noted before, oldest first.
 SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
     (extract(epoch FROM until) * 1000000)::bigint AS until_us
 FROM federation_due WHERE noted < now() - %s * interval '1 second' ORDER BY noted, due_id LIMIT %s;
 
--- federation_readings: Readings of stretches of series, with their newest flags.
+-- federation_readings: Readings of ranges of series, with their newest flags.
 COPY (
     SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
         coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
@@ -26,19 +26,19 @@ COPY (
     ORDER BY r.series_id, r."time" LIMIT %s
 ) TO STDOUT (FORMAT binary);
 
--- federation_done: Delete the stretches that the county has confirmed.
+-- federation_done: Delete the ranges that the county has confirmed.
 DELETE FROM federation_due WHERE due_id = ANY (%s);
 
--- federation_shorten: Shorten a stretch whose first part the county has confirmed.
+-- federation_shorten: Shorten a range whose first part the county has confirmed.
 UPDATE federation_due SET since = 'epoch'::timestamptz + %(since_us)s * interval '1 microsecond' WHERE due_id = %(due_id)s;
 
 -- federation_advance: Note how far the county has confirmed anomalies and incidents.
 UPDATE federation_uplink SET anomaly_revision = %s, incident_revision = %s, confirmed = clock_timestamp();
 
--- federation_waiting: Number of stretches, and the age of the oldest [s].
+-- federation_waiting: Number of ranges, and the age of the oldest [s].
 SELECT count(*), coalesce(extract(epoch FROM now() - min(noted)), 0)::float8 FROM federation_due;
 
--- federation_merge: Merge the stretches of each series that touch, except new ones.
+-- federation_merge: Merge the ranges of each series that touch, except new ones.
 WITH old AS (
     DELETE FROM federation_due WHERE noted < now() - %s * interval '1 second' RETURNING series_id, since, until, noted
 ), merged AS (
