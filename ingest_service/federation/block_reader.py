@@ -14,6 +14,7 @@ from edge.wire import federation
 from edge.wire.token_bucket import TokenBucket
 from ingest_service.federation.incident_messages import IncidentMessages
 from ingest_service.federation.policy import areas_below
+from ingest_service.storage.contract.models import READING
 from ingest_service.storage.postgres.federation_feed import MAX_RANGES
 from ingest_service.storage.postgres.incidents import Incidents
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.federation import DueRange, FeedPosition
-from ingest_service.storage.contract.models import READING
     from ingest_service.storage.contract.models import Anomaly, Directory, Series
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.federation_feed import FederationFeed
