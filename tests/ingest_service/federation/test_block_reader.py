@@ -68,7 +68,7 @@ def test_every_reading_is_forwarded_once_in_parts(timescale_dsn: str) -> None:
         assert len(feed.due(10, live=True)) == 2
         with psycopg.connect(timescale_dsn) as connection:
             connection.execute(
-                "UPDATE federation_due SET noted = noted - interval '1 hour', until = until + interval '5 min'"
+                "UPDATE federation_due SET noted = noted - interval '1 h', until = until + interval '5 min'"
             )
         feed.merge()
         assert (feed.due(10, live=True), len(feed.due(10, live=False))) == ([], 1)
