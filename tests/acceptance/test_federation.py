@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 WITHIN_S = 60.0
 ACCESS_LIST = "topic readwrite towntwin/#\npattern readwrite towntwin/v1/+/%u/#\n"
 NOT_AUTHORIZED = 135
+COUNT = "SELECT count(*) FROM reading"
 READINGS = """
 SELECT s.site_id, s.quantity, r."time", r.received, r.value, r.expected::text, r.spread::text,
     coalesce(v.quality, r.quality), coalesce(v.rules, r.rules)
@@ -64,7 +65,7 @@ def rows_of(dsn: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def wait_until_equal(town: str, county: str) -> None:
-    for query in (READINGS, ANOMALIES, INCIDENTS):
+    for query in (COUNT, READINGS, ANOMALIES, INCIDENTS):
         wait_until(
             lambda query=query: rows_of(town, query) == rows_of(county, query),  # type: ignore[misc]
             within_s=WITHIN_S,
@@ -177,10 +178,10 @@ def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Feder
         wait_until_equal(town, county)
 
         federation.line.refuse()
-        late = readings(2, range(0, 2000, 2), rules=LATE, quality=2)
-        add_readings(town, Batch(fresh=readings(2, range(1, 2000, 2))), Batch(doubtful=late))
+        late = readings(2, range(0, 1000, 2), rules=LATE, quality=2)
+        add_readings(town, Batch(fresh=readings(2, range(1, 1000, 2))), Batch(doubtful=late))
         federation.restart(federation.sender)
-        add_readings(town, Batch(fresh=readings(1, range(4000, 20_000))))
+        add_readings(town, Batch(fresh=readings(1, range(4000, 10_000))))
         revised = np.zeros(500, REVISION)
         revised["series_id"], revised["time_us"] = 1, START_US + np.arange(500) * STEP_US
         revised["quality"], revised["rules"] = 3, 4
@@ -188,9 +189,9 @@ def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Feder
         federation.line.restore()
 
         for victim in (federation.receiver, federation.sender):
-            before = len(rows_of(county, READINGS))
+            before = rows_of(county, COUNT)
             wait_until(
-                lambda before=before: len(rows_of(county, READINGS)) > before,  # type: ignore[misc]
+                lambda before=before: rows_of(county, COUNT) > before,  # type: ignore[misc]
                 within_s=WITHIN_S,
                 what="readings arrive",
             )
@@ -201,7 +202,7 @@ def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Feder
             within_s=WITHIN_S,
             what="nothing waits",
         )
-    assert len(rows_of(county, READINGS)) == 22_000
+    assert rows_of(county, COUNT) == [(11_000,)]
     with opened(county) as store:
         assert store.dead_letters(DeadLetterQuery()) == []
         assert store.directory().origins == {"s1": BOX}
