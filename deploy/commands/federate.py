@@ -1,7 +1,7 @@
 """Forward a town's data to its county, or receive at the county what towns forward.
 
-`send` runs at the town with the address of the county's broker, `receive` at the county. See
-docs/federation.md.
+`send` runs at the town with the address of the county's broker, `receive` at the county. `end` stops noting
+changes at a town that shall not forward any more. See docs/federation.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ STOP_S = 5.0
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("mode", choices=("send", "receive"), help="send at a town, receive at its county")
+    parser.add_argument(
+        "mode",
+        choices=("send", "receive", "end"),
+        help="send at a town, receive at its county; end: note no more changes for the county",
+    )
     add_flags(parser, Settings, "federate")
 
 
@@ -31,8 +35,14 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     from ingest_service.federation import forward_process, receive_process
     from ingest_service.federation.errors import FederationError
     from ingest_service.federation.policy import read_policy
+    from ingest_service.storage.postgres.federation_feed import FederationFeed
 
     settings = load_settings(Settings, "federate", args, os.environ)
+    if args.mode == "end":
+        store = open_store(common, args)
+        FederationFeed(store).end()
+        store.close()
+        return 0
     broker = broker_of_settings(common)
     try:
         policy = read_policy(settings.policy) if args.mode == "send" else None

@@ -179,13 +179,12 @@ class BlockReader:
 
         They are read in blocks of their own: a reading in both would be sent with two flags at once.
         """
-        limit = self._settings.block_readings
+        limit, self._was_live = self._settings.block_readings, live
         if not live and self._backlog_rate is not None:
             tokens = self._backlog_rate.tokens_at(time.monotonic())
             if tokens <= 0:
                 return None
             limit = min(limit, max(1, int(tokens)))
-        self._was_live = live
         ranges = self._feed.due(RANGES_PER_BLOCK, live=live)
         if not ranges:
             return None

@@ -42,6 +42,12 @@ class FederationFeed:
             row = connection.execute(QUERIES["federation_begin"], (history_days,)).fetchone()
         return row is not None and bool(row[0])
 
+    def end(self) -> None:
+        """Stop noting changes, and forget what waits and what was confirmed."""
+        with self._database.transaction() as connection:
+            connection.execute(QUERIES["federation_end"])
+            connection.execute(QUERIES["federation_forget"])
+
     def position(self) -> FeedPosition:
         """Return how far the county has confirmed anomalies and incidents."""
         with self._database.transaction() as connection:

@@ -25,6 +25,7 @@ from tests.support.federated_towns import (
     forwarded_anomaly,
     sender,
 )
+from tests.support.processes import run_command
 from tests.support.store_samples import DIRECTORY, LATE, readings
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def test_every_reading_is_forwarded_once_in_parts(timescale_dsn: str) -> None:
         block = reader.next_block()
         assert block is not None
         assert times_in(block) == readings(1, range(40, 46))["time_us"].tolist()
+
+        assert run_command("federate", "end", "--dsn", timescale_dsn).returncode == 0
+        store.commit(Batch(doubtful=readings(1, range(50, 52), rules=LATE)))
+        assert feed.waiting()[0] == 0
+        assert feed.start(36_500.0)
 
 
 def test_the_role_of_ingest_stores_what_towns_forward(timescale_dsn: str) -> None:

@@ -1,6 +1,12 @@
 -- federation_begin: Begin to note changes; whether it is the first time.
 SELECT begin_federation(%s);
 
+-- federation_end: Stop noting changes.
+DELETE FROM federation_uplink;
+
+-- federation_forget: Delete the ranges that wait.
+DELETE FROM federation_due;
+
 -- federation_position: How far the county has confirmed anomalies and incidents.
 SELECT anomaly_revision, incident_revision FROM federation_uplink;
 
