@@ -27,6 +27,7 @@ COMMANDS = (
     "service",
     "gateway",
     "hj212",
+    "federate",
     "key",
     "simulate",
     "replay",

@@ -73,7 +73,7 @@ def diagnose_detectors(
     service_state: ServiceState | None = None,
 ) -> None:
     """Diagnose the detectors of each area whose day is over, once a day."""
-    directory = store.directory()
+    directory = store.directory().judged_here()
     if not any(one.quantity == OCCUPANCY for one in directory.series):
         return
     until = site_scoring.complete_until(directory, store.latest(), time.time(), settings.silence_grace_s)

@@ -107,7 +107,7 @@ def escalate(
 
 def _incidents_to_watch(incidents: Incidents, outbox: NotificationStore) -> list[Incident]:
     """Return the open incidents, and those that are over and have a deadline that is not."""
-    found = incidents.found(IncidentQuery(is_open=True, limit=MAX_INCIDENTS))
+    found = incidents.found(IncidentQuery(is_open=True, own_only=True, limit=MAX_INCIDENTS))
     open_ids = {one.incident_id for one in found}
     ended = [one for one in outbox.incidents_with_open_deadlines() if one not in open_ids]
     if ended:

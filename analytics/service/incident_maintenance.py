@@ -80,7 +80,7 @@ def _relations(store: Store, service_state: ServiceState) -> SiteRelations:
     """Return the relations of the sites, computed anew when the directory has changed."""
     state, version = service_state.incidents, store.directory_version()
     if state.relations is None or version != state.directory_version:
-        directory = store.directory()
+        directory = store.directory().judged_here()
         state.relations, state.directory_version = site_relations(directory), directory.version
     return state.relations
 
@@ -156,7 +156,9 @@ class IncidentMaintenance:
         found = {one.anomaly_id: one for one in members}
         found |= {one.anomaly_id: one for one in self.incidents.kept_out(chatter_from_s)}
         found |= {one.anomaly_id: one for one in known.values()}
-        history = self.incidents.history_between(now_s - WINDOW_S, now_s, limit=MAX_ANNUNCIATIONS)
+        history = self.incidents.history_between(
+            now_s - WINDOW_S, now_s, own_only=True, limit=MAX_ANNUNCIATIONS
+        )
         return StoredIncidents(
             incidents=incidents,
             members=list(found.values()),

@@ -62,7 +62,7 @@ def judge_sites(
     judging_state = service_state.site_judging
     if time.monotonic() < judging_state.next_s:
         return
-    directory = store.directory()
+    directory = store.directory().judged_here()
     until = site_scoring.complete_until(directory, store.latest(), time.time(), settings.silence_grace_s)
     steady_areas = {
         area: tick
@@ -165,7 +165,7 @@ def explain(store: Store, settings: Settings, until: Mapping[str, int]) -> None:
     """
     reach_ticks = round(settings.several_reach_h * TICKS_PER_H) + CONTEXT_TICKS
     since_s = float((min(until.values(), default=0) - reach_ticks) * TICK_S)
-    explained_anomalies.explain_anomalies(store, store.directory(), until, since_s=since_s)
+    explained_anomalies.explain_anomalies(store, store.directory().judged_here(), until, since_s=since_s)
 
 
 def _defer_faulty_sites(
@@ -176,7 +176,7 @@ def _defer_faulty_sites(
     time_slice: TimeSlice,
 ) -> bool:
     """Defer the sites of an area that can't be judged even on their own; return whether there are any."""
-    directory, faulty = store.directory(), service_state.backoff("sites")
+    directory, faulty = store.directory().judged_here(), service_state.backoff("sites")
     (area,) = part
     known = faulty.deferred_items()
     for site in directory.sites:
@@ -218,7 +218,7 @@ def find_site_anomalies(
     StoreUnavailableError
 
     """
-    full_directory = store.directory()
+    full_directory = store.directory().judged_here()
     directory = _without_sites(full_directory, excluded_sites)
     area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
     earliest_s = float((min(until.values(), default=0) - MAX_EVENT_TICKS) * TICK_S)

@@ -16,6 +16,7 @@ from deploy.up.settings import Settings as Up
 from edge.agent.settings import Settings as Edge
 from gateway.hj212.settings import Settings as Hj212
 from gateway.settings import Settings as Gateway
+from ingest_service.federation.settings import Settings as Federate
 from ingest_service.pipeline.settings import Settings as Ingest
 from ingest_service.storage.settings import Settings as Storage
 
@@ -36,6 +37,7 @@ TABLES: dict[str | None, type[msgspec.Struct]] = {
     "service": Service,
     "gateway": Gateway,
     "hj212": Hj212,
+    "federate": Federate,
     "backup": Backup,
     "grafana": Grafana,
     "simulate": Simulate,

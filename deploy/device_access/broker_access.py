@@ -10,7 +10,7 @@ from edge.wire.topics import Topic, TopicKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PUBLISHED_KINDS = (TopicKind.DATA, TopicKind.STATUS, TopicKind.EVENT)
+PUBLISHED_KINDS = (TopicKind.DATA, TopicKind.STATUS, TopicKind.EVENT, TopicKind.FEDERATION)
 RECEIVED_KINDS = (TopicKind.RECEIPT, TopicKind.COMMAND)
 
 

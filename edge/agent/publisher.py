@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edge.agent.settings import Settings
     from edge.agent.spool import Spool, SpooledMessage
     from edge.wire.broker_address import BrokerAddress
-    from edge.wire.receipts import Receipt
+    from edge.wire.receipts import Receipt, RefusedMessage
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,10 @@ class SpoolPublisher:
     area, device : the device of the spool, which also is the MQTT client and publishes the status
     is_live : returns whether the newest message is live, so that it is sent before a backlog
     has_status : whether the device publishes a status; ingest refuses that of a device that is not enrolled
+    kind, content_type : of the messages
+    keeps_session : whether the broker keeps the session, with receipts, while the connection is lost; without
+        it all messages that have no receipt are sent again
+    on_refused, on_refusal : called with each refused message, described in a sentence, and as received
     addresses : ``area/device`` of the other devices that messages of the spool are published for
 
     Attributes
@@ -82,11 +86,16 @@ class SpoolPublisher:
         addresses: Sequence[str] = (),
         is_live: Callable[[], bool] = lambda: True,
         has_status: bool = True,
+        kind: TopicKind = TopicKind.DATA,
+        content_type: str = senml.CONTENT_TYPE_JSON,
+        keeps_session: bool = True,
+        on_refusal: Callable[[RefusedMessage], None] = lambda _refused: None,
     ) -> None:
         self._has_status = has_status
         self._addresses = ["", *addresses]
         self._on_refused = on_refused or partial(log.warning, "%s: %s", device)
-        self._is_live = is_live
+        self._is_live, self._kind, self._content_type = is_live, kind, content_type
+        self._on_refusal, self._keeps_session = on_refusal, keeps_session
         self._recorded = [receipts.RECORDED_PROPERTY] if recorded else []
         self._area, self._device = area, device
         self._spool, self._broker, self._settings = spool, broker, settings
@@ -176,12 +185,12 @@ class SpoolPublisher:
 
     def _connect(self) -> None:
         properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._keeps_session else 0
         self._client.connect(
             self._broker.host,
             self._broker.port,
             keepalive=self._settings.keep_alive_s,
-            clean_start=False,
+            clean_start=not self._keeps_session,
             properties=properties,
         )
 
@@ -298,9 +307,9 @@ class SpoolPublisher:
         user_properties = receipts.properties_of(SpoolPosition(self._spool.epoch, message.number))
         user_properties += [*message.properties, *self._recorded]
         if receipts.REJECTION_PROPERTY not in dict(message.properties):
-            properties.ContentType = senml.CONTENT_TYPE_JSON
+            properties.ContentType = self._content_type
         properties.UserProperty = user_properties
-        topic = self._topic(TopicKind.DATA, message.address)
+        topic = self._topic(self._kind, message.address)
         info = self._client.publish(topic, message.payload, qos=1, properties=properties)
         self._numbers[info.mid] = message.number
         self._window.sent(message.number, now_s)
@@ -391,6 +400,7 @@ class SpoolPublisher:
         """Report refused messages once: those no longer in the spool have been reported before."""
         refused = [one for one in receipt.refused if self._spool.contains(one.number)]
         for one in refused:
+            self._on_refusal(one)
             reason_text = f"({one.reason}): {one.detail}"
             reason_text = "".join(
                 character if character.isprintable() else " " for character in reason_text
@@ -426,7 +436,7 @@ class SpoolPublisher:
             self._broker,
             number,
             reason,
-            self._topic(TopicKind.DATA),
+            self._topic(self._kind),
         )
 
     def _forget_acknowledged(self, ranges: list[tuple[int, int]]) -> None:

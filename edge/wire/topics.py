@@ -14,11 +14,12 @@ LEVEL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 
 
 class TopicKind(StrEnum):
-    """Kind of a topic's messages; the first three are published by devices, the last two by the platform."""
+    """Kind of a topic's messages; the last two are published by the platform, the others by devices."""
 
     DATA = "data"
     STATUS = "status"
     EVENT = "event"
+    FEDERATION = "federation"
     RECEIPT = "receipt"
     COMMAND = "command"
 

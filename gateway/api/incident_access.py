@@ -121,14 +121,20 @@ class IncidentAccess:
         Raises
         ------
         ProblemError
-            404 where it is not visible, 403 where its home area is another one, 409 where ``revision`` is not
-            its revision any more.
+            404 where it is not visible, 403 where its home area is another one, 409 where it is changed in
+            the town alone, or ``revision`` is not its revision any more.
 
         """
         incident = self.visible(incident_id)
         if incident.area_id not in self.context.directory_index.visible_area_ids:
             raise ProblemError(
                 403, f"incident {incident_id} is at home in another area, which changes it: leave a comment"
+            )
+        if incident.origin is not None:
+            raise ProblemError(
+                409,
+                f"incident {incident_id} is of the town's own platform, forwarded by {incident.origin}:"
+                " change it there, and it changes here too",
             )
         if revision is not None and revision != incident.revision:
             raise ProblemError(
@@ -156,7 +162,7 @@ class IncidentAccess:
     def response(self, incident: Incident) -> models.IncidentResponse:
         """Convert an incident, with what the principal may do with it."""
         directory_index = self.context.directory_index
-        at_home = incident.area_id in directory_index.visible_area_ids
+        at_home = incident.area_id in directory_index.visible_area_ids and incident.origin is None
         return incident_response(
             incident,
             directory_index,

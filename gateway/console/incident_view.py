@@ -82,7 +82,7 @@ def record_values(
 ) -> dict[str, Any]:
     """Return what the template of an incident shows."""
     incident, index = record.incident, state.directory_index
-    is_at_home = incident.area_id in index.visible_area_ids
+    is_at_home = incident.area_id in index.visible_area_ids and incident.origin is None
     main_site = index.sites.get(incident.main_site_id)
     return {
         "incident": incident,

@@ -103,7 +103,7 @@ class BatchProcessor:
     def open(self) -> None:
         """Read the directory and restore the judge's state. Raises `StoreUnavailableError`."""
         directory = self._store.directory()
-        self._resolver = SeriesResolver(directory, earliest_s=self._settings.earliest_s)
+        self._resolver = SeriesResolver(directory.judged_here(), earliest_s=self._settings.earliest_s)
         self._judge = ShardJudge(directory, use_compiled=self._fast)
         self._report_misconfigured()
         self._clocks.restore(self._store.statuses())
@@ -349,7 +349,7 @@ class BatchProcessor:
     def _read_directory(self) -> None:
         if self._store.directory_version() != self._resolver.version:
             directory = self._store.directory()
-            resolver = SeriesResolver(directory, earliest_s=self._settings.earliest_s)
+            resolver = SeriesResolver(directory.judged_here(), earliest_s=self._settings.earliest_s)
             self._judge.enrol(directory)
             self._resolver = resolver
             self._report_misconfigured()

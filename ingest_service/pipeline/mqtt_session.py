@@ -57,10 +57,24 @@ class MqttSession:
     A PUBACK has a packet id that is valid on one connection only: after a reconnect the broker may give the
     same id to another message. So every message has the number of its connection, and `acknowledge` skips
     those of an earlier one; the broker sends them again, and the store recognises them as repeats.
+
+    Parameters
+    ----------
+    kinds : of the topics of each area to subscribe to
+    client_id : of the session; that of the shard where None
+
     """
 
-    def __init__(self, broker: BrokerAddress, settings: Settings, inbox: Inbox) -> None:
-        self._broker = broker
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        settings: Settings,
+        inbox: Inbox,
+        *,
+        kinds: Sequence[TopicKind] = (TopicKind.DATA, TopicKind.STATUS),
+        client_id: str | None = None,
+    ) -> None:
+        self._broker, self._kinds = broker, kinds
         self._settings = settings
         self._inbox = inbox
         self._inbox_wait_s = (
@@ -79,7 +93,7 @@ class MqttSession:
         self._probe_mid: int | None = None
         self._is_receiving = False  # paho's thread is in `_on_message`, perhaps waiting for room in the inbox
         self._lock = threading.Lock()
-        self._client_id = f"towntwin-ingest-{settings.shard}"
+        self._client_id = client_id or f"towntwin-ingest-{settings.shard}"
         self._client = self._make_client()
 
     @property
@@ -213,11 +227,7 @@ class MqttSession:
 
     def _subscribe(self) -> None:
         self._client.subscribe(
-            [
-                (topics.topic_filter(area, kind), 1)
-                for area in self._settings.areas
-                for kind in (TopicKind.DATA, TopicKind.STATUS)
-            ]
+            [(topics.topic_filter(area, kind), 1) for area in self._settings.areas for kind in self._kinds]
         )
 
     def _on_subscribe(

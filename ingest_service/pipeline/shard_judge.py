@@ -97,7 +97,7 @@ class ShardJudge:
 
     def enrol(self, directory: Directory) -> None:
         """Add new series and apply changed limits; the state of the existing series is kept."""
-        found = default_limits.usable_series(directory.series)
+        found = default_limits.usable_series(directory.judged_here().series)
         self.problems = found.problems
         by_id = {one.series_id: one for one in found.series}
         enrolled_before = [by_id.get(one.series_id, one) for one in self._series]

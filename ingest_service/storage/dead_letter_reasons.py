@@ -13,6 +13,7 @@ REASONS: dict[str, BilingualText] = {
     "value": BilingualText("value", "数值无效"),
     "time": BilingualText("time", "时间无效"),
     "clock": BilingualText("clock", "设备时钟偏差"),
+    "federation": BilingualText("not the town's", "不属于该镇"),
     "conflict": BilingualText("conflict", "与已存读数冲突"),
     "store": BilingualText("store", "数据库拒绝"),
     "defect": BilingualText("defect", "程序缺陷"),

@@ -20,6 +20,7 @@ from deploy.embedded.server_environment import free_port
 from edge.wire.status import StatusMessage
 from gateway import metrics as gateway_metrics
 from gateway.hj212 import metrics as hj212_metrics
+from ingest_service.federation import metrics as federation_metrics
 from ingest_service.pipeline import metrics
 from ingest_service.storage.contract.models import DeadLetterQuery
 from ingest_service.storage.postgres.migrate import migrate
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 WITHIN_S = 60.0
 DATA = "towntwin/v1/330483-d1/d1/data"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (.+) \| (.+\.) \|$", re.MULTILINE)
-NAMED = {metrics, service_process, gateway_metrics, hj212_metrics}  # what registers them
+NAMED = {metrics, service_process, gateway_metrics, hj212_metrics, federation_metrics}  # what registers them
 
 
 def known() -> dict[str, tuple[str, str]]:

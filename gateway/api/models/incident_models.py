@@ -90,6 +90,10 @@ class IncidentResponse(ApiModel):
     extended_until: UtcTime | None
     held_until: UtcTime | None
     opened_by: str
+    origin: str | None = Field(
+        description="Device of the town's platform that forwarded it, and where alone it is changed; null for"
+        " one of this platform"
+    )
     legal_events: list[str] = Field(
         description="Events that you may cause now", examples=[["file", "dismiss", "acknowledge"]]
     )

@@ -73,6 +73,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     suppressed_by : reason of the suppression: ``parent``, ``maintenance``, ``flood`` (annunciated later) or
         None
     merged_into : the incident that it was merged into by hand; it is closed then
+    origin : device of the town's platform that forwarded it, and where alone it is changed; None if it is of
+        this platform
 
     """
 
@@ -115,6 +117,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     site_ids: list[str] = []
     anomalies: int = 0
     open_anomalies: int = 0
+    origin: str | None = None  # given by the store
 
     @property
     def position(self) -> tuple[int, int]:
@@ -230,6 +233,7 @@ class IncidentQuery(msgspec.Struct, frozen=True, kw_only=True):
     assignee: str | None = None
     parent_id: int | None = None
     is_open: bool | None = None  # neither closed nor a false alarm
+    own_only: bool = False  # without those that a town's platform forwarded
     from_s: float | None = None  # opened at or after it
     to_s: float | None = None  # opened before it
     after: tuple[int, int] | None = None  # opening time [us], incident id

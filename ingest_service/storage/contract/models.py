@@ -143,6 +143,19 @@ class Directory(msgspec.Struct, kw_only=True):
     enrolled_s: dict[str, float] = {}  # of devices, Unix seconds [s]; given by the store
     # Windows in which readings are flagged, by series id, Unix seconds [s]; given by the store.
     maintenance: dict[int, list[tuple[float, float]]] = {}
+    # Of sites that a town's platform forwards, its device; given by the store.
+    origins: dict[str, str] = {}
+
+    def judged_here(self) -> Directory:
+        """Return the directory without the sites, series and channels that a town's platform judges."""
+        if not self.origins:
+            return self
+        return msgspec.structs.replace(
+            self,
+            sites=[one for one in self.sites if one.site_id not in self.origins],
+            series=[one for one in self.series if one.site_id not in self.origins],
+            channels=[one for one in self.channels if one.site_id not in self.origins],
+        )
 
 
 class AnomalyFields(msgspec.Struct, frozen=True):
@@ -228,7 +241,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str | None = None
     size_bytes: int = 0  # of the payload; given by the store
     properties: dict[str, str] = {}
-    reason: str  # payload, topic, device, channel, unit, value, time, clock, conflict, store, defect
+    reason: str  # a key of `ingest_service.storage.dead_letter_reasons.REASONS`
     detail: str
     state: Literal["waiting", "replay"] = "waiting"
     replays: int = 0

@@ -237,9 +237,12 @@ class Store(Reader, Protocol):
         ...
 
     def dead_letters_to_replay(
-        self, areas: Sequence[str], *, limit: int, limit_bytes: int
+        self, areas: Sequence[str], *, limit: int, limit_bytes: int, forwarded: bool = False
     ) -> list[DeadLetter]:
-        """Return dead letters marked for replay in areas (``+``: all), oldest first; at least one if any."""
+        """Return dead letters marked for replay in areas (``+``: all), oldest first; at least one if any.
+
+        Those of devices, or with ``forwarded`` those of messages that a town's platform forwarded.
+        """
         ...
 
     # -- the service -------------------------------------------------------------------------------

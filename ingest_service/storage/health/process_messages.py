@@ -23,6 +23,7 @@ KIND_LABELS = {
     "gateway": BilingualText("gateway", "网关"),
     "access": BilingualText("access", "接入服务"),
     "hj212": BilingualText("HJ 212 server", "环保协议接收服务"),
+    "federation": BilingualText("federation", "上下级联动"),
 }
 STATE_LABELS = {
     "alive": BilingualText("alive", "正常"),
@@ -103,6 +104,11 @@ REASON_TEXTS = {
     "judge": BilingualText(
         "judging fails: readings are stored without being judged; see the traceback in the log and report it",
         "判别失败：读数已入库但未判别；请查看日志中的错误并报告",
+    ),
+    "fenced": BilingualText(
+        "another machine forwards for this town: stop one of the two, then restart"
+        " the one that shall forward",
+        "另一台设备正在为本镇上报：请停用其中一台，再重新启动应当上报的一台",
     ),
     "task": BilingualText(
         "a task fails and is tried again: see the traceback in the log and report it",

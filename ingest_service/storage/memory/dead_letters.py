@@ -83,13 +83,16 @@ class MemoryDeadLetters:
             self._by_id[one.letter_id] = msgspec.structs.replace(kept, state="replay")
         return len(requested)
 
-    def to_replay(self, areas: Sequence[str], limit: int, limit_bytes: int) -> list[DeadLetter]:
+    def to_replay(
+        self, areas: Sequence[str], limit: int, limit_bytes: int, *, forwarded: bool
+    ) -> list[DeadLetter]:
         """Return the dead letters marked for replay within the limits, oldest first; at least one if any."""
         requested = [
             one
             for one in self._by_id.values()
             if one.state == "replay"
             and ("+" in areas or one.topic.split("/")[2:3] in [[area] for area in areas])
+            and (one.topic.split("/")[4:5] == ["federation"]) == forwarded
         ][:limit]
         cumulative_bytes = list(itertools.accumulate(one.size_bytes for one in requested))
         return requested[: max(1, bisect.bisect_right(cumulative_bytes, limit_bytes))]

@@ -178,10 +178,10 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
             return self._dead_letters.request_replay(query)
 
     def dead_letters_to_replay(
-        self, areas: Sequence[str], *, limit: int, limit_bytes: int
+        self, areas: Sequence[str], *, limit: int, limit_bytes: int, forwarded: bool = False
     ) -> list[DeadLetter]:
         """Return dead letters of some areas that are marked for replay, oldest first; at least one if any."""
-        return self._dead_letters.to_replay(areas, limit, limit_bytes)
+        return self._dead_letters.to_replay(areas, limit, limit_bytes, forwarded=forwarded)
 
     def purge_dead_letters(self, query: DeadLetterQuery) -> int:
         """Delete dead letters; returns their number."""

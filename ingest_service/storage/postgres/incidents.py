@@ -180,11 +180,26 @@ class Incidents:
         return self._rows("incident_history_changed", (revision, settled, limit), IncidentHistory)
 
     def history_between(
-        self, from_s: float, to_s: float, *, area_ids: Sequence[str] | None = None, limit: int
+        self,
+        from_s: float,
+        to_s: float,
+        *,
+        area_ids: Sequence[str] | None = None,
+        own_only: bool = False,
+        limit: int,
     ) -> list[IncidentHistory]:
-        """Return the transitions of incidents (of some home areas) in a time range, oldest first."""
+        """Return the transitions of incidents (of some home areas) in a time range, oldest first.
+
+        With ``own_only``, those of incidents that a town's platform forwarded are left out.
+        """
         areas = None if area_ids is None else list(area_ids)
-        parameters = {"from_s": from_s, "to_s": to_s, "area_ids": areas, "limit": limit}
+        parameters = {
+            "from_s": from_s,
+            "to_s": to_s,
+            "area_ids": areas,
+            "own_only": own_only,
+            "limit": limit,
+        }
         return self._rows("incident_history_between", parameters, IncidentHistory)
 
     # -- requests ----------------------------------------------------------------------------------

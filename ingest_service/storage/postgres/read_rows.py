@@ -94,6 +94,7 @@ def read_directory(connection: Connection[Any]) -> Directory:
         version=version,
         maintenance=maintenance_windows(connection),
         enrolled_s=dict(connection.execute(QUERIES["enrolled"]).fetchall()),
+        origins=dict(connection.execute(QUERIES["site_origins"]).fetchall()),
     )
 
 

@@ -199,10 +199,15 @@ class PostgresStore(AreaScopedConnections):
             return connection.execute(QUERIES["mark_for_replay"], msgspec.structs.asdict(query)).rowcount
 
     def dead_letters_to_replay(
-        self, areas: Sequence[str], *, limit: int, limit_bytes: int
+        self, areas: Sequence[str], *, limit: int, limit_bytes: int, forwarded: bool = False
     ) -> list[DeadLetter]:
         """Return dead letters of some areas that are marked for replay, oldest first; at least one if any."""
-        parameters = {"areas": list(areas), "limit": limit, "limit_bytes": limit_bytes}
+        parameters = {
+            "areas": list(areas),
+            "limit": limit,
+            "limit_bytes": limit_bytes,
+            "forwarded": forwarded,
+        }
         return self._rows("dead_letters_to_replay", parameters, DeadLetter)
 
     def purge_dead_letters(self, query: DeadLetterQuery) -> int:

@@ -104,11 +104,11 @@ def _commit_once(
             with cursor.copy(QUERIES["copy_readings"]) as copy:
                 copy.write(binary_copy.encode_copy(fresh))
         inserted, late, conflicts = _insert_doubtful(cursor, doubtful)
-        _upsert_latest(cursor, fresh)
+        upsert_latest(cursor, fresh)
         if len(inserted):  # repeats must not change the newest reading
-            _upsert_latest(cursor, _first_of_repeats(doubtful))
-        _mark_rollups_due(cursor, fresh["series_id"], fresh["time_us"])
-        _mark_rollups_due(cursor, inserted[:, 0], inserted[:, 1])
+            upsert_latest(cursor, _first_of_repeats(doubtful))
+        mark_rollups_due(cursor, fresh["series_id"], fresh["time_us"])
+        mark_rollups_due(cursor, inserted[:, 0], inserted[:, 1])
         upsert_revisions(cursor, batch.revisions)
         upsert_anomalies(cursor, batch.anomalies)
         _write_remaining(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
@@ -156,7 +156,7 @@ def _first_of_repeats(rows: NDArray[np.void]) -> NDArray[np.void]:
     return first
 
 
-def _upsert_latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
+def upsert_latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
     """Update the newest reading of each series; rows are by series and time."""
     if not len(rows):
         return
@@ -166,7 +166,7 @@ def _upsert_latest(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
     cursor.execute(QUERIES["upsert_latest"], [newest[name].tolist() for name in names])
 
 
-def _mark_rollups_due(cursor: Cursor[Any], series_id: NDArray[Any], time_us: NDArray[Any]) -> None:
+def mark_rollups_due(cursor: Cursor[Any], series_id: NDArray[Any], time_us: NDArray[Any]) -> None:
     """Record the time ranges whose rollups are out of date; rows are by series and time."""
     if len(series_id):
         cursor.execute(QUERIES["insert_due"], rollup_ranges(series_id, time_us))
@@ -195,7 +195,7 @@ def upsert_revisions(cursor: Cursor[Any], rows: NDArray[np.void]) -> None:
     if len(rows):
         names = ("series_id", "time_us", "quality", "rules")
         cursor.execute(QUERIES["upsert_revisions"], [rows[name].tolist() for name in names])
-        _mark_rollups_due(cursor, rows["series_id"], rows["time_us"])
+        mark_rollups_due(cursor, rows["series_id"], rows["time_us"])
 
 
 def _write_remaining(cursor: Cursor[Any], batch: Batch, *, replayed: Sequence[int]) -> None:

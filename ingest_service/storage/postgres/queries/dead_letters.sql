@@ -84,6 +84,7 @@ FROM (
     FROM (
         SELECT * FROM dead_letter
         WHERE state = 'replay' AND ('+' = ANY (%(areas)s) OR split_part(topic, '/', 3) = ANY (%(areas)s))
+            AND (split_part(topic, '/', 5) = 'federation') = %(forwarded)s
         ORDER BY letter_id LIMIT %(limit)s
     ) AS asked
 ) AS counted

@@ -71,6 +71,9 @@ SELECT device_id, area_id, kind FROM device ORDER BY device_id;
 -- enrolled: When each device was enrolled.
 SELECT device_id, extract(epoch FROM enrolled)::float8 FROM device;
 
+-- site_origins: Sites that a town's platform forwards, with its device.
+SELECT site_id, origin FROM site WHERE origin IS NOT NULL;
+
 -- series: Every series.
 SELECT series_id, site_id, quantity, interval_s, limits, adopted FROM series ORDER BY series_id;
 

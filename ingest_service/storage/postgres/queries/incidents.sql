@@ -11,7 +11,7 @@ i.incident_id, i.revision, i.area_id, i.area_ids, i.main_site_id, i.kind, i.caus
     extract(epoch FROM i.extended_until)::float8 AS extended_until_s,
     extract(epoch FROM i.held_until)::float8 AS held_until_s, i.summary, i.opened_by,
     coalesce(m.site_ids, '{}') AS site_ids, coalesce(m.anomalies, 0) AS anomalies,
-    coalesce(m.open_anomalies, 0) AS open_anomalies;
+    coalesce(m.open_anomalies, 0) AS open_anomalies, i.origin;
 
 -- incident_members: Sites and numbers of anomalies of each incident, to be joined laterally.
 LEFT JOIN LATERAL (
@@ -35,6 +35,7 @@ LEFT JOIN LATERAL (
     AND (%(assignee)s::text IS NULL OR i.assignee = %(assignee)s)
     AND (%(parent_id)s::bigint IS NULL OR i.parent_id = %(parent_id)s)
     AND (%(is_open)s::boolean IS NULL OR (i.state NOT IN ('closed', 'false_alarm')) = %(is_open)s)
+    AND (NOT %(own_only)s OR i.origin IS NULL)
     AND (%(from_s)s::float8 IS NULL OR i.opened >= to_timestamp(%(from_s)s))
     AND (%(to_s)s::float8 IS NULL OR i.opened < to_timestamp(%(to_s)s))
     AND (%(after_us)s::bigint IS NULL
@@ -54,7 +55,7 @@ WHERE i.revision > %s AND i.revision <= %s ORDER BY i.revision LIMIT %s;
 -- groupable_incidents: Incidents that an anomaly may still join or change: not over, or with an anomaly in a time range.
 SELECT {{incident_fields}} FROM incident AS i {{incident_members}}
 WHERE (i.state NOT IN ('closed', 'false_alarm') OR i.last >= to_timestamp(%s) OR i.incident_id = ANY (%s::bigint[]))
-    AND i.merged_into IS NULL
+    AND i.merged_into IS NULL AND i.origin IS NULL
 ORDER BY i.incident_id;
 
 -- insert_incident: Insert an incident; returns its id, its revision and the time of the change.
@@ -132,7 +133,7 @@ ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 -- ungrouped_anomalies: Anomalies of an area changed after a revision, up to a settled one, oldest change first.
 SELECT {{anomaly_fields}}, revision, subject, evidence
 FROM anomaly WHERE revision > %(after)s AND revision <= %(settled)s
-    AND site_id IN (SELECT s.site_id FROM site AS s WHERE s.area_id = %(area_id)s)
+    AND site_id IN (SELECT s.site_id FROM site AS s WHERE s.area_id = %(area_id)s AND s.origin IS NULL)
 ORDER BY revision LIMIT %(limit)s;
 
 -- incident_cursors: Up to which revision the anomalies of each area were grouped.
@@ -165,6 +166,7 @@ SELECT {{incident_history_fields}} FROM incident_history
 WHERE "at" >= to_timestamp(%(from_s)s) AND "at" < to_timestamp(%(to_s)s) AND machine <> 'record'
     AND (%(area_ids)s::text[] IS NULL
         OR incident_id IN (SELECT i.incident_id FROM incident AS i WHERE i.area_id = ANY (%(area_ids)s)))
+    AND (NOT %(own_only)s OR incident_id IN (SELECT i.incident_id FROM incident AS i WHERE i.origin IS NULL))
 ORDER BY "at", history_id LIMIT %(limit)s;
 
 -- incident_request_fields: The fields of `IncidentRequest`.
@@ -223,7 +225,7 @@ JOIN LATERAL (
     WHERE a.incident_id = i.incident_id AND a.role <> 'suppressed' AND a.state <> 'withdrawn'
 ) AS m ON m.anomaly_ids IS NOT NULL
 LEFT JOIN incident_trace AS t USING (incident_id)
-WHERE i.kind = 'water' AND i.state NOT IN ('closed', 'false_alarm') AND i.merged_into IS NULL
+WHERE i.kind = 'water' AND i.state NOT IN ('closed', 'false_alarm') AND i.merged_into IS NULL AND i.origin IS NULL
     AND i.severity >= %(severity)s AND i.last >= now() - make_interval(secs => %(since_s)s)
 ORDER BY t.incident_id IS NOT NULL, i.opened DESC, i.incident_id DESC LIMIT %(limit)s;
 

@@ -1,0 +1,251 @@
+"""Messages by which a town's platform forwards to its county's what is permitted (docs/federation.md).
+
+JSON objects with a ``kind``, published on ``…/federation`` by a device of kind `DEVICE_KIND`, with a spool
+position. Fields that a reader does not know are ignored: a version of the format only adds fields and kinds,
+and a reader understands the version before and after its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from edge.wire.errors import PayloadError
+
+FORMAT_VERSION = 1
+CONTENT_TYPE = "application/vnd.towntwin.federation+json"
+DEVICE_KIND = "federation"
+FENCED = "fenced"
+"""Reason in the receipt of a message from a forwarder that another one of its device has replaced."""
+MAX_READINGS = 2000
+"""Readings in one message: about 150 KiB."""
+
+Level = Literal["city", "county", "town"]
+AnomalyState = Literal["open", "closed", "withdrawn"]
+
+
+class FederationMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What all messages have.
+
+    Attributes
+    ----------
+    version : of the format
+    forwarder : when the forwarding process took over its town, Unix time [us]; a later one replaces it
+    block : number of the block; its messages may arrive in any order, those of the next one are sent when all
+        of it is confirmed
+    release : of the sender, for logs
+
+    """
+
+    version: int
+    forwarder: int
+    block: int
+    release: str
+
+
+class ForwardedArea(msgspec.Struct, frozen=True, kw_only=True):
+    """An area below that of the sender."""
+
+    area_id: str
+    parent: str
+    level: Level
+    en: str
+    zh: str
+
+
+class ForwardedSite(msgspec.Struct, frozen=True, kw_only=True):
+    """A site; its position is in WGS 84 [deg]."""
+
+    site_id: str
+    area_id: str
+    kind: str
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    external_id: str | None = None
+    grid_cell: str | None = None
+    target_class: int | None = None
+
+
+class ForwardedDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """A device of the town, which anomalies name; it gets no access to the county's broker."""
+
+    device_id: str
+    area_id: str
+    kind: str
+
+
+class ForwardedSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """A series, named by site and quantity: numbers of series differ between platforms."""
+
+    site_id: str
+    quantity: str
+    interval_s: float
+
+
+class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions"):
+    """Everything that later messages refer to; sent first, and again after every enrolment in the town."""
+
+    areas: list[ForwardedArea] = []
+    sites: list[ForwardedSite] = []
+    devices: list[ForwardedDevice] = []
+    series: list[ForwardedSeries] = []
+
+
+class ReadingColumns(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings of one series as columns ``(n,)``, with the newest flags.
+
+    Attributes
+    ----------
+    time_us, received_us : measured, and received by the town, Unix time [us]
+    value : in the canonical unit of the quantity
+    expected, spread : by the town's judge; null where unknown
+    quality, rules : QARTOD flag, and bits of the rules that led to it
+
+    """
+
+    site_id: str
+    quantity: str
+    time_us: list[int]
+    received_us: list[int]
+    value: list[float]
+    expected: list[float | None]
+    spread: list[float | None]
+    quality: list[int]
+    rules: list[int]
+
+
+class ForwardedReadings(FederationMessage, frozen=True, kw_only=True, tag="readings"):
+    """Readings that are new, or whose flags changed."""
+
+    series: list[ReadingColumns]
+
+
+class ForwardedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """An anomaly as it is at the town after its newest change.
+
+    Attributes
+    ----------
+    anomaly_id, revision : numbers of the town
+    subject : ``device/…``, ``site/…``, or ``series`` for the series of ``site_id`` and ``quantity``
+
+    """
+
+    anomaly_id: int
+    revision: int
+    subject: str
+    site_id: str
+    quantity: str | None = None
+    device_id: str | None = None
+    detector: str
+    version: str
+    state: AnomalyState
+    severity: int
+    start_us: int
+    end_us: int | None = None
+    peak_us: int
+    observed: float | None = None
+    expected: float | None = None
+    spread: float | None = None
+    score: float
+    n_readings: int
+    reason_en: str
+    reason_zh: str
+    evidence: dict[str, Any] = {}
+
+
+class ForwardedAnomalies(FederationMessage, frozen=True, kw_only=True, tag="anomalies"):
+    """Anomalies that are new or changed, oldest change first."""
+
+    anomalies: list[ForwardedAnomaly]
+
+
+class ForwardedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an anomaly, by its number in the town, belongs to an incident."""
+
+    anomaly_id: int
+    role: str
+    reason: str
+    reason_en: str
+    reason_zh: str
+    by: str
+
+
+class ForwardedHistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what in an incident, when and why."""
+
+    machine: str
+    event: str
+    from_state: str | None = None
+    to_state: str | None = None
+    who: str
+    why: str = ""
+    at_s: float
+    detail: dict[str, Any] = {}
+
+
+class ForwardedIncident(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident as it is at the town after its newest change; times are Unix seconds [s].
+
+    Attributes
+    ----------
+    incident_id, revision, parent_id, merged_into : numbers of the town
+    incident : the other fields, by the names of the HTTP API, times with ``_s``
+    members : all of its anomalies that are forwarded
+    entries : of its history, those that the county may lack
+
+    """
+
+    incident_id: int
+    revision: int
+    opened_s: float
+    area_id: str
+    area_ids: list[str]
+    main_site_id: str
+    parent_id: int | None = None
+    merged_into: int | None = None
+    incident: dict[str, Any]
+    members: list[ForwardedMember] = []
+    entries: list[ForwardedHistoryEntry] = []
+
+
+class ForwardedIncidents(FederationMessage, frozen=True, kw_only=True, tag="incidents"):
+    """Incidents that are new or changed; those that others refer to come first."""
+
+    incidents: list[ForwardedIncident]
+
+
+AnyMessage = Definitions | ForwardedReadings | ForwardedAnomalies | ForwardedIncidents
+
+
+def decode_message(payload: bytes) -> AnyMessage:
+    """Decode a message. Raises `PayloadError` with the remedy, for other versions too."""
+    try:
+        version = msgspec.json.decode(payload, type=_VersionOnly).version
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise PayloadError(f"it is no message of a platform that forwards: {error}") from error
+    if abs(version - FORMAT_VERSION) > 1:
+        older = "the sender" if version < FORMAT_VERSION else "this platform"
+        raise PayloadError(
+            f"its format has version {version}, and this platform understands {FORMAT_VERSION} and the ones"
+            f" before and after it: update {older}"
+        )
+    try:
+        found: AnyMessage = msgspec.json.decode(payload, type=AnyMessage)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        newer = "; it is of a newer format: update this platform" if version > FORMAT_VERSION else ""
+        raise PayloadError(
+            f"it is no message of a platform that forwards, version {version}: {error}{newer}"
+        ) from error
+    return found
+
+
+def encode_message(message: AnyMessage) -> bytes:
+    """Encode a message as JSON; NaN becomes null."""
+    return msgspec.json.encode(message)
+
+
+class _VersionOnly(msgspec.Struct, frozen=True):
+    version: int

@@ -1,0 +1,215 @@
+"""Runs the forwarder of a town: block after block through a spool to the county's broker, until its receipts.
+
+The spool holds one block and is made anew at each start: the database keeps what the county has not
+confirmed. One process forwards at a time (a lease); the county follows the newest forwarder of a town only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from prometheus_client import start_http_server
+
+from edge.agent.publisher import SpoolPublisher
+from edge.agent.settings import Settings as AgentSettings
+from edge.agent.spool import Spool, SpoolBusyError
+from edge.wire import federation
+from edge.wire.backoff import Backoff
+from edge.wire.topics import TopicKind
+from ingest_service.federation import metrics
+from ingest_service.federation.block_reader import BlockReader
+from ingest_service.federation.errors import FederationError
+from ingest_service.federation.policy import check_policy
+from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
+from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus, sending_heartbeats
+from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
+from ingest_service.storage.postgres.federation_feed import FederationFeed
+
+if TYPE_CHECKING:
+    from edge.wire.broker_address import BrokerAddress
+    from edge.wire.receipts import RefusedMessage
+    from ingest_service.federation.block_reader import Block
+    from ingest_service.federation.policy import Policy
+    from ingest_service.federation.settings import Settings
+    from ingest_service.storage.contract.store import Database, Lease
+
+log = structlog.get_logger()
+
+FORWARDER_SHARD: Final = "federation-forward"
+STANDBY_S: Final = 2.0
+RECEIPT_POLL_S: Final = 0.02
+PUBLISHER_END_S: Final = 2.0
+WAITING_POLL_S: Final = 5.0
+PUBLISHER_SETTINGS: Final = AgentSettings()
+
+
+def run(
+    store: Database, broker: BrokerAddress, policy: Policy, settings: Settings, stop: threading.Event
+) -> None:
+    """Forward until ``stop`` is set; stand by while another process of this town forwards.
+
+    Raises
+    ------
+    FederationError
+        If the policy names what is not enrolled here, or the publisher ends.
+
+    """
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    identity = ProcessIdentity(kind="federation", instance="forward")
+    limits = HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
+    backoff = Backoff()
+    with sending_heartbeats(store, identity, limits) as progress:
+        while not stop.is_set():
+            try:
+                with store.shard(FORWARDER_SHARD) as lease:
+                    progress.role = "standby" if lease is None else "starting"
+                    progress.loop_advanced()
+                    if lease is not None:
+                        _Forwarder(
+                            store, broker, policy, settings, lease=lease, stop=stop, progress=progress
+                        ).serve()
+                stop.wait(STANDBY_S)
+            except ShardLostError as error:
+                log.warning("forwarding_lost", error=str(error))
+            except StoreUnavailableError as error:
+                progress.waiting_for("database")
+                wait_s = backoff.next_s()
+                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
+                stop.wait(wait_s)
+
+
+class _Forwarder:
+    """The forwarder of a town while it has the lease."""
+
+    def __init__(
+        self,
+        store: Database,
+        broker: BrokerAddress,
+        policy: Policy,
+        settings: Settings,
+        *,
+        lease: Lease,
+        stop: threading.Event,
+        progress: ProgressRecorder,
+    ) -> None:
+        self._store, self._broker, self._policy, self._settings = store, broker, policy, settings
+        self._lease, self._stop, self._progress = lease, stop, progress
+        self._feed = FederationFeed(store)
+        self._fenced = threading.Event()
+        self._ended = threading.Event()
+        self._waiting_due_s = 0.0
+        self._waiting_age_s = 0.0
+
+    def serve(self) -> None:
+        """Forward until a stop. Raises `ShardLostError` and `StoreUnavailableError`."""
+        check_policy(self._policy, self._store.directory())
+        if self._feed.start(self._policy.history_days):
+            log.info("forwarding_begins", area=self._policy.area, history_days=self._policy.history_days)
+        for ending in ("-wal", "-shm", ""):
+            self._settings.spool.with_name(self._settings.spool.name + ending).unlink(missing_ok=True)
+        spool = Spool.open(self._settings.spool, PUBLISHER_SETTINGS)
+        publisher = SpoolPublisher(
+            self._policy.area,
+            self._policy.device,
+            spool,
+            self._broker,
+            PUBLISHER_SETTINGS,
+            is_live=lambda: False,
+            kind=TopicKind.FEDERATION,
+            content_type=federation.CONTENT_TYPE,
+            keeps_session=False,  # two machines of one identity would get each other's receipts
+            on_refusal=self._on_refusal,
+        )
+        publisher_stop = threading.Event()
+        network = threading.Thread(
+            target=self._publish, args=(publisher, publisher_stop), name="forwarder", daemon=True
+        )
+        self._progress.read_work_status = lambda: WorkStatus(
+            "" if publisher.connected else "broker", backlog_age_s=self._waiting_age_s
+        )
+        self._progress.role = "owner"
+        network.start()
+        try:
+            self._forward_blocks(spool)
+        finally:
+            self._progress.role = "starting"
+            publisher_stop.set()
+            network.join(PUBLISHER_END_S)
+            spool.close()
+        if self._fenced.is_set():
+            self._wait_fenced()
+
+    def _forward_blocks(self, spool: Spool) -> None:
+        # Later than any former start, also if the clock was set back meanwhile by less than it ran.
+        forwarder = time.time_ns() // 1000
+        reader = BlockReader(self._store, self._feed, self._policy, self._settings, forwarder)
+        log.info("forwarding", area=self._policy.area, device=self._policy.device, forwarder=forwarder)
+        while not self._is_over():
+            self._progress.loop_advanced()
+            if not self._lease.held():
+                raise ShardLostError("another process of this town forwards now")
+            self._measure_waiting()
+            block = reader.next_block()
+            if block is None:
+                self._progress.work_succeeded()
+                self._stop.wait(self._settings.poll_s)
+                continue
+            self._send(spool, block)
+            if self._is_over():
+                break
+            self._feed.confirm(block.done, block.shortened, block.position, self._lease.epoch)
+            self._progress.work_succeeded()
+            for kind, count in block.rows.items():
+                metrics.CONFIRMED.labels(kind).inc(count)
+
+    def _send(self, spool: Spool, block: Block) -> None:
+        """Put a block into the spool, and wait until it is empty."""
+        while block.entries and not self._is_over():
+            try:
+                spool.put(block.entries)
+                break
+            except SpoolBusyError as error:
+                log.error("spool_busy", error=str(error))  # noqa: TRY400 - the message is complete without a traceback
+                self._stop.wait(1.0)
+        while spool.waiting and not self._is_over():
+            self._progress.loop_advanced()
+            self._measure_waiting()
+            self._stop.wait(RECEIPT_POLL_S)
+
+    def _is_over(self) -> bool:
+        if self._ended.is_set():
+            raise FederationError(
+                "the publisher to the county ended, by a defect: see the log, and report it"
+            )
+        return self._stop.is_set() or self._fenced.is_set()
+
+    def _measure_waiting(self) -> None:
+        if time.monotonic() >= self._waiting_due_s:
+            self._waiting_due_s = time.monotonic() + WAITING_POLL_S
+            count, self._waiting_age_s = self._feed.waiting()
+            metrics.WAITING.set(count)
+            metrics.WAITING_AGE.set(self._waiting_age_s)
+
+    def _publish(self, publisher: SpoolPublisher, stop: threading.Event) -> None:
+        try:
+            publisher.run(stop)
+        except Exception:
+            log.exception("publisher_ended")
+            self._ended.set()
+
+    def _on_refusal(self, refused: RefusedMessage) -> None:
+        """Note a refused message; the county keeps it as a dead letter, unless this forwarder is fenced."""
+        metrics.REFUSED.labels(refused.reason).inc()
+        if refused.reason == federation.FENCED:
+            self._fenced.set()
+            log.error("fenced", detail=refused.detail)
+
+    def _wait_fenced(self) -> None:
+        """Wait for a stop: to take the town back would only begin a quarrel with the other machine."""
+        while not self._stop.is_set():
+            self._progress.waiting_for("fenced")
+            self._stop.wait(STANDBY_S)

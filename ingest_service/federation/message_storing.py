@@ -1,0 +1,134 @@
+"""Stores one forwarded message, or makes a dead letter of it, and builds its receipt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from edge.wire import federation, receipts, topics
+from edge.wire.errors import PayloadError, TopicError
+from ingest_service.federation import metrics
+from ingest_service.pipeline.message import to_dead_letter
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.errors import StoreRefusedError, StoreUnavailableError
+from ingest_service.storage.contract.federation import (
+    ForwarderFencedError,
+    ForwardingRefusedError,
+    Sender,
+)
+from ingest_service.storage.postgres.federated_incidents import FederatedIncidents
+from ingest_service.storage.postgres.federated_rows import FederatedRows
+
+if TYPE_CHECKING:
+    from edge.wire.federation import AnyMessage
+    from edge.wire.receipts import Receipt
+    from edge.wire.topics import Topic
+    from ingest_service.pipeline.message import Message
+    from ingest_service.storage.contract.batch import Epoch
+    from ingest_service.storage.contract.store import Database
+
+log = structlog.get_logger()
+
+
+class Refusal(NamedTuple):
+    """Why a message was not stored, or not all of it: reason of the dead letter, and the remedy."""
+
+    reason: str
+    detail: str
+
+
+class StoringOutcome(NamedTuple):
+    """Receipts of a message by topic; none for one without a spool position or a valid topic."""
+
+    receipts: dict[Topic, list[Receipt]]
+
+
+class MessageStoring:
+    """Stores messages one by one, each in a transaction of its own."""
+
+    def __init__(self, store: Database, epoch: Epoch | None = None) -> None:
+        self._store, self._epoch = store, epoch
+        self._rows = FederatedRows(store, epoch)
+        self._incidents = FederatedIncidents(self._rows)
+
+    def store(self, message: Message) -> StoringOutcome:
+        """Store a message. Raises `ShardLostError` and `StoreUnavailableError`: then nothing is stored."""
+        refusal = self._try_to_store(message)
+        if refusal is not None and refusal.reason != federation.FENCED:
+            dead_letter = to_dead_letter(message, *refusal)
+            self._store.commit(Batch(dead_letters=[dead_letter], epoch=self._epoch))
+            metrics.DEAD_LETTERS.labels(refusal.reason).inc()
+            log.warning("forwarded_message_refused", topic=message.topic, **refusal._asdict())
+        elif message.letter_id:
+            self._store.commit(Batch(replayed=[message.letter_id], epoch=self._epoch))
+        return StoringOutcome(_receipts(message, refusal))
+
+    def _try_to_store(self, message: Message) -> Refusal | None:
+        try:
+            topic = topics.parse_topic(message.topic)
+            found = federation.decode_message(message.payload)
+            block = None if message.letter_id else found.block
+            sender = Sender(topic.device, topic.area, found.forwarder, block, found.release)
+            return self._store_content(sender, found)
+        except TopicError as error:
+            return Refusal("topic", str(error))
+        except PayloadError as error:
+            return Refusal("payload", str(error))
+        except ForwarderFencedError as error:
+            return Refusal(federation.FENCED, str(error))
+        except ForwardingRefusedError as error:
+            return Refusal("federation", str(error))
+        except StoreUnavailableError:
+            raise
+        except StoreRefusedError as error:
+            return Refusal("store", f"the store refuses it: {error}")
+
+    def _store_content(self, sender: Sender, found: AnyMessage) -> Refusal | None:
+        if isinstance(found, federation.Definitions):
+            undefined = self._rows.store_definitions(sender, found)
+            if undefined:
+                log.warning("unknown_quantities", device=sender.device, series=undefined)
+            metrics.RECEIVED.labels("definitions").inc()
+            return None
+        if isinstance(found, federation.ForwardedAnomalies):
+            self._rows.store_anomalies(sender, found.anomalies)
+            metrics.RECEIVED.labels("anomalies").inc()
+            return None
+        if isinstance(found, federation.ForwardedIncidents):
+            self._incidents.store(sender, found.incidents)
+            metrics.RECEIVED.labels("incidents").inc()
+            return None
+        stored = self._rows.store_readings(sender, found.series)
+        metrics.RECEIVED.labels("readings").inc()
+        total = sum(len(one.time_us) for one in found.series)
+        metrics.READINGS.labels("new").inc(stored.new)
+        metrics.READINGS.labels("revised").inc(stored.revised)
+        metrics.READINGS.labels("conflict").inc(stored.conflicts)
+        metrics.READINGS.labels("repeated").inc(max(0, total - stored.new - stored.conflicts))
+        if stored.undefined:
+            names = ", ".join(stored.undefined[:5])
+            return Refusal(
+                "federation",
+                f"series {names} are not defined here, the others were stored: see the dead letter of the"
+                " definitions, or update this platform if their quantity is new, then replay this one",
+            )
+        if stored.conflicts:
+            return Refusal(
+                "conflict",
+                f"another value is stored for {stored.conflicts} of its readings, the others were stored:"
+                " see which of the two is right",
+            )
+        return None
+
+
+def _receipts(message: Message, refusal: Refusal | None) -> dict[Topic, list[Receipt]]:
+    position = receipts.position_of(message.properties)
+    if position is None or message.letter_id:
+        return {}
+    try:
+        topic = topics.parse_topic(message.topic)
+    except TopicError:
+        return {}
+    refusals = [] if refusal is None else [(position, *refusal)]
+    return {topic: receipts.receipts_for([position], refusals)}

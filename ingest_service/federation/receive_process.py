@@ -1,0 +1,145 @@
+"""Runs the county's receiver: stores what towns forward, then acknowledges it and sends receipts.
+
+It has its own session and lease, so that the backlog of a town does not hold up the county's own devices.
+What it stores is not judged again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from prometheus_client import start_http_server
+
+from edge.wire.backoff import Backoff
+from edge.wire.topics import TopicKind
+from ingest_service.federation.message_storing import MessageStoring
+from ingest_service.pipeline.inbox import Inbox
+from ingest_service.pipeline.message import from_dead_letter
+from ingest_service.pipeline.mqtt_session import MqttSession
+from ingest_service.pipeline.settings import Settings as IngestSettings
+from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
+from ingest_service.storage.health.heartbeat_thread import WorkStatus, sending_heartbeats
+from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    from edge.wire.broker_address import BrokerAddress
+    from ingest_service.federation.settings import Settings
+    from ingest_service.pipeline.message import Message
+    from ingest_service.storage.contract.store import Database, Lease
+    from ingest_service.storage.health.heartbeat_thread import ProgressRecorder
+
+log = structlog.get_logger()
+
+RECEIVER_SHARD: Final = "federation-receive"
+STANDBY_S: Final = 1.0
+IDLE_WAIT_S: Final = 0.5
+HOUSEKEEPING_S: Final = 2.0
+MESSAGES_AT_ONCE: Final = 100
+
+
+def run(store: Database, broker: BrokerAddress, settings: Settings, stop: threading.Event) -> None:
+    """Receive until ``stop`` is set; stand by while another process of this county receives."""
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    identity = ProcessIdentity(kind="federation", instance="receive")
+    limits = HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
+    backoff = Backoff()
+    with sending_heartbeats(store, identity, limits) as progress:
+        while not stop.is_set():
+            try:
+                with store.shard(RECEIVER_SHARD) as lease:
+                    progress.role = "standby" if lease is None else "starting"
+                    progress.loop_advanced()
+                    if lease is not None:
+                        _Receiver(store, broker, settings, lease=lease, stop=stop, progress=progress).serve()
+                        continue
+                stop.wait(STANDBY_S)
+            except ShardLostError as error:
+                log.warning("receiving_lost", error=str(error))
+            except StoreUnavailableError as error:
+                progress.waiting_for("database")
+                wait_s = backoff.next_s()
+                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
+                stop.wait(wait_s)
+
+
+class _Receiver:
+    """The receiver of a county while it has the lease."""
+
+    def __init__(
+        self,
+        store: Database,
+        broker: BrokerAddress,
+        settings: Settings,
+        *,
+        lease: Lease,
+        stop: threading.Event,
+        progress: ProgressRecorder,
+    ) -> None:
+        self._store, self._settings, self._lease = store, settings, lease
+        self._stop, self._progress = stop, progress
+        session_settings = IngestSettings(areas=settings.areas)
+        self._inbox = Inbox(session_settings.inbox_bytes)
+        self._session = MqttSession(
+            broker,
+            session_settings,
+            self._inbox,
+            kinds=(TopicKind.FEDERATION,),
+            client_id="towntwin-federation",
+        )
+        self._storing = MessageStoring(store, lease.epoch)
+        self._next_housekeeping_s = 0.0
+
+    def serve(self) -> None:
+        """Receive until a stop. Raises `ShardLostError` and `StoreUnavailableError`.
+
+        After the latter the session ends; the broker sends again what was not acknowledged.
+        """
+        self._session.start()
+        self._progress.read_work_status = self._work_status
+        self._progress.role = "owner"
+        log.info("receiving", areas=self._settings.areas)
+        try:
+            while not self._stop.is_set():
+                self._progress.loop_advanced()
+                self._store_all(
+                    self._inbox.take(
+                        max_messages=MESSAGES_AT_ONCE, max_bytes=1 << 24, wait_s=0, first_wait_s=IDLE_WAIT_S
+                    )
+                )
+                if time.monotonic() >= self._next_housekeeping_s:
+                    self._next_housekeeping_s = time.monotonic() + HOUSEKEEPING_S
+                    self._housekeeping()
+        finally:
+            self._progress.role = "starting"
+            self._session.stop()
+
+    def _store_all(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            outcome = self._storing.store(message)
+            self._progress.work_succeeded()
+            self._session.acknowledge([message])
+            self._session.send_receipts(outcome.receipts)
+
+    def _housekeeping(self) -> None:
+        self._session.resubscribe_if_due()
+        if not self._lease.held():
+            raise ShardLostError("another process of this county receives now")
+        dead_letters = self._store.dead_letters_to_replay(
+            self._settings.areas, limit=MESSAGES_AT_ONCE, limit_bytes=1 << 24, forwarded=True
+        )
+        for one in dead_letters:
+            self._storing.store(from_dead_letter(one))
+        if self._session.dropping and not len(self._inbox):
+            self._session.reconnect_for_redelivery()
+
+    def _work_status(self) -> WorkStatus:
+        self._session.probe()
+        oldest_s = self._inbox.oldest_s
+        age_s = 0.0 if oldest_s is None else max(0.0, time.time() - oldest_s)
+        return WorkStatus(self._session.fault_key, backlog_age_s=age_s)

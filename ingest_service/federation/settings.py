@@ -1,0 +1,70 @@
+"""Settings of `towntwin federate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of forwarding (at a town) and receiving (at its county)."""
+
+    policy: Annotated[
+        Path, Meta(description="File (TOML) with what the town forwards; see docs/federation.md.")
+    ] = Path("federation.toml")
+    spool: Annotated[
+        Path, Meta(description="File of the messages under way to the county; made anew at each start.")
+    ] = Path("federation.spool")
+    poll_s: Annotated[
+        float,
+        Meta(
+            description="How often the town looks for changes to forward.", extra={"unit": "s"}, gt=0, le=60
+        ),
+    ] = 2.0
+    block_readings: Annotated[
+        int,
+        Meta(
+            description="Readings in one block of messages; the next is sent when the county has all of it.",
+            extra={"unit": "readings"},
+            ge=1,
+            le=200_000,
+        ),
+    ] = 20_000
+    backlog_readings_per_s: Annotated[
+        float,
+        Meta(
+            description="Rate at most of what waited for more than a minute, which is sent behind newer"
+            " changes; 0 is unbounded.",
+            extra={"unit": "1/s"},
+            ge=0,
+        ),
+    ] = 5000.0
+    areas: Annotated[
+        list[str],
+        Meta(
+            description="Areas whose towns the county's process receives; + alone means every area.",
+            min_length=1,
+        ),
+    ] = msgspec.field(default_factory=lambda: ["+"])
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where its main loop does not move on for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 30.0
+    behind_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as behind where a change or a message waits for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 300.0
+    metrics_port: Annotated[
+        int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
+    ] = 0

@@ -1,0 +1,194 @@
+-- federation_begin: Begin to note changes; whether it is the first time.
+SELECT begin_federation(%s);
+
+-- federation_end: Stop noting changes.
+DELETE FROM federation_uplink;
+
+-- federation_forget: Delete the ranges that wait.
+DELETE FROM federation_due;
+
+-- federation_position: How far the county has confirmed anomalies and incidents.
+SELECT anomaly_revision, incident_revision FROM federation_uplink;
+
+-- federation_due_newest: Ranges noted within some seconds, newest first.
+SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
+    (extract(epoch FROM until) * 1000000)::bigint AS until_us
+FROM federation_due WHERE noted >= now() - %s * interval '1 second' ORDER BY due_id DESC LIMIT %s;
+
+-- federation_due_oldest: Ranges noted before, oldest first.
+SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
+    (extract(epoch FROM until) * 1000000)::bigint AS until_us
+FROM federation_due WHERE noted < now() - %s * interval '1 second' ORDER BY noted, due_id LIMIT %s;
+
+-- federation_readings: Readings of ranges of series, with their newest flags.
+COPY (
+    SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread,
+        coalesce(v.quality, r.quality) AS quality, coalesce(v.rules, r.rules) AS rules
+    FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS n (series_id, since_us, until_us)
+    JOIN reading AS r ON r.series_id = n.series_id
+        AND r."time" >= 'epoch'::timestamptz + n.since_us * interval '1 microsecond'
+        AND r."time" < 'epoch'::timestamptz + n.until_us * interval '1 microsecond'
+    LEFT JOIN flag_revision AS v ON v.series_id = r.series_id AND v."time" = r."time"
+    ORDER BY r.series_id, r."time" LIMIT %s
+) TO STDOUT (FORMAT binary);
+
+-- federation_done: Delete the ranges that the county has confirmed.
+DELETE FROM federation_due WHERE due_id = ANY (%s);
+
+-- federation_shorten: Shorten a range whose first part the county has confirmed.
+UPDATE federation_due SET since = 'epoch'::timestamptz + %(since_us)s * interval '1 microsecond' WHERE due_id = %(due_id)s;
+
+-- federation_advance: Note how far the county has confirmed anomalies and incidents.
+UPDATE federation_uplink SET anomaly_revision = %s, incident_revision = %s, confirmed = clock_timestamp();
+
+-- federation_waiting: Number of ranges, and the age of the oldest [s].
+SELECT count(*), coalesce(extract(epoch FROM now() - min(noted)), 0)::float8 FROM federation_due;
+
+-- federation_merge: Merge the ranges of each series that touch, except new ones.
+WITH old AS (
+    DELETE FROM federation_due WHERE noted < now() - %s * interval '1 second' RETURNING series_id, since, until, noted
+), merged AS (
+    SELECT series_id, unnest(range_agg(tstzrange(since, until))) AS span, min(noted) AS noted FROM old GROUP BY series_id
+)
+INSERT INTO federation_due (series_id, since, until, noted)
+SELECT series_id, lower(span), upper(span), noted FROM merged;
+
+-- federation_sender: The device that forwards for an area, as it is enrolled here.
+SELECT area_id, kind, origin FROM device WHERE device_id = %s;
+
+-- federation_source: Newest forwarder and block of a device, locked until the transaction ends.
+SELECT forwarder, block FROM federation_source WHERE device_id = %s FOR UPDATE;
+
+-- upsert_federation_source: Note the newest forwarder and block of a device.
+INSERT INTO federation_source AS s (device_id, forwarder, block, release)
+VALUES (%(device)s, %(forwarder)s, %(block)s, %(release)s)
+ON CONFLICT (device_id) DO UPDATE SET forwarder = excluded.forwarder, block = excluded.block,
+    release = excluded.release, received = clock_timestamp()
+WHERE (s.forwarder, s.block) < (excluded.forwarder, excluded.block);
+
+-- federation_areas: An area and all below it.
+WITH RECURSIVE below AS (
+    SELECT area_id FROM area WHERE area_id = %s UNION SELECT a.area_id FROM area AS a JOIN below ON a.parent = below.area_id
+)
+SELECT area_id FROM below;
+
+-- federation_foreign: Of some areas, sites and devices, those that exist here and are not of an origin.
+SELECT 'area', area_id FROM area WHERE area_id = ANY (%(areas)s) AND origin IS DISTINCT FROM %(origin)s
+UNION ALL
+SELECT 'site', site_id FROM site WHERE site_id = ANY (%(sites)s) AND origin IS DISTINCT FROM %(origin)s
+UNION ALL
+SELECT 'device', device_id FROM device WHERE device_id = ANY (%(devices)s) AND origin IS DISTINCT FROM %(origin)s;
+
+-- define_area: Insert or update an area of an origin.
+INSERT INTO area (area_id, parent, level, en, zh, origin)
+VALUES (%(area_id)s, %(parent)s, %(level)s, %(en)s, %(zh)s, %(origin)s)
+ON CONFLICT (area_id) DO UPDATE SET parent = excluded.parent, level = excluded.level, en = excluded.en, zh = excluded.zh
+WHERE area.origin = excluded.origin AND (area.parent, area.level, area.en, area.zh)
+    IS DISTINCT FROM (excluded.parent, excluded.level, excluded.en, excluded.zh);
+
+-- define_site: Insert or update a site of an origin.
+INSERT INTO site (site_id, area_id, kind, en, zh, lon, lat, external_id, grid_cell, target_class, origin)
+VALUES (%(site_id)s, %(area_id)s, %(kind)s, %(en)s, %(zh)s, %(lon)s, %(lat)s, %(external_id)s, %(grid_cell)s,
+    %(target_class)s, %(origin)s)
+ON CONFLICT (site_id) DO UPDATE SET area_id = excluded.area_id, kind = excluded.kind, en = excluded.en, zh = excluded.zh,
+    lon = excluded.lon, lat = excluded.lat, external_id = excluded.external_id, grid_cell = excluded.grid_cell,
+    target_class = excluded.target_class
+WHERE site.origin = excluded.origin AND (site.area_id, site.kind, site.en, site.zh, site.lon, site.lat, site.external_id,
+    site.grid_cell, site.target_class) IS DISTINCT FROM (excluded.area_id, excluded.kind, excluded.en, excluded.zh,
+    excluded.lon, excluded.lat, excluded.external_id, excluded.grid_cell, excluded.target_class);
+
+-- define_device: Insert or update a device of an origin.
+INSERT INTO device (device_id, area_id, kind, origin) VALUES (%(device_id)s, %(area_id)s, %(kind)s, %(origin)s)
+ON CONFLICT (device_id) DO UPDATE SET area_id = excluded.area_id, kind = excluded.kind
+WHERE device.origin = excluded.origin AND (device.area_id, device.kind) IS DISTINCT FROM (excluded.area_id, excluded.kind);
+
+-- define_series: Insert or update a series at a site of an origin; its id is kept.
+INSERT INTO series (site_id, quantity, interval_s)
+SELECT site_id, %(quantity)s, %(interval_s)s FROM site WHERE site_id = %(site_id)s AND origin = %(origin)s
+ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s
+WHERE series.interval_s IS DISTINCT FROM excluded.interval_s;
+
+-- series_of_origin: Every series of an origin.
+SELECT s.site_id, s.quantity, s.series_id FROM series AS s JOIN site USING (site_id) WHERE site.origin = %s;
+
+-- subjects_of_origin: Every area, site and device of an origin, and the area of its own.
+SELECT 'site', site_id FROM site WHERE origin = %(origin)s
+UNION ALL SELECT 'device', device_id FROM device WHERE origin = %(origin)s
+UNION ALL SELECT 'area', area_id FROM area WHERE origin = %(origin)s OR area_id = %(area)s;
+
+-- revise_staged: Flags of staged readings that differ from those stored, in the order of `upsert_revisions`.
+SELECT s.series_id, (extract(epoch FROM s."time") * 1000000)::bigint, s.quality, s.rules
+FROM staging AS s JOIN reading AS r USING (series_id, "time")
+LEFT JOIN flag_revision AS v USING (series_id, "time")
+WHERE (s.quality, s.rules) IS DISTINCT FROM (coalesce(v.quality, r.quality), coalesce(v.rules, r.rules))
+ORDER BY s.series_id, s."time";
+
+-- upsert_federated_anomaly: Insert an anomaly of a town, or replace it by a newer change; no row if there is none.
+WITH known AS (
+    SELECT f.forwarder, f.revision FROM anomaly AS a JOIN federated_anomaly AS f USING (anomaly_id)
+    WHERE a.subject = %(subject)s AND a.start = 'epoch'::timestamptz + %(start_us)s * interval '1 microsecond'
+), stored AS (
+    INSERT INTO anomaly AS a (subject, site_id, series_id, device_id, detector, version, start, "end", peak, observed,
+        expected, spread, score, severity, n_readings, state, reason_en, reason_zh, evidence)
+    SELECT %(subject)s, %(site_id)s, %(series_id)s::int, %(device_id)s, %(detector)s, %(version)s,
+        'epoch'::timestamptz + %(start_us)s * interval '1 microsecond',
+        'epoch'::timestamptz + %(end_us)s::bigint * interval '1 microsecond',
+        'epoch'::timestamptz + %(peak_us)s * interval '1 microsecond',
+        %(observed)s::float8, %(expected)s::float8, %(spread)s::float8, %(score)s, %(severity)s, %(n_readings)s, %(state)s,
+        %(reason_en)s, %(reason_zh)s, %(evidence)s
+    WHERE NOT EXISTS (SELECT FROM known AS k WHERE (k.forwarder, k.revision) >= (%(forwarder)s, %(revision)s))
+    ON CONFLICT (subject, start) DO UPDATE SET detector = excluded.detector, version = excluded.version,
+        "end" = excluded."end", peak = excluded.peak, observed = excluded.observed, expected = excluded.expected,
+        spread = excluded.spread, score = excluded.score, severity = excluded.severity, n_readings = excluded.n_readings,
+        state = excluded.state, reason_en = excluded.reason_en, reason_zh = excluded.reason_zh,
+        evidence = excluded.evidence, updated = now(), revision = nextval('anomaly_revision')
+    WHERE (a.detector, a.version, a."end", a.peak, a.observed, a.expected, a.spread, a.score, a.severity, a.n_readings,
+        a.state, a.reason_en, a.reason_zh, a.evidence) IS DISTINCT FROM (excluded.detector, excluded.version,
+        excluded."end", excluded.peak, excluded.observed, excluded.expected, excluded.spread, excluded.score,
+        excluded.severity, excluded.n_readings, excluded.state, excluded.reason_en, excluded.reason_zh, excluded.evidence)
+    RETURNING a.anomaly_id
+)
+SELECT anomaly_id FROM stored;
+
+-- upsert_anomaly_of_origin: Note which anomaly of the town it is, and as of which change.
+INSERT INTO federated_anomaly AS f (anomaly_id, origin, origin_id, forwarder, revision)
+SELECT a.anomaly_id, %(origin)s, %(anomaly_id)s, %(forwarder)s, %(revision)s FROM anomaly AS a
+WHERE a.subject = %(subject)s AND a.start = 'epoch'::timestamptz + %(start_us)s * interval '1 microsecond'
+ON CONFLICT (anomaly_id) DO UPDATE SET origin_id = excluded.origin_id, forwarder = excluded.forwarder,
+    revision = excluded.revision
+WHERE (f.forwarder, f.revision) < (excluded.forwarder, excluded.revision);
+
+-- federated_incident: The incident of a town with its revision here, and as of which change of the town it is.
+SELECT i.incident_id, i.revision, f.forwarder, f.revision FROM incident AS i JOIN federated_incident AS f USING (incident_id)
+WHERE i.origin = %(origin)s AND i.origin_id = %(incident_id)s AND i.opened = to_timestamp(%(opened_s)s)
+FOR UPDATE OF i;
+
+-- set_incident_origin: Note whose incident a new one is.
+UPDATE incident SET origin = %(origin)s, origin_id = %(incident_id)s WHERE incident_id = %(stored_id)s;
+
+-- upsert_federated_incident: Note as of which change of the town an incident is.
+INSERT INTO federated_incident (incident_id, forwarder, revision) VALUES (%(stored_id)s, %(forwarder)s, %(revision)s)
+ON CONFLICT (incident_id) DO UPDATE SET forwarder = excluded.forwarder, revision = excluded.revision;
+
+-- incident_of_origin: The newest incident here of a number in the town.
+SELECT incident_id FROM incident WHERE origin = %s AND origin_id = %s ORDER BY opened DESC LIMIT 1;
+
+-- anomalies_of_origin: Anomalies here by their numbers in the town, with what incidents note of them.
+SELECT DISTINCT ON (f.origin_id) f.origin_id, a.anomaly_id, a.site_id, a.revision AS anomaly_revision, a.state,
+    extract(epoch FROM a.start)::float8 AS start_s, extract(epoch FROM a."end")::float8 AS end_s, a.severity, a.series_id,
+    a.device_id, a.detector
+FROM federated_anomaly AS f JOIN anomaly AS a USING (anomaly_id)
+WHERE f.origin = %s AND f.origin_id = ANY (%s) ORDER BY f.origin_id, f.forwarder DESC, f.revision DESC;
+
+-- release_incident_anomalies: Remove from an incident the anomalies that are in it no longer.
+UPDATE incident_anomaly SET incident_id = NULL, role = 'suppressed', since = now()
+WHERE incident_id = %s AND anomaly_id <> ALL (%s);
+
+-- insert_federated_history: Insert a history entry, unless it is there.
+INSERT INTO incident_history (incident_id, revision, machine, event, from_state, to_state, who, why, "at", detail)
+SELECT %(incident_id)s, %(revision)s, %(machine)s, %(event)s, %(from_state)s, %(to_state)s, %(who)s, %(why)s,
+    to_timestamp(%(at_s)s), %(detail)s
+WHERE NOT EXISTS (
+    SELECT FROM incident_history AS h WHERE h.incident_id = %(incident_id)s AND h."at" = to_timestamp(%(at_s)s)
+        AND (h.machine, h.event, h.who, h.why) = (%(machine)s, %(event)s, %(who)s, %(why)s)
+        AND h.to_state IS NOT DISTINCT FROM %(to_state)s AND h.detail = %(detail)s);

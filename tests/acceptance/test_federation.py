@@ -1,0 +1,321 @@
+"""Tests that a county has what its town has, once, through cuts, kills, a second box and a restore."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psycopg
+import pytest
+from msgspec.structs import replace
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from psycopg.conninfo import conninfo_to_dict
+
+from analytics.service.incident_maintenance import maintain_incidents
+from analytics.service.settings import Settings as ServiceSettings
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.incidents import HistoryEntry, IncidentQuery, IncidentUpdate
+from ingest_service.storage.contract.models import REVISION, DeadLetterQuery
+from ingest_service.storage.postgres.incidents import Incidents
+from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.federated_towns import BOX, COUNTY_DIRECTORY, OTHER_BOX, OTHER_TOWN, TOWN
+from tests.support.processes import PlatformProcess, running_processes, wait_until
+from tests.support.run_folders import new_folder
+from tests.support.server_installation import runs_folder
+from tests.support.store_samples import DIRECTORY, LATE, START_US, STEP_US, anomaly, readings
+from tests.support.tcp_proxy import Proxy
+from tests.support.throwaway_servers import PostgresServer, fresh_database
+from tests.support.tls_mosquitto import issue_client, start_tls_mosquitto
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WITHIN_S = 60.0
+ACCESS_LIST = "topic readwrite towntwin/#\npattern readwrite towntwin/v1/+/%u/#\n"
+NOT_AUTHORIZED = 135
+COUNT = "SELECT count(*) FROM reading"
+READINGS = """
+SELECT s.site_id, s.quantity, r."time", r.received, r.value, r.expected::text, r.spread::text,
+    coalesce(v.quality, r.quality), coalesce(v.rules, r.rules)
+FROM reading AS r JOIN series AS s USING (series_id) LEFT JOIN flag_revision AS v USING (series_id, "time")
+ORDER BY 1, 2, 3
+"""
+ANOMALIES = """
+SELECT a.site_id, s.quantity, split_part(a.subject, '/', 1), a.start, a."end", a.state, a.severity, a.score,
+    a.n_readings, a.reason_en, a.reason_zh, a.evidence::text
+FROM anomaly AS a LEFT JOIN series AS s USING (series_id) ORDER BY 1, 2, 3, 4
+"""
+INCIDENTS = """
+SELECT i.area_ids, i.main_site_id, i.cause, i.priority, i.state, i.alarm_state, i.opened, i.closed, i.summary,
+    (SELECT array_agg((a.start, a.state)::text ORDER BY a.start, a.state)
+        FROM incident_anomaly AS m JOIN anomaly AS a USING (anomaly_id) WHERE m.incident_id = i.incident_id),
+    (SELECT array_agg((h."at", h.event, h.who, h.to_state)::text ORDER BY h."at", h.event)
+        FROM incident_history AS h WHERE h.incident_id = i.incident_id)
+FROM incident AS i ORDER BY i.opened, i.main_site_id
+"""
+
+
+def rows_of(dsn: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(query).fetchall()
+
+
+def wait_until_equal(town: str, county: str) -> None:
+    for query in (COUNT, READINGS, ANOMALIES, INCIDENTS):
+        wait_until(
+            lambda query=query: rows_of(town, query) == rows_of(county, query),  # type: ignore[misc]
+            within_s=WITHIN_S,
+            what="the county has what the town has",
+        )
+
+
+@contextmanager
+def opened(dsn: str) -> Iterator[PostgresStore]:
+    store = PostgresStore.open(dsn)
+    yield store
+    store.close()
+
+
+@contextmanager
+def copy_of(server: PostgresServer, dsn: str) -> Iterator[str]:
+    """A database as it would be restored from a backup of another, whose processes have ended."""
+    name = str(conninfo_to_dict(dsn)["dbname"])
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        connection.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        for setting in server.provide_schema_template():
+            connection.execute("ALTER DATABASE {} SET {} = {}".format(f"{name}_copy", *setting.split("=", 1)))
+        try:
+            yield server.dsn(f"{name}_copy")
+        finally:
+            connection.execute(f"DROP DATABASE {name}_copy WITH (FORCE)")
+
+
+class Federation:
+    """A town and its county on one server, with a line between them that can be cut."""
+
+    def __init__(self, town: str, county: str, broker: Any, folder: Path) -> None:
+        self.town, self.county, self._folder = town, county, folder
+        self.line = Proxy("127.0.0.1", broker.port)
+        certificate, key = issue_client(broker.authority, BOX, folder)
+        self._tls = {
+            "TOWNTWIN_BROKER_CA": str(broker.ca),
+            "TOWNTWIN_BROKER_CERTIFICATE": str(certificate),
+            "TOWNTWIN_BROKER_KEY": str(key),
+        }
+        policy = f'area = "{TOWN}"\ndevice = "{BOX}"\nhistory_days = 36500\n'
+        (folder / "policy.toml").write_text(policy)
+        self.receiver = PlatformProcess(
+            "federate",
+            "receive",
+            log=folder / "receive.log",
+            TOWNTWIN_DSN=county,
+            TOWNTWIN_BROKER=broker.plain.url,
+        )
+        self.sender = self.sender_of(town, "send")
+        with opened(county) as store:
+            store.enrol(COUNTY_DIRECTORY)
+        with opened(town) as store:
+            store.enrol(DIRECTORY)
+
+    def sender_of(self, dsn: str, name: str) -> PlatformProcess:
+        return PlatformProcess(
+            "federate",
+            "send",
+            log=self._folder / f"{name}.log",
+            TOWNTWIN_DSN=dsn,
+            TOWNTWIN_BROKER=f"mqtts://127.0.0.1:{self.line.port}",
+            TOWNTWIN_FEDERATE_POLICY=str(self._folder / "policy.toml"),
+            TOWNTWIN_FEDERATE_SPOOL=str(self._folder / f"{name}.spool"),
+            TOWNTWIN_FEDERATE_POLL_S="0.1",
+            TOWNTWIN_FEDERATE_BLOCK_READINGS="3000",
+            **self._tls,
+        )
+
+    def restart(self, process: PlatformProcess) -> None:
+        process.kill()
+        process.start()
+
+
+@pytest.fixture
+def federation(
+    timescale_server: Any, timescale_dsn: str, start_mosquitto: Any, real_servers: Any, tmp_path: Path
+) -> Iterator[Federation]:
+    folder = new_folder(runs_folder(real_servers), "access", real_servers.owner("mosquitto"))
+    folder.chmod(0o755)
+    (folder / "access").write_text(ACCESS_LIST)
+    broker = start_tls_mosquitto(
+        start_mosquitto,
+        real_servers,
+        tmp_path,
+        client_certificates=True,
+        lines=(f"acl_file {real_servers.inside(folder / 'access')}",),
+    )
+    with fresh_database(timescale_server) as county:
+        found = Federation(timescale_dsn, county, broker, tmp_path)
+        yield found
+        found.line.close()
+
+
+def add_readings(dsn: str, *batches: Batch) -> None:
+    with opened(dsn) as store:
+        for batch in batches:
+            store.commit(batch)
+
+
+def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Federation) -> None:
+    town, county = federation.town, federation.county
+    add_readings(town, Batch(fresh=readings(1, range(4000))))
+    with running_processes(federation.receiver, federation.sender):
+        wait_until_equal(town, county)
+
+        federation.line.refuse()
+        late = readings(2, range(0, 1000, 2), rules=LATE, quality=2)
+        add_readings(town, Batch(fresh=readings(2, range(1, 1000, 2))), Batch(doubtful=late))
+        federation.restart(federation.sender)
+        add_readings(town, Batch(fresh=readings(1, range(4000, 10_000))))
+        revised = np.zeros(500, REVISION)
+        revised["series_id"], revised["time_us"] = 1, START_US + np.arange(500) * STEP_US
+        revised["quality"], revised["rules"] = 3, 4
+        add_readings(town, Batch(revisions=revised))
+        federation.line.restore()
+
+        for victim in (federation.receiver, federation.sender):
+            before = rows_of(county, COUNT)
+            wait_until(
+                lambda before=before: rows_of(county, COUNT) > before,  # type: ignore[misc]
+                within_s=WITHIN_S,
+                what="readings arrive",
+            )
+            federation.restart(victim)
+        wait_until_equal(town, county)
+        wait_until(
+            lambda: rows_of(town, "SELECT count(*) FROM federation_due") == [(0,)],
+            within_s=WITHIN_S,
+            what="nothing waits",
+        )
+    assert rows_of(county, COUNT) == [(11_000,)]
+    with opened(county) as store:
+        assert store.dead_letters(DeadLetterQuery()) == []
+        assert store.directory().origins == {"s1": BOX}
+
+
+def test_anomalies_and_incidents_follow_every_change(federation: Federation) -> None:
+    town, county = federation.town, federation.county
+    with running_processes(federation.receiver, federation.sender), opened(town) as store:
+        store.commit(Batch(fresh=readings(1, range(10))))
+        store.record_anomalies([anomaly(), anomaly(series_id=2, subject="series/2")])
+        maintain_incidents(store, ServiceSettings())
+        wait_until_equal(town, county)
+        assert rows_of(county, INCIDENTS), "there is one"
+
+        closed_s = START_US / 1e6 + 900
+        store.record_anomalies(
+            [
+                anomaly(state="closed", end_s=closed_s, evidence={"rejudged": True}),
+                anomaly(series_id=2, subject="series/2", state="withdrawn"),
+            ]
+        )
+        maintain_incidents(store, ServiceSettings())
+        federation.restart(federation.receiver)
+        wait_until_equal(town, county)
+
+        incidents = Incidents(store)
+        (incident, *_) = incidents.found(IncidentQuery())
+        entry = HistoryEntry(
+            machine="workflow",
+            event="close",
+            from_state=incident.state,
+            to_state="closed",
+            who="tests",
+            at_s=closed_s,
+        )
+        incidents.apply(
+            [
+                IncidentUpdate(
+                    incident=replace(incident, state="closed", closed_s=time.time()), entries=[entry]
+                )
+            ]
+        )
+        wait_until_equal(town, county)
+
+    with opened(county) as store:
+        maintain_incidents(store, ServiceSettings())
+        assert rows_of(town, INCIDENTS) == rows_of(county, INCIDENTS), "the county leaves them as they are"
+        assert {one.origin for one in Incidents(store).found(IncidentQuery())} == {BOX}
+
+
+def test_a_second_box_and_a_restored_backup_replace_the_first(
+    federation: Federation, timescale_server: Any
+) -> None:
+    town, county = federation.town, federation.county
+    add_readings(town, Batch(fresh=readings(1, range(100))))
+    with running_processes(federation.receiver, federation.sender):
+        wait_until_equal(town, county)
+        federation.sender.kill()
+        with copy_of(timescale_server, town) as restored:
+            federation.sender.start()
+            with opened(town) as store:
+                store.commit(Batch(fresh=readings(1, range(100, 200))))
+                store.record_anomalies([anomaly(), anomaly(severity=3), anomaly(severity=1)])
+            wait_until_equal(town, county)
+
+            add_readings(restored, Batch(fresh=readings(2, range(50))))
+            with opened(restored) as store:
+                store.record_anomalies([anomaly(state="withdrawn")])
+            second = federation.sender_of(restored, "second")
+            with running_processes(second):
+                wait_until(
+                    lambda: [row[5] for row in rows_of(county, ANOMALIES)] == ["withdrawn"],
+                    within_s=WITHIN_S,
+                    what="the restored town's change",
+                )
+                wait_until(
+                    lambda: set(rows_of(restored, READINGS)) <= set(rows_of(county, READINGS)),
+                    within_s=WITHIN_S,
+                    what="the restored town's readings",
+                )
+                add_readings(town, Batch(fresh=readings(2, range(50, 60))))
+                wait_until(
+                    lambda: "fenced" in federation.sender.log.read_text(),
+                    within_s=WITHIN_S,
+                    what="the first box is fenced",
+                )
+                assert rows_of(town, "SELECT count(*) FROM federation_due") != [(0,)], (
+                    "the first keeps its own"
+                )
+                with opened(town) as store:
+                    wait_until(
+                        lambda: (
+                            [one.why for one in store.processes() if one.kind == "federation"] == ["fenced"]
+                        ),
+                        within_s=WITHIN_S,
+                        what="health shows it",
+                    )
+    with opened(county) as store:
+        assert store.dead_letters(DeadLetterQuery()) == []
+
+
+def test_the_broker_lets_a_town_publish_as_itself_alone(federation: Federation) -> None:
+    tls = {name.removeprefix("TOWNTWIN_BROKER_"): value for name, value in federation._tls.items()}
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.tls_set(tls["CA"], tls["CERTIFICATE"], tls["KEY"])
+    answers: list[int] = []
+    client.on_publish = lambda _client, _data, _mid, reason, _properties: answers.append(reason.value)
+    client.connect("127.0.0.1", federation.line.port)
+    client.loop_start()
+    for area, device in ((OTHER_TOWN, OTHER_BOX), (TOWN, BOX)):
+        client.publish(f"towntwin/v1/{area}/{device}/federation", b"{}", qos=1).wait_for_publish(20)
+    wait_until(lambda: len(answers) == 2, within_s=20, what="two answers of the broker")
+    client.disconnect()
+    client.loop_stop()
+    assert answers[0] == NOT_AUTHORIZED
+    assert answers[1] != NOT_AUTHORIZED
