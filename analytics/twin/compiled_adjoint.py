@@ -41,7 +41,7 @@ def is_available() -> bool:
     return find_spec("numba") is not None
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
     if not is_available():
         return function
     from numba import njit  # noqa: PLC0415 - an extra; the SciPy path is always there
@@ -108,7 +108,7 @@ def plan_elimination(grid: ChannelGrid) -> EliminationPlan:
     return EliminationPlan(position, ptr, row, face_slot, pair_ptr, pair_slot)
 
 
-@_compiled
+@compiled
 def _assemble(
     values: Floats,
     gain: Floats,
@@ -143,7 +143,7 @@ def _assemble(
         values[cell] += volume_m3[cell] + weight_s * (volume_m3[cell] * decay_per_s + outflow)
 
 
-@_compiled
+@compiled
 def _eliminate(values: Floats, ptr: Indices, n_below: int, pair_ptr: Indices, pair_slot: Indices) -> None:
     """Factorise the matrix in place: no pivoting, as its columns are diagonally dominant."""
     n = len(ptr) - 1
@@ -157,7 +157,7 @@ def _eliminate(values: Floats, ptr: Indices, n_below: int, pair_ptr: Indices, pa
                 pair += 1
 
 
-@_compiled
+@compiled
 def _solve_transposed(block: Floats, values: Floats, ptr: Indices, row: Indices) -> None:
     """Replace ``block``, (n_cells, COLUMNS_AT_ONCE), by the solution of the transposed system."""
     n, n_below = len(ptr) - 1, len(row)
@@ -177,7 +177,7 @@ def _solve_transposed(block: Floats, values: Floats, ptr: Indices, row: Indices)
                 own[c] -= low * other[c]
 
 
-@_compiled
+@compiled
 def _two_stages(
     last: Floats, first: Floats, values: Floats, ptr: Indices, row: Indices, volume_m3: Floats
 ) -> None:
@@ -196,7 +196,7 @@ def _two_stages(
     _solve_transposed(first, values, ptr, row)
 
 
-@_compiled
+@compiled
 def _combine(last: Floats, first: Floats) -> None:
     """Replace the solution of the last stage by the sensitivities at the beginning of the step."""
     share = (1 - GAMMA) / GAMMA
@@ -205,7 +205,7 @@ def _combine(last: Floats, first: Floats) -> None:
             last[k, c] = (1 - share) * last[k, c] + first[k, c]
 
 
-@_compiled
+@compiled
 def _run_backward(
     face_m3_s: Floats,
     exchange_m3_s: Floats,
