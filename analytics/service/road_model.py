@@ -1,11 +1,11 @@
 """Builds road traffic from an enrolled road network and what its detectors recorded.
 
-A detector counts what enters its node, all directions together. Hours that are recorded count as they were; for
-others the mean of the same hour of the `DAYS` days before is taken. Where a detector lies between two links it
-calibrates their diagrams: the free speed from its record, capacity and wave speed only where it recorded enough
+A detector counts what enters its node, all directions together. Hours that are recorded count as they were;
+for others the mean of the same hour of the `DAYS` days before is taken. A detector between two links
+calibrates their diagrams: the free speed from its record, capacity and wave speed only where that has enough
 congestion (`fundamental_diagram.calibrate`), since the flows of an uncongested road don't show its capacity.
 Otherwise the free speed is the enrolled one, and a lane has `LANE_PER_S`. Demand and turn shares:
-`analytics.twin.road_demand`. Signals aren't enrolled: a scenario that changes one brings its usual green share.
+`analytics.twin.road_demand`. Signals aren't enrolled: a scenario that changes one brings its usual green.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RoadRecord(NamedTuple):
 
 
 def part_of(directory: Directory, link_ids: Iterable[str]) -> RoadPart:
-    """Return the connected parts of the road network that links are in. Raises `TwinModelError` for others."""
+    """Return the connected parts of the road network of links. Raises `TwinModelError` for others."""
     roads = {one.link_id: one for one in directory.links if one.network == "road"}
     neighbours: dict[str, list[str]] = {}
     for one in roads.values():
@@ -180,12 +180,12 @@ def _layout(part: RoadPart, record: RoadRecord) -> tuple[RoadLayout, Fundamental
 
 
 def _quarters(buckets: Iterable[Bucket]) -> dict[int, float]:
-    """Return means by the number of the quarter of an hour since 1970; without good readings there is none."""
+    """Return means by the number of the quarter of an hour since 1970, where it has good readings."""
     return {round(one.time_s / QUARTER_S): one.mean for one in buckets if one.good and one.mean is not None}
 
 
 def _hourly(flow: dict[int, float], at_s: float, hours: int) -> tuple[Floats, float, int] | None:
-    """Return counts of each hour, their spread from day to day, and how many hours were recorded; None if none is.
+    """Return counts of each hour, their spread from day to day, and how many were recorded; None without any.
 
     Flows are those of the series [vehicles/h].
     """
@@ -214,7 +214,7 @@ def _hourly(flow: dict[int, float], at_s: float, hours: int) -> tuple[Floats, fl
 def _calibrated(
     part: RoadPart, node: int, flow: dict[int, float], speed: dict[int, float]
 ) -> dict[int, tuple[float, float | None, float | None]]:
-    """Return the diagrams of the links at a detector between two links; none where the record is too short."""
+    """Return the diagrams of the links at a detector between two links; none of too short a record."""
     from analytics.twin.fundamental_diagram import (  # noqa: PLC0415 - see above
         CONGESTED,
         MIN_CONGESTED,

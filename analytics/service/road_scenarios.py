@@ -12,7 +12,7 @@ from analytics.errors import TwinModelError
 from analytics.service import road_model
 from analytics.service.road_statements import road_statements
 from analytics.service.scenario_statements import reach_names
-from analytics.service.water_scenarios import WaterScenarioAnswer
+from analytics.service.water_scenarios import ScenarioAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_S, BAND_STEP_S, REPORT_S = 15.0, 60.0, 900.0
+STEP_S, BAND_STEP_S, REPORT_S = 15.0, 30.0, 900.0
 WARM_UP_HOURS = 1
 BAND_SPREADS = 1.28  # standard deviations of the demand: 80 % of days lie between
 ALTERED_VEH, ALTERED_SHARE = 0.5, 0.02  # a queue and a share of the capacity: what is less isn't altered
@@ -76,7 +76,7 @@ def road_scenario(
     at_s: float,
     hours: float,
     now_s: float,
-) -> WaterScenarioAnswer:
+) -> ScenarioAnswer:
     """Compute a scenario on the roads with the demand of a time.
 
     Parameters
@@ -133,7 +133,7 @@ def road_scenario(
         "delay_band_veh_h": band,
         "roads": roads,
     }
-    return WaterScenarioAnswer(result, sorted({areas[node] for node in ends}))
+    return ScenarioAnswer(result, sorted({areas[node] for node in ends}))
 
 
 def _with_usual_green(part: RoadPart, traffic: RoadTraffic, changes: Sequence[RoadChange]) -> RoadTraffic:
@@ -180,7 +180,7 @@ def _model_scenario(
 def _diversions(  # noqa: PLR0917 - one diversion
     traffic: RoadTraffic, link: int, to_link: int | None, share: float, from_s: float, to_s: float
 ) -> list[Diversion]:
-    """Return what takes a share of a link's traffic to others at its beginning, in proportion to their own."""
+    """Return what takes a share of a link's traffic to others at its beginning, in proportion."""
     from analytics.twin.traffic_scenario import Diversion  # noqa: PLC0415
 
     mean = traffic.shares.mean(axis=0)

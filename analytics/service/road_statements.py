@@ -20,7 +20,7 @@ LEAST_QUEUE_VEH = 1.0
 def road_statements(
     found: RoadResult, changes: Sequence[RoadChange], roads: Sequence[dict[str, Any]], *, hours: int
 ) -> list[ScenarioStatement]:
-    """Return what a scenario on the roads alters: one sentence for each change, the delay, and what limits it."""
+    """Return what a scenario on the roads alters: a sentence for each change, the delay, the limits."""
     statements = [_change(found, one) for one in changes]
     statements.append(_delay(found, roads, hours))
     waiting = float((found.comparison.changed.waiting[-1] - found.comparison.base.waiting[-1]).sum())
@@ -36,19 +36,20 @@ def road_statements(
         statements.append(
             ScenarioStatement(
                 "no_counts",
-                "No traffic was counted on these roads in the week before: the demand is assumed, a quarter of "
-                "the capacity.",
+                "No traffic was counted on these roads in the week before: the demand is assumed, "
+                "a quarter of the capacity.",
                 "此前一周这些道路没有交通量记录：需求按通行能力的四分之一假定。",
             )
         )
     elif found.record.recorded_share < 1:
         typical = 100 * (1 - found.record.recorded_share)
+        spread = 100 * found.record.spread_share
         statements.append(
             ScenarioStatement(
                 "demand_of_days_before",
-                f"For {typical:.0f} % of the hours the demand is the mean of the same hour of the days before; "
-                f"it varies by {100 * found.record.spread_share:.0f} % from day to day.",
-                f"{typical:.0f}%的时段需求取前几日同一时段均值；日间变化{100 * found.record.spread_share:.0f}%。",
+                f"For {typical:.0f} % of the hours the demand is the mean of the same hour of the days "
+                f"before; it varies by {spread:.0f} % from day to day.",
+                f"{typical:.0f}%的时段需求取前几日同一时段均值；日间变化{spread:.0f}%。",
             )
         )
     return statements
@@ -61,11 +62,12 @@ def _change(found: RoadResult, change: RoadChange) -> ScenarioStatement:
     lasting = change.duration_s / 3600
     if change.kind == "signal":
         usual, new = change.usual_green_share, change.amount
+        before, after = capacity * usual, capacity * new
         return ScenarioStatement(
             "signal_retimed",
-            f"The green share at the end of {en} changes from {usual:g} to {new:g}: {capacity * usual:,.0f} and "
-            f"{capacity * new:,.0f} vehicles/h can pass.",
-            f"{zh}末端绿信比由{usual:g}改为{new:g}：每小时可通过{capacity * usual:,.0f}辆和{capacity * new:,.0f}辆。",
+            f"The green share at the end of {en} changes from {usual:g} to {new:g}: {before:,.0f} and "
+            f"{after:,.0f} vehicles/h can pass.",
+            f"{zh}末端绿信比由{usual:g}改为{new:g}：每小时可通过{before:,.0f}辆和{after:,.0f}辆。",
         )
     if change.kind == "diversion":
         return ScenarioStatement(
@@ -81,8 +83,13 @@ def _change(found: RoadResult, change: RoadChange) -> ScenarioStatement:
         return ScenarioStatement(
             "road_closed" if has_other else "road_closed_without_other_way",
             f"{en} is closed for {lasting:g} h; "
-            + ("its traffic takes the other links." if has_other else "no other link leads on: vehicles wait."),
-            f"{zh}封闭{lasting:g}小时；" + ("车辆改走其他道路。" if has_other else "没有其他去路，车辆等待。"),
+            + (
+                "its traffic takes the other links."
+                if has_other
+                else "no other link leads on: vehicles wait."
+            ),
+            f"{zh}封闭{lasting:g}小时；"
+            + ("车辆改走其他道路。" if has_other else "没有其他去路，车辆等待。"),
         )
     return ScenarioStatement(
         "lanes_closed",

@@ -56,7 +56,7 @@ def river_statements(
 
 
 def reach_names(part: RiverPart | RoadPart, number: int) -> tuple[str, str]:
-    """Return the names of a reach or road link, with the node that it begins at: many reaches share a name."""
+    """Return the names of a reach or road link, with the node that it begins at: many share a name."""
     link = part.links[number]
     begin = next(one for one in part.nodes if one.node_id == link.from_node)
     return f"{link.en} (from {begin.en})", f"{link.zh}（起自{begin.zh}）"

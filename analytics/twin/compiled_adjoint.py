@@ -42,6 +42,7 @@ def is_available() -> bool:
 
 
 def compiled(function: F) -> F:
+    """Return a function compiled by Numba; the function itself without it."""
     if not is_available():
         return function
     from numba import njit  # noqa: PLC0415 - an extra; the SciPy path is always there

@@ -1,9 +1,9 @@
 """Advances the link transmission model through many steps, compiled.
 
 The steps of `analytics.twin.link_transmission.Simulation` and the junctions of `junction_flow`, in loops over
-links and movements: NumPy takes some tens of calls for a step, whatever the size of the network, and a day has
-thousands of steps. Without Numba (`is_available` is False) callers take the steps of `Simulation`; the results
-are equal to rounding.
+links and movements: NumPy takes some tens of calls for a step, whatever the size of the network, and a day
+has thousands of steps. Without Numba callers take the steps of `Simulation`; the results are equal to
+rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @compiled
-def serve_junctions(  # noqa: PLR0917 - see the module
+def serve_junctions(  # noqa: C901, PLR0912 - one loop, compiled
     sending: Floats,
     receiving: Floats,
     capacity: Floats,
@@ -89,7 +89,7 @@ def serve_junctions(  # noqa: PLR0917 - see the module
 
 
 @compiled
-def advance(  # noqa: PLR0917, PLR0914 - see the module
+def advance(
     n_reports: int,
     steps_per_report: int,
     step_s: float,

@@ -91,7 +91,7 @@ class TrafficRun:
 
     @property
     def queue(self) -> Floats:
-        """Delayed vehicles of each link at each report, those that wait to enter it included, (r, n_links)."""
+        """Delayed vehicles of each link at each report, with those that wait to enter it, (r, n_links)."""
         out_per_s = np.zeros_like(self.left)
         out_per_s[1:] = np.diff(self.left, axis=0) / np.diff(self.time_s)[:, None]
         return np.maximum(self.vehicles - out_per_s * self.free_travel_s, 0) + self.waiting
@@ -196,7 +196,7 @@ class Simulation:
         return (self._free.steps + self._free.share) * self._step_s
 
     def run(self, n_reports: int, steps_per_report: int, reports: Floats) -> None:
-        """Advance by whole reports, and write entered, left, waiting and held back of each, (4, r, n_links)."""
+        """Advance by whole reports, and write entered, left, waiting, held back, (4, r, n_links)."""
         for report in range(1, n_reports + 1):
             self.held_back[:], self.could_leave[:] = 0, 0
             for _ in range(steps_per_report):

@@ -2,19 +2,20 @@
 
 *Link flows* x of a period minimise the sum of squared, weighted residuals of
 
-    counts            Σ x of the links that carry a counted node's traffic = c      σ of the count
-    conservation      Σ x into a node = Σ x out of it                               `CONSERVED_SHARE` Q
-    split             x of an outgoing link = its part of Σ x into the node         `SPLIT_SHARE` Q
-    usual flow        x = u Q                                                       `USUAL_SHARE` Q
+    counts          Σ x of the links that carry a node's traffic = c         σ of the count
+    conservation    Σ x into a node = Σ x out of it                          `CONSERVED_SHARE` Q
+    split           x of an outgoing link = its part of Σ x into the node    `SPLIT_SHARE` Q
+    usual flow      x = u Q                                                  `USUAL_SHARE` Q
 
-with x ≥ 0; Q is a capacity, parts are those of the capacities of the outgoing links, and u is the median use of
-the counted links in the period (`ASSUMED_USE` without a count): least squares with a prior, as in the estimation
-of trip tables from counts (E. Cascetta, Transp. Res. B 18 (4/5), 1984). The covariance of x is the inverse of
-the normal matrix. The prior widths are assumptions; where nothing is counted they are the uncertainty.
+with x ≥ 0; Q is a capacity, parts are those of the capacities of the outgoing links, and u is the median use
+of the counted links in the period (`ASSUMED_USE` without a count): least squares with a prior, as in the
+estimation of trip tables from counts (E. Cascetta, Transp. Res. B 18 (4/5), 1984). The covariance of x is the
+inverse of the normal matrix. The prior widths are assumptions; where nothing is counted they are the
+uncertainty.
 
-*Turn shares* of a node are the trip table of maximal entropy, without U-turns, whose row and column sums are the
-flows in and out (Furness balancing). What flows out of a node beyond what flows in begins its trip there; what
-flows in beyond that ends it.
+*Turn shares* of a node are the trip table of maximal entropy, without U-turns, whose row and column sums are
+the flows in and out (Furness balancing). What flows out of a node beyond what flows in begins its trip there;
+what flows in beyond that ends it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class RoadLayout(NamedTuple):
 
 
 class NodeCounts(NamedTuple):
-    """Flow through counted nodes, (n_periods, n_counted), and its standard deviation, (n_counted,) [vehicles/s]."""
+    """Flow through counted nodes, (n_periods, n_counted), and its spread, (n_counted,) [vehicles/s]."""
 
     node: Indices
     flow_per_s: Floats
@@ -142,7 +143,7 @@ def _ratio(wanted: Floats, found: Floats) -> Floats:
 
 
 def _carried(roads: RoadLayout) -> csr_array:
-    """Return the links whose sum is the flow through a node: those into it, or out of it if there are none."""
+    """Return the links whose sum is the flow through a node: those into it, or else those out of it."""
     into, out_of = _sums(roads.head, roads.n_nodes), _sums(roads.tail, roads.n_nodes)
     is_begin = np.bincount(roads.head, minlength=roads.n_nodes) == 0
     return csr_array(into + csr_array((is_begin * 1.0)[:, None] * out_of))
