@@ -207,9 +207,13 @@ def _kept(run: TrafficRun) -> slice:
 
 
 def _delay_veh_h(comparison: Comparison) -> Floats:
-    """Return the time lost in queues with the scenario, beyond that without, (n_links,) [vehicle h]."""
+    """Return the time on and before each link with the scenario beyond that without, (n_links,) [vehicle h].
+
+    In sum it is the delay of all vehicles, longer ways included.
+    """
     kept = _kept(comparison.base)
-    more = comparison.changed.queue[kept] - comparison.base.queue[kept]
+    base, changed = (one.vehicles + one.waiting for one in (comparison.base, comparison.changed))
+    more = changed[kept] - base[kept]
     delay: Floats = more.sum(axis=0) * REPORT_S / road_model.HOUR_S
     return delay
 

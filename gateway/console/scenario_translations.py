@@ -48,7 +48,7 @@ SCENARIO_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "speed_usual": ("without changes", "无变化时"),
     "queue_longest": ("longest queue [vehicles]", "最长排队（辆）"),
     "queue_usual": ("without changes", "无变化时"),
-    "delay_more": ("more delay [vehicle-hours]", "增加延误（车·小时）"),
+    "delay_more": ("more time of all vehicles [vehicle-hours]", "全部车辆增加的时间（车·小时）"),
     "reach_between": ("{}: {} → {}", "{}：{} → {}"),
     "scenario_amount": ("amount, in the unit of the kind", "数量，单位同类型"),
     "scenario_catchment": ("catchment of the rain [km²]", "降雨汇水面积（平方公里）"),

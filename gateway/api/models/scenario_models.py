@@ -217,7 +217,7 @@ class ScenarioRoadResponse(ApiModel):
     capacity_veh_h: float
     flow_spread_veh_h: float = Field(description="Standard deviation of the estimated flow")
     delay_veh_h: float = Field(
-        description="Time lost in its queue beyond that without the changes [vehicle h]"
+        description="Time on it and before it beyond that without the changes [vehicle h]"
     )
     base_level: int = Field(description="Worst level of congestion, 1 smooth to 5 heavy")
     level: int
@@ -239,7 +239,7 @@ class RoadScenarioResult(ApiModel):
     )
     nodes: int = Field(description="Of the network that was computed")
     time_s: list[float] = Field(description="Ends of the intervals, from the beginning [s]")
-    delay_veh_h: float = Field(description="On all links [vehicle h]")
+    delay_veh_h: float = Field(description="Of all vehicles, longer ways included [vehicle h]")
     delay_band_veh_h: list[float] = Field(description="80 % of days, by their demand, lie between")
     roads: list[ScenarioRoadResponse] = Field(description="The most delayed ones first, 40 at most")
 
