@@ -124,9 +124,9 @@ def _delay(found: RoadResult, roads: Sequence[dict[str, Any]], hours: int) -> Sc
     speed = min(worst["speed_km_h"])
     return ScenarioStatement(
         "delay",
-        f"All vehicles together take {abs(delay):,.0f} vehicle-hours {more_en} within {hours} h ({low:,.0f} to "
-        f"{high:,.0f} on 80 % of days). The longest queue is on {worst['en']}: {queue:,.0f} vehicles after "
-        f"{after_h:g} h, at {speed:.0f} km/h at the lowest.",
+        f"All vehicles together take {abs(delay):,.0f} vehicle-hours {more_en} within {hours} h "
+        f"({low:,.0f} to {high:,.0f} on 80 % of days). The longest queue is on {worst['en']}: "
+        f"{queue:,.0f} vehicles after {after_h:g} h, at {speed:.0f} km/h at the lowest.",
         f"{hours}小时内全部车辆行程时间{more_zh}{abs(delay):,.0f}车·小时（八成的日子在{low:,.0f}至{high:,.0f}之间）。"
         f"最长排队在{worst['zh']}：{after_h:g}小时后{queue:,.0f}辆，最低车速{speed:.0f} km/h。",
     )

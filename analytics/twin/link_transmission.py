@@ -91,10 +91,19 @@ class TrafficRun:
 
     @property
     def queue(self) -> Floats:
-        """Delayed vehicles of each link at each report, with those that wait to enter it, (r, n_links)."""
-        out_per_s = np.zeros_like(self.left)
-        out_per_s[1:] = np.diff(self.left, axis=0) / np.diff(self.time_s)[:, None]
-        return np.maximum(self.vehicles - out_per_s * self.free_travel_s, 0) + self.waiting
+        """Delayed vehicles of each link at each report, with those that wait to enter it, (r, n_links).
+
+        Those that entered a free travel time before, evenly between reports, and have not left yet.
+        """
+        report_s = self.time_s[1] - self.time_s[0]
+        at = np.maximum(np.arange(len(self.time_s))[:, None] - self.free_travel_s / report_s, 0)
+        before = np.floor(at).astype(np.intp)
+        links = np.arange(len(self.free_travel_s))
+        after = np.minimum(before + 1, len(self.time_s) - 1)
+        begun = self.entered[before, links]
+        begun += (at - before) * (self.entered[after, links] - begun)
+        queue: Floats = np.maximum(begun - self.left, 0) + self.waiting
+        return queue
 
     @property
     def vehicle_hours(self) -> Floats:
