@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_S, BAND_STEP_S, REPORT_S = 15.0, 30.0, 900.0
+STEP_S, REPORT_S = 30.0, 900.0
 WARM_UP_HOURS = 1
 BAND_SPREADS = 1.28  # standard deviations of the demand: 80 % of days lie between
 ALTERED_VEH, ALTERED_SHARE = 0.5, 0.02  # a queue and a share of the capacity: what is less isn't altered
@@ -110,7 +110,7 @@ def road_scenario(
         for sign in (-1, 1):
             factor = 1 + sign * BAND_SPREADS * record.spread_share
             other = replace(traffic, demand_per_s=traffic.demand_per_s * max(factor, 0.05))
-            coarse = compare(other, scenario, duration_s, step_s=BAND_STEP_S, report_s=REPORT_S)
+            coarse = compare(other, scenario, duration_s, step_s=STEP_S, report_s=REPORT_S)
             band.append(float(_delay_veh_h(coarse).sum()))
     except TrafficError as error:
         raise TwinModelError(str(error)) from error

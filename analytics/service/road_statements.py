@@ -117,16 +117,19 @@ def _delay(found: RoadResult, roads: Sequence[dict[str, Any]], hours: int) -> Sc
             "不产生延误，八成的日子也是如此：需求低于可通过的流量。",
         )
     more_en, more_zh = ("more", "增加") if delay >= 0 else ("less", "减少")
-    worst = max(roads, key=lambda one: max(one["queue_veh"]))
-    queue = max(worst["queue_veh"])
-    at = worst["queue_veh"].index(queue)
+    more = [np.subtract(one["queue_veh"], one["base_queue_veh"]) for one in roads]
+    worst = roads[int(np.argmax([one.max() for one in more]))]
+    at = int(np.argmax(more[roads.index(worst)]))
+    queue, usual = worst["queue_veh"][at], worst["base_queue_veh"][at]
     after_h = (at + 1) / 4
     speed = min(worst["speed_km_h"])
     return ScenarioStatement(
         "delay",
         f"All vehicles together take {abs(delay):,.0f} vehicle-hours {more_en} within {hours} h "
-        f"({low:,.0f} to {high:,.0f} on 80 % of days). The longest queue is on {worst['en']}: "
-        f"{queue:,.0f} vehicles after {after_h:g} h, at {speed:.0f} km/h at the lowest.",
+        f"({low:,.0f} to {high:,.0f} on 80 % of days). The queue grows most on "
+        f"{worst['en']}: {queue:,.0f} vehicles after {after_h:g} h ({usual:,.0f} without the changes); "
+        f"the speed falls to {speed:.0f} km/h.",
         f"{hours}小时内全部车辆行程时间{more_zh}{abs(delay):,.0f}车·小时（八成的日子在{low:,.0f}至{high:,.0f}之间）。"
-        f"最长排队在{worst['zh']}：{after_h:g}小时后{queue:,.0f}辆，最低车速{speed:.0f} km/h。",
+        f"排队增加最多的是{worst['zh']}：{after_h:g}小时后{queue:,.0f}辆（无变化时{usual:,.0f}辆），"
+        f"车速降至每小时{speed:.0f}公里。",
     )

@@ -23,9 +23,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.lapack import dpotri
-from scipy.sparse import csc_array, csr_array, vstack
+from scipy.sparse import csc_array, csr_array, dia_array, vstack
+from scipy.sparse.linalg import splu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +36,8 @@ CONSERVED_SHARE, SPLIT_SHARE, USUAL_SHARE = 0.02, 0.15, 0.5  # of the capacity
 ASSUMED_USE = 0.25  # of the capacity, where nothing is counted
 LEAST_COUNT_SHARE = 0.03  # of a count: what detectors miss
 NO_COUNT_PER_S = 1e-4  # added to that, so that a count of 0 has a spread
-MAX_ROUNDS = 5  # of setting negative flows to 0
+MAX_ROUNDS = 3  # of setting negative flows to 0
+HELD = 1e9  # weight that holds a flow at 0, as a multiple of its own
 BALANCING_ROUNDS = 30
 
 
@@ -83,14 +83,14 @@ def link_flows(roads: RoadLayout, counts: NodeCounts) -> LinkFlows:
     least = LEAST_COUNT_SHARE * np.abs(counts.flow_per_s).mean(axis=0) + NO_COUNT_PER_S
     weight = 1 / np.maximum(counts.spread_per_s, least) ** 2
     # the same weights in all periods: one factorisation serves them all
-    normal = (fixed.T @ fixed + carried.T @ (carried * weight[:, None])).toarray()
-    factor = cho_factor(normal, lower=True)
-    inverse, _ = dpotri(factor[0], lower=True)
+    normal = csc_array(fixed.T @ fixed + carried.T @ csr_array(carried * weight[:, None]))
+    factor = splu(normal)
     wanted = (carried.T @ (weight * counts.flow_per_s).T).T + use[:, None] * (fixed.T @ targets)
-    flow = cho_solve(factor, wanted.T).T
+    flow = factor.solve(wanted.T).T
     for period in np.flatnonzero((flow < 0).any(axis=1)):
         flow[period] = _not_negative(normal, flow[period], wanted[period])
-    return LinkFlows(flow, np.sqrt(np.diag(inverse)))
+    variance = np.diag(factor.solve(np.eye(len(capacity))))
+    return LinkFlows(flow, np.sqrt(variance))
 
 
 def turn_shares(roads: RoadLayout, flow_per_s: Floats) -> TurnShares:
@@ -179,14 +179,15 @@ def _prior_rows(roads: RoadLayout) -> tuple[csr_array, Floats]:
     return csr_array(vstack([csc_array(conserved), csc_array(splits), csc_array(usual)])), targets
 
 
-def _not_negative(normal: Floats, flow: Floats, wanted: Floats) -> Floats:
+def _not_negative(normal: csc_array, flow: Floats, wanted: Floats) -> Floats:
     """Return the solution with links of negative flow set to 0 and the others solved again."""
-    is_free = np.ones(len(flow), np.bool_)
+    is_held = np.zeros(len(flow), np.bool_)
+    heavy = HELD * normal.diagonal()
     for _ in range(MAX_ROUNDS):
-        is_negative = is_free & (flow < 0)
+        is_negative = flow < -NO_COUNT_PER_S
         if not is_negative.any():
             break
-        is_free &= ~is_negative
-        flow = np.zeros_like(flow)
-        flow[is_free] = cho_solve(cho_factor(normal[np.ix_(is_free, is_free)]), wanted[is_free])
+        is_held |= is_negative
+        held = splu(csc_array(normal + dia_array((heavy * is_held, 0), shape=normal.shape)))
+        flow = held.solve(np.where(is_held, 0.0, wanted))
     return np.maximum(flow, 0)
