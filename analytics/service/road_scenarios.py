@@ -238,7 +238,7 @@ def _roads(found: RoadResult, spread_per_s: Floats, named: Sequence[str]) -> lis
     is_altered |= altered_flow >= ALTERED_SHARE * 3600 * found.traffic.diagram.capacity_per_s
     is_altered |= np.array([one.link_id in named for one in found.part.links])
     order = np.lexsort((-altered_flow, -np.abs(found.delay_veh_h)))
-    places = {one.node_id: [one.lon, one.lat] for one in found.part.nodes}
+    positions = {one.node_id: [one.lon, one.lat] for one in found.part.nodes}
     roads = list[dict[str, Any]]()
     for at in order[is_altered[order]][:MAX_ROADS].tolist():
         link = found.part.links[at]
@@ -249,7 +249,7 @@ def _roads(found: RoadResult, spread_per_s: Floats, named: Sequence[str]) -> lis
                 "en": en,
                 "zh": zh,
                 "coordinates": [list(one) for one in link.coordinates]
-                or [places[link.from_node], places[link.to_node]],
+                or [positions[link.from_node], positions[link.to_node]],
                 "lanes": float(found.traffic.lanes[at]),
                 "capacity_veh_h": 3600 * float(found.traffic.diagram.capacity_per_s[at]),
                 "flow_spread_veh_h": 3600 * float(spread_per_s[at]),

@@ -85,10 +85,10 @@ def link_flows(roads: RoadLayout, counts: NodeCounts) -> LinkFlows:
     # the same weights in all periods: one factorisation serves them all
     normal = csc_array(fixed.T @ fixed + carried.T @ csr_array(carried * weight[:, None]))
     factor = splu(normal)
-    wanted = (carried.T @ (weight * counts.flow_per_s).T).T + use[:, None] * (fixed.T @ targets)
-    flow = factor.solve(wanted.T).T
+    right_side = (carried.T @ (weight * counts.flow_per_s).T).T + use[:, None] * (fixed.T @ targets)
+    flow = factor.solve(right_side.T).T
     for period in np.flatnonzero((flow < 0).any(axis=1)):
-        flow[period] = _not_negative(normal, flow[period], wanted[period])
+        flow[period] = _not_negative(normal, flow[period], right_side[period])
     variance = np.diag(factor.solve(np.eye(len(capacity))))
     return LinkFlows(flow, np.sqrt(variance))
 
@@ -138,8 +138,8 @@ def _sums(index: Indices, n: int) -> csr_array:
     return csr_array((np.ones(len(index)), (index, np.arange(len(index)))), shape=(n, len(index)))
 
 
-def _ratio(wanted: Floats, found: Floats) -> Floats:
-    return np.divide(wanted, found, out=np.zeros_like(wanted), where=found > 1e-15)
+def _ratio(right_side: Floats, found: Floats) -> Floats:
+    return np.divide(right_side, found, out=np.zeros_like(right_side), where=found > 1e-15)
 
 
 def _carried(roads: RoadLayout) -> csr_array:
@@ -179,7 +179,7 @@ def _prior_rows(roads: RoadLayout) -> tuple[csr_array, Floats]:
     return csr_array(vstack([csc_array(conserved), csc_array(splits), csc_array(usual)])), targets
 
 
-def _not_negative(normal: csc_array, flow: Floats, wanted: Floats) -> Floats:
+def _not_negative(normal: csc_array, flow: Floats, right_side: Floats) -> Floats:
     """Return the solution with links of negative flow set to 0 and the others solved again."""
     is_held = np.zeros(len(flow), np.bool_)
     heavy = HELD * normal.diagonal()
@@ -189,5 +189,5 @@ def _not_negative(normal: csc_array, flow: Floats, wanted: Floats) -> Floats:
             break
         is_held |= is_negative
         held = splu(csc_array(normal + dia_array((heavy * is_held, 0), shape=normal.shape)))
-        flow = held.solve(np.where(is_held, 0.0, wanted))
+        flow = held.solve(np.where(is_held, 0.0, right_side))
     return np.maximum(flow, 0)

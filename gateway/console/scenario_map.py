@@ -43,11 +43,13 @@ def maps_of(
     if not found or len(found) < len(results):
         return []
     project = _projection([pair for one in found for road in one.roads for pair in road.coordinates])
-    places = {one.node_id: [one.lon, one.lat] for one in directory.nodes}
+    positions = {one.node_id: [one.lon, one.lat] for one in directory.nodes}
     around = [
-        project([list(one) for one in link.coordinates] or [places[link.from_node], places[link.to_node]])
+        project(
+            [list(one) for one in link.coordinates] or [positions[link.from_node], positions[link.to_node]]
+        )
         for link in directory.links
-        if link.network == "road" and link.from_node in places and link.to_node in places
+        if link.network == "road" and link.from_node in positions and link.to_node in positions
     ]
     without = {road.link_id: road for one in found for road in one.roads}
     maps = [

@@ -157,7 +157,7 @@ def _targets(visitor: Visitor, state: PlatformState) -> dict[str, list[tuple[str
             found["scenario_reaches" if one.network == "river" else "scenario_roads"].append(
                 (one.link_id, label)
             )
-    return {group: sorted(places, key=lambda one: one[1]) for group, places in found.items()}
+    return {group: sorted(options, key=lambda one: one[1]) for group, options in found.items()}
 
 
 async def _page(
@@ -189,7 +189,7 @@ async def _page(
         form=form or ScenarioForm(),
         rows=range(ROWS),
         kinds=[(one, visitor.text(f"scenario_{one}")) for one in KINDS],
-        groups=[(visitor.text(group), places) for group, places in _targets(visitor, state).items()],
+        groups=[(visitor.text(group), options) for group, options in _targets(visitor, state).items()],
         may_run=visitor.may(SCENARIO_RUN),
         level_colours=COLOURS,
         refusal=refusal,

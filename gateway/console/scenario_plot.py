@@ -41,7 +41,7 @@ class ScenarioPlot(NamedTuple):
 
 
 class _Curve(NamedTuple):
-    place: str
+    target_id: str
     time_s: list[float]
     values: list[float]
     dashes: str
@@ -86,7 +86,7 @@ def _queues(results: Sequence[RoadScenarioResult]) -> list[_Curve]:
     ]
     if len(results) == 1:
         curves += [
-            _Curve(one.place, one.time_s, one.target.base_queue_veh, DASHES[1], one.target, None)
+            _Curve(one.target_id, one.time_s, one.target.base_queue_veh, DASHES[1], one.target, None)
             for one in curves
             if isinstance(one.target, ScenarioRoadResponse)
         ]
@@ -96,7 +96,7 @@ def _queues(results: Sequence[RoadScenarioResult]) -> list[_Curve]:
 def _plot(shows: str, curves: Sequence[_Curve]) -> ScenarioPlot | None:
     if not curves:
         return None
-    places = list(dict.fromkeys(one.place for one in curves))
+    target_ids = list(dict.fromkeys(one.target_id for one in curves))
     end_s = max(one.time_s[-1] for one in curves)
     largest = max(max(one.values) for one in curves) or 1.0
     lines = []
@@ -105,6 +105,6 @@ def _plot(shows: str, curves: Sequence[_Curve]) -> ScenarioPlot | None:
             f"{WIDTH * at / end_s:.1f},{HEIGHT * (1 - value / largest):.1f}"
             for at, value in zip(one.time_s, one.values, strict=True)
         )
-        colour = COLOURS[places.index(one.place)]
+        colour = COLOURS[target_ids.index(one.target_id)]
         lines.append(PlotLine(points, colour, one.dashes, one.target, one.scenario))
     return ScenarioPlot(lines, shows, largest, end_s / HOUR_S)

@@ -20,8 +20,8 @@ INFLOWS = {"a-in": ("source", "a-r0"), "a-o": ("outfall", "a-r1"), "a-p": ("outf
 def traced_river() -> Directory:
     """Return the town with the river and its outfalls."""
     found = town("a")
-    place: dict[str, Any] = {"area_id": "a", "network": "river", "lon": 120.0, "lat": 30.0, "zh": "某"}
-    found.nodes += [Node(node_id=name, kind=kind, en=name, **place) for name, (kind, _) in INFLOWS.items()]
+    shared: dict[str, Any] = {"area_id": "a", "network": "river", "lon": 120.0, "lat": 30.0, "zh": "某"}
+    found.nodes += [Node(node_id=name, kind=kind, en=name, **shared) for name, (kind, _) in INFLOWS.items()]
     found.links += [
         Link(
             link_id=f"{name}:{to}",

@@ -72,4 +72,4 @@ class ScenarioLog:
     def delete_before(self, before_s: float) -> int:
         """Delete the scenarios that were computed before a time, Unix seconds [s]; return how many."""
         with self._database.transaction() as connection:
-            return connection.execute(QUERIES["delete_scenarios"], (before_s,)).rowcount
+            return int(connection.execute(QUERIES["delete_scenarios"], (before_s,)).rowcount)
