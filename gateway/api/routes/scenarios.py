@@ -20,7 +20,10 @@ from ingest_service.storage.postgres.scenarios import Scenario
 router = APIRouter(prefix="/v1/scenarios", tags=["scenarios"])
 log = structlog.get_logger()
 
-RESULTS = {"water": models.WaterScenarioResult, "traffic": models.RoadScenarioResult}
+RESULTS: dict[str, type[models.WaterScenarioResult | models.RoadScenarioResult]] = {
+    "water": models.WaterScenarioResult,
+    "traffic": models.RoadScenarioResult,
+}
 ScenarioId = Annotated[int, Query(ge=1, lt=2**63)]
 
 
