@@ -62,6 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="How long rollups of a day are kept; 0 is for ever.", extra={"unit": "d"}, ge=0),
     ] = 0.0
+    keep_scenarios_days: Annotated[
+        float,
+        Meta(description="How long computed scenarios are kept; 0 is for ever.", extra={"unit": "d"}, ge=0),
+    ] = 0.0
     compress_days: Annotated[
         float,
         Meta(

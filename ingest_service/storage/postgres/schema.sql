@@ -2823,7 +2823,20 @@ EXCEPTION
 END
 $$;
 
--- 0047 pre: when certificates of devices end, so that they are renewed and watched before that.
+-- 0044 pre: the service deletes scenarios that are older than their retention time.
+
+CREATE INDEX scenario_by_time ON scenario (created);
+
+DO $$
+BEGIN
+    GRANT SELECT, DELETE ON scenario TO towntwin_analytics;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0045 pre: when certificates of devices end, so that they are renewed and watched before that.
 
 ALTER TABLE enrolment ADD COLUMN certificate_ends timestamptz;  -- of `certificate`; NULL: issued before this migration
 ALTER TABLE enrolment ADD COLUMN held_ends timestamptz;  -- of the certificate that the device collected last

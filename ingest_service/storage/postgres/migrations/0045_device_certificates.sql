@@ -1,4 +1,4 @@
--- 0047 pre: when certificates of devices end, so that they are renewed and watched before that.
+-- 0045 pre: when certificates of devices end, so that they are renewed and watched before that.
 
 ALTER TABLE enrolment ADD COLUMN certificate_ends timestamptz;  -- of `certificate`; NULL: issued before this migration
 ALTER TABLE enrolment ADD COLUMN held_ends timestamptz;  -- of the certificate that the device collected last
