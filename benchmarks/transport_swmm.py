@@ -84,9 +84,9 @@ def main() -> None:
             print(f"{begin}-{end:6}{name:6}{columns}")
         differences.append([a / b - 1 for a, b in zip(ours, theirs, strict=True)])
     result = {"at_the_outfall": differences[-1], "greatest": np.abs(differences).max(axis=0).tolist()}
-    for place, values in result.items():
-        print(f"difference {place}: " + ", ".join(f"{one:.1%}" for one in values))
-    print(json.dumps({place: [round(float(one), 4) for one in values] for place, values in result.items()}))
+    for name, values in result.items():
+        print(f"difference {name}: " + ", ".join(f"{one:.1%}" for one in values))
+    print(json.dumps({name: [round(float(one), 4) for one in values] for name, values in result.items()}))
 
 
 def inputs() -> tuple[str, list[str], list[str], list[tuple[str, str]]]:
