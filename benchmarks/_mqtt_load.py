@@ -1,4 +1,7 @@
-"""Generates and publishes the MQTT load of the ingest benchmarks: fifty devices, four quantities each."""
+"""Generates and publishes the MQTT load of the ingest benchmarks: fifty devices, four quantities each.
+
+The devices are in two areas in turn.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
 
+AREAS = ("bench", "bench-b")
 DEVICES, QUANTITIES = 50, ("ph", "dissolved_oxygen", "conductivity", "turbidity")
 SERIES = DEVICES * len(QUANTITIES)
 WIRE = {
@@ -51,15 +55,15 @@ class SharedCounter(Protocol):
 
 
 def directory() -> Directory:
-    """Return the directory to enrol: one area, one site per device, four series per site."""
+    """Return the directory to enrol: two areas, one site per device, four series per site."""
     names = [f"bench-{number:02}" for number in range(DEVICES)]
     return Directory(
-        areas=[Area(area_id="bench", level="town", en="Bench", zh="基准")],
+        areas=[Area(area_id=area, level="town", en="Bench", zh="基准") for area in AREAS],
         sites=[
-            Site(site_id=name, area_id="bench", kind="river_section", en=name, zh=name, lon=0, lat=0)
-            for name in names
+            Site(site_id=name, area_id=_area(number), kind="river_section", en=name, zh=name, lon=0, lat=0)
+            for number, name in enumerate(names)
         ],
-        devices=[Device(device_id=name, area_id="bench") for name in names],
+        devices=[Device(device_id=name, area_id=_area(number)) for number, name in enumerate(names)],
         series=[
             Series(site_id=name, quantity=one, interval_s=STEP_S) for name in names for one in QUANTITIES
         ],
@@ -73,7 +77,11 @@ def directory() -> Directory:
 
 def data_topic(device: int) -> str:
     """Return the topic of a device's data."""
-    return f"towntwin/v1/bench/bench-{device:02}/data"
+    return f"towntwin/v1/{_area(device)}/bench-{device:02}/data"
+
+
+def _area(device: int) -> str:
+    return AREAS[device % len(AREAS)]
 
 
 def record(quantity: str, time_s: float, noise: float) -> Record:

@@ -9,8 +9,9 @@ pushed. Before and after they are opened, in turns with each other:
 - a small request (``/v1/me``), which shows how long the event loop and the processor are busy with others
 
 ``--browser`` adds a headless Chromium on the same machine: the wall's first paint, and the time from a click
-on a tab until its plot is drawn. ``--other FOLDER`` measures that with NiceGUI (up to 0.2) beside it, by
-a checkout in that folder with `benchmarks._console_server` added: memory, page and small request.
+on a tab until its plot is drawn; ``--before FOLDER`` the same for an older checkout of this console, which
+takes turns with it. ``--other FOLDER`` measures that with NiceGUI (up to 0.2) beside it, by a checkout in
+that folder with `benchmarks._console_server` added: memory, page and small request.
 
 Prints a table, and last one JSON line.
 """
@@ -26,7 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 
 CLIENTS_PER_KEY = 20
 MEGABYTE = 1e6
-PARTS = ("results", "health", "now", "map-states", "incident-revisions")
+PARTS = ("figures", "health", "now", "map-states", "incident-revisions")
 TIMEOUT_S = 120.0
+CLICK_PAUSE_MS = 300.0  # between clicks, in which a page that was brought to the front is drawn
 
 
 class ServedConsole(NamedTuple):
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--browser", action="store_true")
+    parser.add_argument("--before", type=Path)
     parser.add_argument("--other", type=Path)
     options, _ = parser.parse_known_args()
     line: dict[str, float] = {}
@@ -77,7 +80,12 @@ def main() -> None:
             results = asyncio.run(_measure(console, options.clients, options.rounds, is_other=bool(prefix)))
             line |= _printed(prefix, results)
             if options.browser and not prefix:
-                line |= _printed(prefix, _measure_browser(console, options.rounds))
+                with ExitStack() as stack:
+                    consoles = {"": console}
+                    if options.before is not None:
+                        served = _served(options.before.resolve(), options.sites, n_keys)
+                        consoles["before_"] = stack.enter_context(served)
+                    line |= _printed("", _measure_browser(consoles, options.rounds))
     print(json.dumps(line))
 
 
@@ -231,31 +239,45 @@ def _in_background(stack: AsyncExitStack, work: Awaitable[None]) -> None:
     stack.callback(task.cancel)
 
 
-def _measure_browser(console: ServedConsole, rounds: int) -> dict[str, float]:
-    """Return the wall's first paint, and the time from a click until the plot is drawn [ms], in Chromium."""
+def _measure_browser(consoles: dict[str, ServedConsole], rounds: int) -> dict[str, float]:
+    """Return the wall's first paint, and the time from a click until the plot is drawn [ms], in Chromium.
+
+    The consoles, whose names are prefixes of the figures, take turns with each load and click.
+    """
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not needed without a browser
 
-    paints_ms = []
+    paints_ms: dict[str, list[float]] = {prefix: [] for prefix in consoles}
+    clicks_ms: dict[str, list[float]] = {prefix: [] for prefix in consoles}
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=chromium.provide(print),
             args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
         )
-        page = started.new_page()
-        page.goto(f"{console.base_url}/login#{console.keys[-1]}")
-        page.wait_for_selector("#plot .plot-svg")
+        pages = {prefix: started.new_context().new_page() for prefix in consoles}
+        for prefix, page in pages.items():
+            page.goto(f"{consoles[prefix].base_url}/login#{consoles[prefix].keys[-1]}")
+            page.wait_for_selector("#plot .plot-svg")
         for _ in range(max(5, rounds // 10)):
-            page.reload()
-            paints_ms.append(page.evaluate(FIRST_PAINT))
-        page.wait_for_selector("#plot .plot-svg")
-        clicks_ms = [page.evaluate(CLICK, at % 2) for at in range(rounds)]
+            for prefix, page in pages.items():
+                page.bring_to_front()  # a page behind another one is not drawn
+                page.reload()
+                paints_ms[prefix].append(page.evaluate(FIRST_PAINT))
+                page.wait_for_selector("#plot .plot-svg")
+        for at in range(rounds):
+            for prefix, page in list(pages.items())[:: 1 if at % 4 < 2 else -1]:  # either goes first as often
+                page.bring_to_front()
+                page.wait_for_timeout(CLICK_PAUSE_MS)
+                clicks_ms[prefix].append(page.evaluate(CLICK, at % 2))
         started.close()
-    return {
-        "browser_first_paint_p50_ms": statistics.median(paints_ms),
-        "browser_first_paint_max_ms": max(paints_ms),
-        "browser_click_p50_ms": statistics.median(clicks_ms),
-        "browser_click_p95_ms": statistics.quantiles(clicks_ms, n=20)[-1],
-    }
+    results: dict[str, float] = {}
+    for prefix in consoles:
+        results |= {
+            f"{prefix}browser_first_paint_p50_ms": statistics.median(paints_ms[prefix]),
+            f"{prefix}browser_first_paint_max_ms": max(paints_ms[prefix]),
+            f"{prefix}browser_click_p50_ms": statistics.median(clicks_ms[prefix]),
+            f"{prefix}browser_click_p95_ms": statistics.quantiles(clicks_ms[prefix], n=20)[-1],
+        }
+    return results
 
 
 FIRST_PAINT = """() => new Promise(resolve => new PerformanceObserver(list => {

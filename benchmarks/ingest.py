@@ -9,7 +9,11 @@ d. end to end at 1 reading per message
 e. seconds from publish to receipt (which follows COMMIT) and to the anomaly in the live stream of the API,
    at 5,000 readings/s
 
-In b, c and d the messages are queued in the broker's session, so that their sender uses no processor time.
+With ``TOWNTWIN_BENCH_SHARDS=2``, d is also measured with two shards of one area each, which begin together:
+
+f. end to end at 1 reading per message, two processes
+
+In b, c, d and f the messages are queued in the broker's session, so that their sender uses no processor time.
 Of a to d the best of some rounds counts, as other load of the machine can only slow a round down; each starts
 after a CHECKPOINT, so that none writes the pages of the previous one.
 
@@ -20,9 +24,11 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import tempfile
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +38,7 @@ import psycopg
 from benchmarks._ingest_process import IngestProcess, count_readings
 from benchmarks._latency import measure_latency
 from benchmarks._mqtt_load import (
+    AREAS,
     Messages,
     bare_receiver,
     directory,
@@ -56,8 +63,9 @@ if TYPE_CHECKING:
 READINGS = int(os.environ.get("TOWNTWIN_BENCH_READINGS", "2000000"))
 SINGLES = int(os.environ.get("TOWNTWIN_BENCH_SINGLES", str(READINGS // 20)))
 ROUNDS = int(os.environ.get("TOWNTWIN_BENCH_ROUNDS", "3"))
+SHARDS = int(os.environ.get("TOWNTWIN_BENCH_SHARDS", "1"))
 COPY_BATCH = 65_536
-SESSION = "towntwin-ingest-main"
+SESSION = "towntwin-ingest-"
 COPY_OUT = """COPY (SELECT "time", received, value, series_id, expected, spread, quality, rules FROM reading
     ORDER BY tableoid, ctid) TO STDOUT (FORMAT binary)"""
 
@@ -85,6 +93,25 @@ def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path
     return EndToEnd(readings / took_s, cpu_s / readings * 1e6, memory_bytes)
 
 
+def two_shards(dsn: str, port: int, messages: Messages, readings: int, logs: Path) -> float:
+    """Return readings/s of both from when both have their session until all readings are committed."""
+    shards = [
+        IngestProcess(dsn, port, logs / f"{area}.log", "--shard", area, "--areas", area) for area in AREAS
+    ]
+    for one in shards:
+        one.subscribe()
+    publish_from_process(port, messages)
+    with ExitStack() as running:
+        with ThreadPoolExecutor(len(shards)) as starting:
+            list(starting.map(lambda one: running.enter_context(one.running()), shards))
+        began_s, committed_before = time.perf_counter(), sum(one.committed() for one in shards)
+        for one in shards:
+            one.wait_for(readings // len(shards))
+        took_s = time.perf_counter() - began_s
+    assert count_readings(dsn) == readings, "what was counted must be there"
+    return (readings - committed_before) / took_s
+
+
 def committed_rows(dsn: str) -> NDArray[np.void]:
     """Return the stored readings in the order in which they were committed."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor, cursor.copy(COPY_OUT) as copy:
@@ -106,7 +133,8 @@ def bare_copy(dsn: str, rows: NDArray[np.void]) -> float:
 @contextmanager
 def prepared_database(database: PostgresServer, port: int) -> Iterator[str]:
     """Provide a database with schema and enrolment; the broker's session is deleted first."""
-    end_session(port, SESSION)
+    for shard in ("main", *AREAS):
+        end_session(port, SESSION + shard)
     with fresh_database(database) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
@@ -131,11 +159,25 @@ def rates(
     return a, b, bare_receiver(port, singles), d
 
 
+def two_shards_rates(
+    database: PostgresServer, port: int, singles: Messages, logs: Path
+) -> list[tuple[float, float]]:
+    """Return readings/s of one shard and of two, in turns."""
+    found = []
+    for _ in range(ROUNDS):
+        with prepared_database(database, port) as dsn:
+            one = end_to_end(dsn, port, singles, SINGLES, logs / "one.log").per_s
+        with prepared_database(database, port) as dsn:
+            found.append((one, two_shards(dsn, port, singles, SINGLES, logs)))
+    return found
+
+
 def main() -> None:
     """Measure and print the table and the JSON line."""
     packs, singles = payloads(READINGS, 100), payloads(SINGLES, 1)
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)
+        f = two_shards_rates(database, broker.port, singles, logs) if len(AREAS) == SHARDS else []
         rounds = [rates(database, broker.port, packs, singles, logs) for _ in range(ROUNDS)]
         with prepared_database(database, broker.port) as dsn:
             e = measure_latency(dsn, broker.port, logs)
@@ -153,6 +195,11 @@ def main() -> None:
         "e  publish to receipt at 5,000 readings/s, p50 / p99": f"{e.commit_p50:.3f} / {e.commit_p99:.3f} s",
         "e  publish to anomaly in the API, p50 / p99": f"{e.anomaly_p50:.3f} / {e.anomaly_p99:.3f} s",
     }
+    if f:
+        one_shard, both_shards = (statistics.median(one) for one in zip(*f, strict=True))
+        table["f  one shard / two shards, 1 a message, readings/s (medians)"] = (
+            f"{one_shard:,.0f} / {both_shards:,.0f}"
+        )
     print("\n".join(f"{name:64}{value:>18}" for name, value in table.items()))
     line = {
         "ratio_copy": b.per_s / a,

@@ -60,6 +60,7 @@ LIMIT = 3 * NOISE
 N_SENSORS, N_VARIANTS = 5, 16
 PER_WORLD = 8
 MODEL_SEED, TRUTH_SEED = 7, 20_000
+DEFAULTS = InferenceOptions()
 
 
 class Release(NamedTuple):
@@ -106,9 +107,9 @@ def main() -> None:
     parser.add_argument("benchmark", nargs="?")
     parser.add_argument("--releases", type=int, default=200)
     parser.add_argument("--seed", type=int, default=TRUTH_SEED, help="of the first world")
-    parser.add_argument("--weight", type=float, default=InferenceOptions.weight)
-    parser.add_argument("--relative-error", type=float, default=InferenceOptions.relative_error)
-    parser.add_argument("--timing-error", type=float, default=InferenceOptions.timing_error_steps)
+    parser.add_argument("--weight", type=float, default=DEFAULTS.weight)
+    parser.add_argument("--relative-error", type=float, default=DEFAULTS.relative_error)
+    parser.add_argument("--timing-error", type=float, default=DEFAULTS.timing_error_steps)
     parser.add_argument("--plot", type=Path, help="write shares of ranks and of credible sets to a picture")
     arguments = parser.parse_args()
     options = InferenceOptions(

@@ -61,6 +61,7 @@ class _Files:
     def __init__(self, site_path: Path, device: str) -> None:
         folder = site_path.parent
         self.state = folder / f"{device}.enrolment"
+        self.renewal = folder / f"{device}.renewal"
         self.password = folder / f"{device}.password"
         self.key = folder / f"{device}.key"
         self.certificate = folder / f"{device}.crt"
@@ -102,6 +103,64 @@ def enrol_device(site_path: Path, settings: EnrolSettings, stop: threading.Event
         if time.monotonic() >= ends_s or stop.wait(POLL_S):
             print("towntwin: not confirmed yet: run the same command again to go on", file=sys.stderr)
             return 1
+
+
+def renew_certificate(site_path: Path, settings: EnrolSettings) -> int:
+    """Collect the device's certificate if the platform has issued it anew; the key stays.
+
+    A running agent uses it from its next connection on. The exit code is 1 if the device was revoked.
+    """
+    try:
+        site = read_site_file(site_path)
+    except DeviceFileError as error:
+        raise SettingsError(str(error)) from error
+    files = _Files(site_path, site.device)
+    state = _load_state(files.renewal)
+    if state is None:
+        raise SettingsError(
+            f"{files.renewal} is missing: it is written by `towntwin edge enrol --credential certificate`;"
+            " enrol the device anew"
+        )
+    try:
+        collected = _call(
+            f"{state.url}/v1/enrolments/{state.enrolment_id}/collect",
+            {"token": state.token},
+            _tls_context(settings),
+        )
+    except _AwayError as error:
+        raise SettingsError(str(error)) from error
+    if collected["state"] != "confirmed":
+        print(f"towntwin: the device was {collected['state']}: enrol it anew", file=sys.stderr)
+        return 1
+    certificate = (collected["certificate"] or "").encode()
+    try:
+        is_new = bool(certificate) and certificate != files.certificate.read_bytes()
+    except OSError:
+        is_new = bool(certificate)
+    if is_new:
+        _replace_certificate(files, certificate)
+    print(f"{files.certificate}: {'renewed' if is_new else 'there is no newer one'}", flush=True)
+    return 0
+
+
+def _replace_certificate(files: _Files, certificate: bytes) -> None:
+    """Write a certificate that belongs to the device's key. Raises `SettingsError`."""
+    staging = files.certificate.with_name(files.certificate.name + ".collected")
+    _write(staging, certificate)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(staging, files.key)
+        if files.certificate.exists():
+            old, new = files.certificate.stat(), staging.stat()
+            staging.chmod(old.st_mode & 0o777)
+            if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):  # the unit allows no chown
+                os.chown(staging, old.st_uid, old.st_gid)
+        staging.replace(files.certificate)
+    except (OSError, ssl.SSLError) as error:
+        staging.unlink(missing_ok=True)
+        raise SettingsError(
+            f"{files.certificate}: the collected certificate can't be used with {files.key} ({error}): enrol"
+            " the device anew"
+        ) from error
 
 
 # -- proposing ---------------------------------------------------------------------------------------
@@ -231,6 +290,7 @@ def _finish(
         table["password_file"] = files.password.name
     elif collected["certificate"]:
         _write(files.certificate, collected["certificate"].encode())
+        _write(files.renewal, msgspec.json.encode(state))
         table |= {"certificate": files.certificate.name, "key": files.key.name}
     msgspec.convert(table, BrokerTable)
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in table.items()]  # a JSON text is one of TOML

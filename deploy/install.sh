@@ -127,6 +127,29 @@ write_once() { # mode owner path
     write_file "$1" "$2" "$3"
 }
 
+# An environment that its owner may have changed: variables that a newer version needs are added to it.
+complete_file() { # mode owner path
+    if ! [ -r "$3" ]; then
+        write_file "$1" "$2" "$3"
+        return
+    fi
+    missing=$(
+        while IFS= read -r line; do
+            case $line in
+            TOWNTWIN_*=*) grep -q "^[#[:space:]]*${line%%=*}=" "$3" || echo "$line" ;;
+            esac
+        done
+    )
+    [ -n "$missing" ] || return 0
+    if $dry_run; then
+        echo "$missing" | sed "s|=.*||; s|^|   add to $3: |"
+        return
+    fi
+    [ -z "$(tail -c 1 "$3")" ] || echo >>"$3"
+    echo "$missing" >>"$3"
+    changed="$changed $3"
+}
+
 has_systemd() {
     [ -d /run/systemd/system ]
 }
@@ -363,13 +386,37 @@ CONF
     if [ -n "$changed" ]; then service restart mosquitto.service; else service start mosquitto.service; fi
 }
 
+# The folder of PostgreSQL, and that of its log where a link leads to another one.
+database_disks() {
+    wal=$(readlink -f "/var/lib/postgresql/17/main/pg_wal" 2>/dev/null || :)
+    case $wal in
+    '' | /var/lib/postgresql/17/main/*) echo /var/lib/postgresql ;;
+    *) echo "/var/lib/postgresql,$(dirname "$wal")" ;;
+    esac
+}
+
+# The gateway of the first versions of this script had no TLS, and only this machine could reach it.
+move_gateway_to_https() {
+    file=$ETC/gateway.env
+    [ -r $file ] || return 0
+    grep -q '^TOWNTWIN_GATEWAY_HOST=127.0.0.1$' $file && grep -q '^TOWNTWIN_GATEWAY_PORT=8080$' $file || return 0
+    if grep -q 'TOWNTWIN_GATEWAY_TLS_CERT=' $file; then return 0; fi
+    echo "   the gateway moves from http://127.0.0.1:8080 to https on port 8443: a proxy before it has to follow, or"
+    echo "   restore $file.before and put a # before its new variables"
+    if $dry_run; then return 0; fi
+    cp -p $file $file.before
+    sed -i -e '/^TOWNTWIN_GATEWAY_HOST=/d' -e '/^TOWNTWIN_GATEWAY_PORT=/d' $file
+}
+
 write_environments() {
     step "environments of the processes, readable by root and the process"
+    move_gateway_to_https
     broker="mqtts://%s@localhost:8883"
     for account in $ACCOUNTS; do
         name=${account%%:*}
         {
-            echo "# Settings of towntwin $name (docs/settings.md). Written once: change it as you like, then restart."
+            echo "# Settings of towntwin $name (docs/settings.md). Change it as you like, then restart. A variable that is missing is
+# added by the next install.sh; with a # before it, it is left alone."
             echo "TOWNTWIN_DSN=postgresql://towntwin-$name@/$DATABASE?host=/run/postgresql"
             echo "TOWNTWIN_LOG_FORMAT=json"
             case $name in
@@ -381,11 +428,12 @@ write_environments() {
                 ;;
             esac
             case $name in
-            # A mount point of its own or not: the disk of the database.
-            ingest) echo "TOWNTWIN_INGEST_DISK_FOLDER=/var/lib/postgresql" ;;
+            # Mount points of their own or not: the disks of the database and of its log.
+            ingest) echo "TOWNTWIN_INGEST_DISK_FOLDER=$(database_disks)" ;;
             service)
                 echo "TOWNTWIN_SERVICE_SECRETS_FOLDER=$ETC/secrets/notification"
                 echo "TOWNTWIN_SERVICE_WATCH_CERTIFICATES=$ETC/tls/broker.crt,$ETC/tls/gateway.crt"
+                echo "TOWNTWIN_SERVICE_WATCH_DISKS=$(database_disks)"
                 if [ -n "$backup" ]; then echo "TOWNTWIN_SERVICE_WATCH_BACKUPS=$backup"; fi
                 ;;
             gateway)
@@ -408,7 +456,7 @@ write_environments() {
                 echo "TOWNTWIN_HJ212_STATIONS=$ETC/stations.toml"
                 ;;
             esac
-        } | write_once 0640 "root:towntwin-$name" "$ETC/$name.env"
+        } | complete_file 0640 "root:towntwin-$name" "$ETC/$name.env"
     done
 }
 

@@ -15,12 +15,15 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ingest_service.storage.contract.name_rules import escape_controls, escape_controls_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import structlog
 
     from deploy.settings import CommonSettings
@@ -122,9 +125,25 @@ class StandardFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Keep structlog from importing rich for tracebacks that are not used here.
+
+    That would take as long as importing structlog itself, and 4 MB.
+    """
+    hidden = {"rich"}.difference(sys.modules)
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # an import of it raises ImportError
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 def _configure_structlog(common: CommonSettings, level: int) -> logging.Formatter:
     """Configure structlog; return the formatter that gives lines of the standard logging the same form."""
-    import structlog  # noqa: PLC0415 - the extra `edge` does not have it
+    with _without_rich():
+        import structlog  # noqa: PLC0415 - the extra `edge` does not have it
 
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[structlog.typing.Processor] = [structlog.stdlib.add_log_level, stamp]

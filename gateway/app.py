@@ -42,6 +42,7 @@ from gateway.api.routes import (
 from gateway.auth import login, openapi_security
 from gateway.auth.authentication import Authenticator
 from gateway.auth.authorization import RouteRights
+from gateway.auth.member_links import MemberTeams
 from gateway.auth.middleware import AccessMiddleware
 from gateway.auth.request_queues import RequestQueues
 from gateway.console import (
@@ -184,7 +185,9 @@ def create_app(
 
     app = _new_app(lifespan)
     _install_routes(app, CONSOLE_MODULES if console else ())
-    authenticator = Authenticator(accounts, settings, app.state.route_rights)
+    authenticator = Authenticator(
+        accounts, settings, app.state.route_rights, MemberTeams(unscoped_store, directories, settings)
+    )
     app.state.authenticator = authenticator
     app.state.enrolment_failures = enrolment.new_failure_limiter()
     app.state.upload_pool = upload_pool

@@ -7,11 +7,9 @@ they would hold the interpreter lock, and every short request would wait some mi
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -28,6 +26,7 @@ from gateway.api.problems import ProblemError
 from gateway.auth import request_auth
 from gateway.errors import GatewayError
 from gateway.heavy_protocol import BodyPart, BodyRejection, HeavyRequest, ResponseBody, ResponseStart
+from gateway.socket_folder import SocketFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,8 +81,8 @@ class HeavyProcess:
         )
         self._directories = directories
         self._command = command
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="towntwin-gateway-"))  # mode 0700
-        self._socket_path = self._socket_folder / "heavy"
+        self._socket_folder = SocketFolder()
+        self._socket_path = self._socket_folder.path / "heavy"
         self._listening_socket = socket.socket(socket.AF_UNIX)
         self._listening_socket.bind(str(self._socket_path))
         self._listening_socket.listen(MAX_WAITING_CONNECTIONS)
@@ -147,7 +146,7 @@ class HeavyProcess:
                 self._process.kill()
                 self._process.wait()
         self._listening_socket.close()
-        shutil.rmtree(self._socket_folder, ignore_errors=True)
+        self._socket_folder.remove()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward an authenticated request to the worker, and its response to the client.

@@ -110,6 +110,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_team_claim: Annotated[str, Meta(description="Claim that names the team of a team member.")] = (
         "towntwin_team"
     )
+    oidc_link_by_email: Annotated[
+        bool,
+        Meta(
+            description="Link a token to the member of a team who has its verified e-mail address; "
+            "turn it off where people choose their address at the provider."
+        ),
+    ] = True
     oidc_key_days: Annotated[
         float,
         Meta(

@@ -19,6 +19,7 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
     "rollups_behind": ("rollups behind", "汇总滞后"),
     "certificate_ends": ("certificate that ends", "证书即将到期"),
     "backup_old": ("backup that is missing or old", "备份缺失或过旧"),
+    "disk_full": ("disk that is almost full", "磁盘即将写满"),
     "wrong_clock": ("wrong clock", "时钟异常"),
     "storm": ("storm runoff", "降雨径流"),
     "chattering": ("flapping sensor", "传感器反复报警"),

@@ -1,4 +1,4 @@
-"""Periodic task that deletes or compresses old readings, rollups and quotas according to the settings."""
+"""Periodic task that deletes or compresses old readings, rollups, quotas and scenarios by the settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.postgres.retention import RetentionPolicy
+from ingest_service.storage.postgres.scenarios import ScenarioLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,10 @@ def tidy(
     )
     with table_backoff.isolate("forget letter quotas"):
         database.delete_old_quotas()
+    scenario_days = settings.keep_scenarios_days
+    if scenario_days and not table_backoff.is_deferred("delete scenarios"):
+        with table_backoff.isolate("delete scenarios"):
+            ScenarioLog(database).delete_before(now_s - scenario_days * DAY_S)
     for table_name, days in retention_days(settings).items():
         if days and not table_backoff.is_deferred(f"forget {table_name}"):
             with table_backoff.isolate(f"forget {table_name}"):

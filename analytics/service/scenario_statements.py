@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analytics.service.river_model import RiverPart
+    from analytics.service.road_model import RoadPart
     from analytics.service.water_scenarios import WaterChange
     from analytics.twin.water_scenario import SteadyRiver, WaterScenarioRun
 
@@ -54,8 +55,8 @@ def river_statements(
     return found
 
 
-def reach_names(part: RiverPart, number: int) -> tuple[str, str]:
-    """Return the names of a reach, with the node that it begins at: many reaches share a name."""
+def reach_names(part: RiverPart | RoadPart, number: int) -> tuple[str, str]:
+    """Return the names of a reach or road link, with the node that it begins at: many share a name."""
     link = part.links[number]
     begin = next(one for one in part.nodes if one.node_id == link.from_node)
     return f"{link.en} (from {begin.en})", f"{link.zh}（起自{begin.zh}）"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 
 from ingest_service.storage.contract.models import DeadLetterQuery
 from ingest_service.storage.health.process_messages import process_message
+from ingest_service.storage.postgres.enrolments import EnrolmentStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,13 +64,16 @@ def watched_conditions(
     store: Store, database: Database, settings: Settings, state: ServiceState, *, now_s: float
 ) -> list[WatchedCondition]:
     """Measure everything that is watched. Raises `StoreError`."""
+    activity = store.activity()
     return [
         *_processes(store.processes(), settings),
         _rollups(state.watch.rollup_lag_s(time.monotonic()), settings),
         _dead_letters(store, settings, now_s),
         *_certificates(settings, now_s),
+        *_device_certificates(activity, database, now_s),
         *_backups(settings, now_s),
-        *_clocks(store.statuses(), store.activity(), settings, database.clock_s() - time.time()),
+        *_disks(settings),
+        *_clocks(store.statuses(), activity, settings, database.clock_s() - time.time()),
     ]
 
 
@@ -141,6 +146,29 @@ def _certificates(settings: Settings, now_s: float) -> Iterator[WatchedCondition
         )
 
 
+def _device_certificates(
+    activity: Sequence[DeviceActivity], database: Database, now_s: float
+) -> Iterator[WatchedCondition]:
+    """Yield a condition for each device whose certificate ends soon; with a renewed one it has none."""
+    sites = {one.device_id: one.site_id for one in activity}
+    for one in EnrolmentStore(database).certificates_ending(now_s + CERTIFICATE_DAYS * DAY_S):
+        days = (one.ends_s - now_s) / DAY_S
+        yield WatchedCondition(
+            subject=f"device/{one.device_id}/certificate",
+            cause="certificate_ends",
+            value=days,
+            is_bad=True,
+            is_good=False,
+            severity=ALARM if days < LAST_DAYS else WARNING,
+            reason_en=f"the certificate of device {one.device_id} ends in {days:.0f} days, then the broker"
+            " refuses it: run `towntwin edge renew` on the device, or enrol it anew",
+            reason_zh=f"设备{one.device_id}的证书将在{days:.0f}天后到期，届时将无法连接；"
+            "请在设备上续期，或重新入网登记（docs/howto/enrol-a-device.md）",
+            device_id=one.device_id,
+            site_id=sites.get(one.device_id),
+        )
+
+
 def _backups(settings: Settings, now_s: float) -> Iterator[WatchedCondition]:
     """Yield the age of the last backup, by the file that `towntwin backup run` writes into its folder."""
     folder = settings.watch_backups
@@ -165,6 +193,31 @@ def _backups(settings: Settings, now_s: float) -> Iterator[WatchedCondition]:
         + "：请检查备份磁盘是否已挂载以及备份任务的日志",
         after_s=settings.watch_after_s,
     )
+
+
+def _disks(settings: Settings) -> Iterator[WatchedCondition]:
+    """Yield the free space of each watched disk; of one that can't be seen nothing is known."""
+    backups = [] if settings.watch_backups is None else [str(settings.watch_backups)]
+    for folder in dict.fromkeys([*settings.watch_disks, *backups]):
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            continue
+        free_bytes = found.f_bavail * found.f_frsize
+        free_gib = free_bytes / (1 << 30)
+        yield WatchedCondition(
+            subject=f"platform/disk/{folder}",
+            cause="disk_full",
+            value=float(free_bytes),
+            is_bad=free_bytes < settings.watch_disk_bytes,
+            is_good=free_bytes >= settings.watch_disk_bytes / RELEASE_SHARE,
+            severity=WARNING,
+            reason_en=f"the disk of {folder} has {free_gib:.1f} GiB left: free space, or enlarge it"
+            " (docs/howto/operate/when-the-disk-fills-up.md)",
+            reason_zh=f"{folder}所在磁盘仅剩{free_gib:.1f}吉字节：请清理或扩容"
+            "（docs/howto/operate/when-the-disk-fills-up.md）",
+            after_s=settings.watch_after_s,
+        )
 
 
 def _last_backup(folder: Path) -> float | None:

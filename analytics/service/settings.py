@@ -62,6 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="How long rollups of a day are kept; 0 is for ever.", extra={"unit": "d"}, ge=0),
     ] = 0.0
+    keep_scenarios_days: Annotated[
+        float,
+        Meta(description="How long computed scenarios are kept; 0 is for ever.", extra={"unit": "d"}, ge=0),
+    ] = 0.0
     compress_days: Annotated[
         float,
         Meta(
@@ -317,6 +321,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(description="Folder of the backups (TOWNTWIN_BACKUP_TARGET) whose age is watched."),
     ] = None
+    watch_disks: Annotated[
+        list[str],
+        Meta(
+            description="Folders (comma-separated) whose disks are watched, such as that of the database;"
+            " that of the backups is watched in any case."
+        ),
+    ] = msgspec.field(default_factory=list)
+    watch_disk_bytes: Annotated[
+        int,
+        Meta(
+            description="Free space of a watched disk below which it is an anomaly; twice that ends it.",
+            extra={"unit": "bytes"},
+            ge=0,
+        ),
+    ] = 2 << 30
     watch_backups_h: Annotated[
         float,
         Meta(description="Age of the last backup that is an anomaly.", extra={"unit": "h"}, gt=0),

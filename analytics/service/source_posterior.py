@@ -54,6 +54,8 @@ class PosteriorCandidate(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     amount_kg: tuple[float, float, float] | None
     group: int
+    # with the model's flows; where no discharge was measured, it gives the concentrations and no true amount
+    modelled_kg: float | None = None
 
 
 class SuggestedSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,6 +263,7 @@ def _answer(
                 released_to_s=late + dt_s,
                 duration_s=float(posterior.duration_s[at, 1]),
                 amount_kg=(low, median, high) if has_discharge else None,
+                modelled_kg=median,
                 group=int(posterior.group[at]),
             )
         )

@@ -53,7 +53,7 @@ class WaterChange(msgspec.Struct, frozen=True, kw_only=True):
     amount: float
 
 
-class WaterScenarioAnswer(NamedTuple):
+class ScenarioAnswer(NamedTuple):
     """Result as JSON has it, and the areas of all places that it names."""
 
     result: dict[str, Any]
@@ -62,7 +62,7 @@ class WaterScenarioAnswer(NamedTuple):
 
 def water_scenario(
     directory: Directory, read: ReadSeries, changes: Sequence[WaterChange], *, at_s: float, hours: float
-) -> WaterScenarioAnswer:
+) -> ScenarioAnswer:
     """Compute a scenario on the river as it was at a time.
 
     Parameters
@@ -124,7 +124,7 @@ def water_scenario(
         "sites": sites[:MAX_SITES],
         "links": links[:MAX_LINKS],
     }
-    return WaterScenarioAnswer(result, sorted({one.area_id for one in part.nodes if one.node_id in named}))
+    return ScenarioAnswer(result, sorted({one.area_id for one in part.nodes if one.node_id in named}))
 
 
 def _part_of(directory: Directory, changes: Sequence[WaterChange]) -> RiverPart:

@@ -12,18 +12,16 @@ equal to rounding.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
+from analytics.twin.compilation import compiled
 from analytics.twin.water_transport import GAMMA, SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from analytics.twin.channel_grid import ChannelGrid
@@ -31,23 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
-F = TypeVar("F", bound="Callable[..., Any]")
-
 COLUMNS_AT_ONCE = 32  # 1,500 cells of them stay in a second-level cache
-
-
-def is_available() -> bool:
-    """Whether Numba is installed."""
-    return find_spec("numba") is not None
-
-
-def _compiled(function: F) -> F:
-    if not is_available():
-        return function
-    from numba import njit  # noqa: PLC0415 - an extra; the SciPy path is always there
-
-    options: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True}
-    return cast("F", njit(**options)(function))
 
 
 class EliminationPlan(NamedTuple):
@@ -108,7 +90,7 @@ def plan_elimination(grid: ChannelGrid) -> EliminationPlan:
     return EliminationPlan(position, ptr, row, face_slot, pair_ptr, pair_slot)
 
 
-@_compiled
+@compiled
 def _assemble(
     values: Floats,
     gain: Floats,
@@ -143,7 +125,7 @@ def _assemble(
         values[cell] += volume_m3[cell] + weight_s * (volume_m3[cell] * decay_per_s + outflow)
 
 
-@_compiled
+@compiled
 def _eliminate(values: Floats, ptr: Indices, n_below: int, pair_ptr: Indices, pair_slot: Indices) -> None:
     """Factorise the matrix in place: no pivoting, as its columns are diagonally dominant."""
     n = len(ptr) - 1
@@ -157,7 +139,7 @@ def _eliminate(values: Floats, ptr: Indices, n_below: int, pair_ptr: Indices, pa
                 pair += 1
 
 
-@_compiled
+@compiled
 def _solve_transposed(block: Floats, values: Floats, ptr: Indices, row: Indices) -> None:
     """Replace ``block``, (n_cells, COLUMNS_AT_ONCE), by the solution of the transposed system."""
     n, n_below = len(ptr) - 1, len(row)
@@ -177,7 +159,7 @@ def _solve_transposed(block: Floats, values: Floats, ptr: Indices, row: Indices)
                 own[c] -= low * other[c]
 
 
-@_compiled
+@compiled
 def _two_stages(
     last: Floats, first: Floats, values: Floats, ptr: Indices, row: Indices, volume_m3: Floats
 ) -> None:
@@ -196,7 +178,7 @@ def _two_stages(
     _solve_transposed(first, values, ptr, row)
 
 
-@_compiled
+@compiled
 def _combine(last: Floats, first: Floats) -> None:
     """Replace the solution of the last stage by the sensitivities at the beginning of the step."""
     share = (1 - GAMMA) / GAMMA
@@ -205,7 +187,7 @@ def _combine(last: Floats, first: Floats) -> None:
             last[k, c] = (1 - share) * last[k, c] + first[k, c]
 
 
-@_compiled
+@compiled
 def _run_backward(
     face_m3_s: Floats,
     exchange_m3_s: Floats,

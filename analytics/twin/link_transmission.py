@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analytics.twin import compilation
 from analytics.twin.junction_flow import junction_outflows
 from analytics.twin.road_traffic import TrafficError
 
@@ -51,6 +52,7 @@ class TrafficRun:
         ahead, as a
         share of those that could have left
     free_speed_m_s, length_m, storage : (n_links,) of the links; storage in vehicles
+    free_travel_s : (n_links,) free travel times of the simulation, a step at least [s]
 
     """
 
@@ -62,6 +64,7 @@ class TrafficRun:
     free_speed_m_s: Floats
     length_m: Floats
     storage: Floats
+    free_travel_s: Floats
 
     @property
     def vehicles(self) -> Floats:
@@ -78,10 +81,29 @@ class TrafficRun:
     @property
     def speed_m_s(self) -> Floats:
         """Space-mean speed of each link between reports, (r - 1, n_links) [m/s]; the free speed on empty links."""  # noqa: E501
-        density = (self.vehicles[1:] + self.vehicles[:-1]) / 2 / self.length_m
-        free = np.broadcast_to(self.free_speed_m_s, density.shape)
-        speed = np.divide(self.flow_per_s, density, out=free.copy(), where=density * self.length_m > 1e-6)
+        vehicles = (self.vehicles[1:] + self.vehicles[:-1]) / 2
+        # a link shorter than a step's travel holds its vehicles for the step
+        vehicles = vehicles - self.flow_per_s * (self.free_travel_s - self.length_m / self.free_speed_m_s)
+        free = np.broadcast_to(self.free_speed_m_s, vehicles.shape)
+        passed = self.flow_per_s * self.length_m
+        speed = np.divide(passed, vehicles, out=free.copy(), where=vehicles > 1e-6)
         return np.minimum(speed, free)
+
+    @property
+    def queue(self) -> Floats:
+        """Delayed vehicles of each link at each report, with those that wait to enter it, (r, n_links).
+
+        Those that entered a free travel time before, evenly between reports, and have not left yet.
+        """
+        report_s = self.time_s[1] - self.time_s[0]
+        at = np.maximum(np.arange(len(self.time_s))[:, None] - self.free_travel_s / report_s, 0)
+        before = np.floor(at).astype(np.intp)
+        links = np.arange(len(self.free_travel_s))
+        after = np.minimum(before + 1, len(self.time_s) - 1)
+        begun = self.entered[before, links]
+        begun += (at - before) * (self.entered[after, links] - begun)
+        queue: Floats = np.maximum(begun - self.left, 0) + self.waiting
+        return queue
 
     @property
     def vehicle_hours(self) -> Floats:
@@ -125,24 +147,13 @@ def simulate(
         raise TrafficError(
             f"{n_reports * steps_per_report:,} steps: {MAX_STEPS:,} at most; take a longer step"
         )
+    reports = np.zeros((4, n_reports + 1, traffic.n_links))
     simulation = Simulation(traffic, step_s)
-    shape = (n_reports + 1, traffic.n_links)
-    entered, left, waiting, held_back = (np.zeros(shape) for _ in range(4))
-    for report in range(1, n_reports + 1):
-        simulation.held_back[:], simulation.could_leave[:] = 0, 0
-        for _ in range(steps_per_report):
-            simulation.step()
-        entered[report], left[report], waiting[report] = (
-            simulation.entered,
-            simulation.left,
-            simulation.waiting,
-        )
-        np.divide(
-            simulation.held_back,
-            simulation.could_leave,
-            out=held_back[report],
-            where=simulation.could_leave > 1e-9,
-        )
+    if compilation.is_available():
+        simulation.run_compiled(n_reports, steps_per_report, reports)
+    else:
+        simulation.run(n_reports, steps_per_report, reports)
+    entered, left, waiting, held_back = reports
     diagram = traffic.diagram
     return TrafficRun(
         time_s=report_s * np.arange(n_reports + 1, dtype=np.float64),
@@ -153,6 +164,7 @@ def simulate(
         free_speed_m_s=diagram.free_speed_m_s,
         length_m=traffic.length_m,
         storage=diagram.jam_density_per_m * traffic.length_m,
+        free_travel_s=simulation.free_travel_s,
     )
 
 
@@ -186,6 +198,46 @@ class Simulation:
         self._tick = 0
         self.entered, self.left, self.waiting = np.zeros(n_links), np.zeros(n_links), np.zeros(n_links)
         self.held_back, self.could_leave = np.zeros(n_links), np.zeros(n_links)
+
+    @property
+    def free_travel_s(self) -> Floats:
+        """Free travel times, a step at least, (n_links,) [s]."""
+        return (self._free.steps + self._free.share) * self._step_s
+
+    def run(self, n_reports: int, steps_per_report: int, reports: Floats) -> None:
+        """Advance by whole reports, and write entered, left, waiting, held back, (4, r, n_links)."""
+        for report in range(1, n_reports + 1):
+            self.held_back[:], self.could_leave[:] = 0, 0
+            for _ in range(steps_per_report):
+                self.step()
+            reports[:3, report] = self.entered, self.left, self.waiting
+            could_leave = self.could_leave
+            np.divide(self.held_back, could_leave, out=reports[3, report], where=could_leave > 1e-9)
+
+    def run_compiled(self, n_reports: int, steps_per_report: int, reports: Floats) -> None:
+        """Do the same as `run` from the beginning, compiled; the state of the simulation stays."""
+        from analytics.twin import compiled_traffic  # noqa: PLC0415 - compiles: on the first use only
+
+        traffic = self._traffic
+        compiled_traffic.advance(
+            n_reports,
+            steps_per_report,
+            self._step_s,
+            self._capacity,
+            self._storage,
+            traffic.green_share,
+            self._free.steps,
+            self._free.share,
+            self._wave.steps,
+            self._wave.share,
+            self._from,
+            self._to,
+            self._shares,
+            traffic.demand_per_s,
+            traffic.period_s,
+            *compiled_traffic.arrays_of_drops(traffic.drops),
+            reports,
+        )
 
     def step(self) -> None:
         """Advance by one step."""

@@ -26,12 +26,17 @@ class LaneClosure(NamedTuple):
 
 
 class Diversion(NamedTuple):
-    """A share of the vehicles that went from a link to one link goes to another instead, in all periods."""
+    """A share of the vehicles that went from a link to one link goes to another instead, for a time [s].
+
+    It applies in the periods of demand and shares whose middle it holds.
+    """
 
     from_link: int
     to_link: int
     instead_to: int
     share: float
+    from_s: float = 0.0
+    to_s: float = float("inf")
 
 
 class GreenShare(NamedTuple):
@@ -132,6 +137,8 @@ def _divert(shares: Floats, diversion: Diversion, traffic: RoadTraffic) -> None:
                 f"diversion: there is no movement from link {diversion.from_link} to link {target}"
             )
         columns.append(int(found[0]))
-    moved = shares[:, columns[0]] * diversion.share
+    middle_s = (np.arange(len(shares)) + 0.5) * traffic.period_s
+    is_on = (diversion.from_s <= middle_s) & (middle_s < diversion.to_s)
+    moved = shares[:, columns[0]] * diversion.share * is_on
     shares[:, columns[0]] -= moved
     shares[:, columns[1]] += moved

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from analytics.errors import TwinModelError
-from analytics.twin import compiled_adjoint
+from analytics.twin import compilation, compiled_adjoint
 from analytics.twin.water_transport import FlowField, TransportModel
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def response_ensemble(
     candidates: NDArray[np.intp],
 ) -> NDArray[np.float32]:
     """Return `response_matrix` of each variant, (n_variants, n_observations, n_candidates, n_steps)."""
-    is_compiled = compiled_adjoint.is_available() and not history.is_steady
+    is_compiled = compilation.is_available() and not history.is_steady
     plan = compiled_adjoint.plan_elimination(history.grid) if is_compiled else None
     return np.stack(
         [

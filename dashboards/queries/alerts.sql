@@ -49,7 +49,7 @@ GROUP BY 1, 2, 3 ORDER BY 1;
 
 -- alert_processes: Each kind of process: how many of its kind are not alive; one that was started again and works is.
 SELECT 'platform' AS "area", e.kind AS "process", count(p.kind) FILTER (WHERE NOT p.works)::double precision AS "value"
-FROM (VALUES ('ingest'), ('service'), ('gateway'), ('access')) AS e (kind) LEFT JOIN process_state AS p ON p.kind = e.kind
+FROM (VALUES ('ingest'), ('service'), ('gateway'), ('access'), ('hj212')) AS e (kind) LEFT JOIN process_state AS p ON p.kind = e.kind
 GROUP BY 1, 2 ORDER BY 2;
 
 -- alert_letters: Messages of the last quarter of an hour that could not be taken and still wait.

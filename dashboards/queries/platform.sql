@@ -36,7 +36,7 @@ FROM (SELECT "table"::text AS relation, bytes::double precision AS size FROM tab
 -- processes: The platform's own processes, those that do not work first.
 SELECT state AS "health", kind AS "process", why AS "why", beat_age_s AS "beat_age", success_age_s AS "success_age",
     backlog_age_s AS "backlog_age", restarts AS "restarts", concat_ws(' ', host, nullif(instance, '')) AS "instance"
-FROM process_state ORDER BY works, array_position(ARRAY['ingest', 'service', 'gateway', 'access'], kind), kind, instance, host;
+FROM process_state ORDER BY works, array_position(ARRAY['ingest', 'service', 'gateway', 'access', 'hj212'], kind), kind, instance, host;
 
 -- shards: Who judges what, since when, and when its state was last kept.
 SELECT shard AS "shard", epoch AS "epoch", taken AS "taken", saved AS "saved" FROM shard_view ORDER BY 1;

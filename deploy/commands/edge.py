@@ -1,7 +1,8 @@
 """Run one device's edge agent: publish SenML packs, one per line of standard input, to the platform.
 
 ``towntwin edge run SITE.toml`` runs the drivers of a site file instead (docs/howto/put-a-pi-in-the-field.md),
-``towntwin edge enrol SITE.toml`` enrols its device (docs/howto/enrol-a-device.md).
+``towntwin edge enrol SITE.toml`` enrols its device, ``towntwin edge renew SITE.toml`` collects its renewed
+certificate (docs/howto/enrol-a-device.md).
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=["run", "enrol"],
-        help="run the drivers of a site file, or enrol its device",
+        choices=["run", "enrol", "renew"],
+        help="run the drivers of a site file, enrol its device, or collect its renewed certificate",
     )
     parser.add_argument("site", nargs="?", type=Path, help="the site file (TOML)")
     parser.add_argument("--area", help="area that the device is enrolled in")
@@ -60,13 +61,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     The exit code is 0 if every line read is in the spool, or has a receipt without a refusal.
     """
     settings = load_settings(Settings, "edge", args, os.environ)
-    if args.action == "enrol":
-        if args.site is None:
-            raise SettingsError("edge enrol: name a site file: towntwin edge enrol site.toml")
-        from deploy.device_enrolment import enrol_device  # an agent has no HTTP client in memory
-
-        enrol_settings = load_settings(EnrolSettings, "edge_enrol", args, os.environ)
-        return enrol_device(args.site, enrol_settings, stop_on_signals())
+    if args.action in {"enrol", "renew"}:
+        return _enrol_or_renew(args)
     refusals, platform_refusals = RefusalLog(), RefusalLog()
 
     def on_refused(refusal_log: RefusalLog, sentence: str) -> None:
@@ -104,6 +100,17 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         fault = str(error)
         log.exception("%s: the agent ended", device.device)
     return _report_losses(fault, refusals.count, agent, evicted, device.spool)
+
+
+def _enrol_or_renew(args: argparse.Namespace) -> int:
+    if args.site is None:
+        raise SettingsError(f"edge {args.action}: name a site file: towntwin edge {args.action} site.toml")
+    from deploy.device_enrolment import enrol_device, renew_certificate  # an agent has no HTTP client
+
+    settings = load_settings(EnrolSettings, "edge_enrol", args, os.environ)
+    if args.action == "renew":
+        return renew_certificate(args.site, settings)
+    return enrol_device(args.site, settings, stop_on_signals())
 
 
 def _check_topic(area: str, device: str) -> None:

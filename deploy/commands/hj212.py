@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from deploy.command_resources import broker_of_settings, stop_on_signals
@@ -17,7 +18,9 @@ from gateway.hj212.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
+    from ingest_service.storage.health.heartbeat_thread import ProgressRecorder
     from ingest_service.storage.postgres.station_commands import StationCommandLog
 
 log = logging.getLogger(__name__)
@@ -71,6 +74,7 @@ def _serve(args: argparse.Namespace, common: CommonSettings) -> int:
         broker,
         agent,
         addresses=[f"{one.area}/{one.device}" for one in stations.values()],
+        has_status=settings.publish_status,
     )
     failures: list[Exception] = []
 
@@ -86,16 +90,44 @@ def _serve(args: argparse.Namespace, common: CommonSettings) -> int:
     network.start()
     writer = SpoolWriter(spool)
 
-    async def serve() -> None:
+    async def serve(progress: ProgressRecorder) -> None:
+        def record_progress() -> None:
+            progress.loop_advanced()
+            if publisher.connected:
+                progress.role = "owner"
+            else:
+                progress.waiting_for("broker")
+
         relay = CommandRelay(lambda: _command_log(common, stop), stations) if common.dsn else None
         server = Hj212Server(
             stations, writer, idle_s=settings.idle_s, max_connections=settings.max_connections, relay=relay
         )
-        await run_server(server, writer, host=settings.host, port=settings.port, stop=stop)
+        await run_server(
+            server, writer, host=settings.host, port=settings.port, stop=stop, on_pass=record_progress
+        )
 
-    asyncio.run(serve())
+    with _heartbeats(common, settings) as progress:
+        asyncio.run(serve(progress))
     network.join(1.0)
     return 1 if failures else 0
+
+
+@contextmanager
+def _heartbeats(common: CommonSettings, settings: Settings) -> Iterator[ProgressRecorder]:
+    """Write heartbeats within the context, where there is a database; stations do not wait for it."""
+    from ingest_service.storage.health import heartbeat_thread
+
+    if common.dsn is None:
+        yield heartbeat_thread.ProgressRecorder()
+        return
+    from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
+    from ingest_service.storage.postgres.heartbeat import PostgresHeartbeat
+    from ingest_service.storage.settings import Settings as StoreSettings
+
+    identity = ProcessIdentity(kind="hj212", instance=settings.device)
+    writer = PostgresHeartbeat(common.dsn, StoreSettings(connect_timeout_s=5), identity, HealthLimits())
+    with heartbeat_thread.writing_heartbeats(writer) as progress:
+        yield progress
 
 
 def _forward(args: argparse.Namespace, common: CommonSettings) -> int:

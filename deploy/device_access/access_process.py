@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
-from deploy.device_access.certificate_authority import CertificateError
+from deploy.device_access.certificate_authority import CertificateError, end_of
 from ingest_service.storage.contract.errors import StoreUnavailableError
 from ingest_service.storage.health.heartbeat_thread import ProgressRecorder
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_ERROR_CHARS = 500
+DAY_S = 86_400.0
 LOST = "the broker has lost this device: revoke its enrolment, and enrol it again"
 
 
@@ -63,6 +64,7 @@ class AccessProcess:
             try:
                 if time.monotonic() >= compare_at_s:
                     self.compare()
+                    self.renew_certificates(time.time())
                     compare_at_s = time.monotonic() + self._settings.compare_s
                 self.apply_pending()
                 self._progress.loop_advanced()
@@ -103,6 +105,25 @@ class AccessProcess:
             log.warning("device %s: %s", device, LOST)
             self._enrolments.record_lost(entitled[device].enrolment_id, LOST)
 
+    def renew_certificates(self, now_s: float) -> None:
+        """Issue certificates that end soon anew, for the same key; devices collect them at the gateway.
+
+        Without an authority none is renewed: the service reports those that end. Raises `StoreError`.
+        """
+        if self._authority is None:
+            return
+        for one in self._enrolments.certificates_due(now_s + self._settings.renew_days * DAY_S):
+            try:
+                held_ends_s = end_of(one.certificate.encode())
+                renewed = self._authority.sign_request(one.request.encode(), one.device_id)
+            except ValueError as error:  # of `CertificateError`, too
+                log.error("certificate of device %s/%s: %s", one.area_id, one.device_id, error)  # noqa: TRY400
+                continue
+            if self._enrolments.record_renewed(
+                one.enrolment_id, renewed.decode(), ends_s=end_of(renewed), held_ends_s=held_ends_s
+            ):
+                log.info("certificate of device %s/%s is renewed", one.area_id, one.device_id)
+
     def _apply(self, one: PendingAccess) -> None:
         if one.state == "revoked":
             self._broker.revoke([one.device_id])
@@ -113,7 +134,8 @@ class AccessProcess:
         if one.credential == "certificate":
             certificate = self._sign(one)
         self._broker.grant([DeviceAccess(one.area_id, one.device_id, one.password)])
-        if self._enrolments.record_granted(one, certificate):
+        ends_s = None if certificate is None else end_of(certificate.encode())
+        if self._enrolments.record_granted(one, certificate, ends_s):
             log.info("device %s/%s: access granted", one.area_id, one.device_id)
 
     def _sign(self, one: PendingAccess) -> str:

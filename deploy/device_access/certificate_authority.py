@@ -215,6 +215,11 @@ def check_request(request_pem: bytes, device: str) -> x509.CertificateSigningReq
     return request
 
 
+def end_of(certificate_pem: bytes) -> float:
+    """Return when a certificate ends, Unix time [s]."""
+    return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc.timestamp()
+
+
 def serial_of(certificate_pem: bytes) -> int:
     """Return the serial number of a certificate."""
     return x509.load_pem_x509_certificate(certificate_pem).serial_number

@@ -35,6 +35,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " passwords only."
         ),
     ] = None
+    renew_days: Annotated[
+        float,
+        Meta(
+            description="Devices' certificates are issued anew so long before they end; the device collects"
+            " them by `towntwin edge renew`.",
+            extra={"unit": "d"},
+            gt=0,
+        ),
+    ] = 60.0
     poll_s: Annotated[
         float, Meta(description="How often it looks for decisions.", extra={"unit": "s"}, gt=0, le=60)
     ] = 1.0

@@ -21,6 +21,6 @@ def start_station_server(children: ChildProcesses, spools: Path) -> int:
         "hj212",
         *("--port", str(port), "--stations", str(field_devices.STATIONS_FILE)),
         *("--spool", str(spools / field_devices.SERVER_SPOOL)),
-        *("--area", field_devices.SERVER_AREA, "--device", field_devices.SERVER),
+        *("--area", field_devices.SERVER_AREA, "--device", field_devices.SERVER, "--publish-status"),
     )
     return port

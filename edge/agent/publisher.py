@@ -58,6 +58,7 @@ class SpoolPublisher:
     ----------
     area, device : the device of the spool, which also is the MQTT client and publishes the status
     is_live : returns whether the newest message is live, so that it is sent before a backlog
+    has_status : whether the device publishes a status; ingest refuses that of a device that is not enrolled
     kind, content_type : of the messages
     keeps_session : whether the broker keeps the session, with receipts, while the connection is lost; without
         it all messages that have no receipt are sent again
@@ -84,11 +85,13 @@ class SpoolPublisher:
         on_refused: Callable[[str], None] | None = None,
         addresses: Sequence[str] = (),
         is_live: Callable[[], bool] = lambda: True,
+        has_status: bool = True,
         kind: TopicKind = TopicKind.DATA,
         content_type: str = senml.CONTENT_TYPE_JSON,
         keeps_session: bool = True,
         on_refusal: Callable[[RefusedMessage], None] = lambda _refused: None,
     ) -> None:
+        self._has_status = has_status
         self._addresses = ["", *addresses]
         self._on_refused = on_refused or partial(log.warning, "%s: %s", device)
         self._is_live, self._kind, self._content_type = is_live, kind, content_type
@@ -211,10 +214,13 @@ class SpoolPublisher:
         if user is not None:
             client.username_pw_set(user, self._broker.password)
         client.max_inflight_messages_set(self._settings.window)
-        will = Properties(PacketTypes.WILLMESSAGE)
-        will.WillDelayInterval = self._settings.will_delay_s
-        offline_status: Any = status.encode_status(status.StatusMessage(online=False))
-        client.will_set(self._topic(TopicKind.STATUS), offline_status, qos=1, retain=True, properties=will)
+        if self._has_status:
+            will = Properties(PacketTypes.WILLMESSAGE)
+            will.WillDelayInterval = self._settings.will_delay_s
+            offline_status: Any = status.encode_status(status.StatusMessage(online=False))
+            client.will_set(
+                self._topic(TopicKind.STATUS), offline_status, qos=1, retain=True, properties=will
+            )
         client.on_connect = self._on_connect  # not guarded: the connection is useless if it fails
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -309,6 +315,8 @@ class SpoolPublisher:
         self._window.sent(message.number, now_s)
 
     def _publish_status(self, *, online: bool) -> None:
+        if not self._has_status:
+            return
         current_status = status.StatusMessage(
             online=online,
             agent=version("towntwin"),

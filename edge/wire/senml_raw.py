@@ -19,7 +19,7 @@ from edge.wire import decode_errors
 from edge.wire.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 # RFC 8428 section 6, table 4: CBOR labels.
 CBOR_LABELS = {
@@ -165,6 +165,11 @@ def _has_unreadable_base(labels: dict[str, msgspec.Raw]) -> bool:
 
 def read_cbor(payload: bytes) -> list[RawRecord | RecordFault]:
     """Parse a CBOR pack. Raises `PayloadError` if it is not a CBOR array."""
+    return [_from_cbor(row, index) for index, row in enumerate(load_cbor(payload))]
+
+
+def load_cbor(payload: bytes) -> Sequence[Any]:
+    """Decode a CBOR array to Python objects. Raises `PayloadError` if it is not one."""
     stream = io.BytesIO(payload)
     try:
         pack = cbor2.load(stream, semantic_decoders=_TAGS, max_depth=CBOR_DEPTH)
@@ -176,7 +181,7 @@ def read_cbor(payload: bytes) -> list[RawRecord | RecordFault]:
         )
     if not isinstance(pack, list | tuple):
         raise PayloadError("the message is no CBOR array: send a SenML CBOR array of records (RFC 8428)")
-    return [_from_cbor(row, index) for index, row in enumerate(pack)]
+    return pack
 
 
 def _from_cbor(row: object, index: int) -> RawRecord | RecordFault:

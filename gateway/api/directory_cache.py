@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from gateway.api.problems import ProblemError, not_found
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest_service.storage.contract.models import Device, Directory, Node, Series, Site
+    from ingest_service.storage.contract.models import Area, Device, Directory, Node, Series, Site
     from ingest_service.storage.contract.store import Reader
 
 VERSION_CHECK_INTERVAL_S = 1.0
@@ -47,6 +48,17 @@ class DirectoryIndex:
     def sites(self) -> dict[str, Site]:
         """Sites by id."""
         return {one.site_id: one for one in self.directory.sites}
+
+    @cached_property
+    def areas(self) -> dict[str, Area]:
+        """Areas by id, those above the visible ones included."""
+        return {one.area_id: one for one in self.directory.areas}
+
+    @cached_property
+    def repeated_names(self) -> frozenset[str]:
+        """English and Chinese names that several sites have, such as those on one river in two towns."""
+        counts = Counter(name for one in self.directory.sites for name in {one.en, one.zh})
+        return frozenset(name for name, count in counts.items() if count > 1)
 
     @cached_property
     def series(self) -> dict[int, Series]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
@@ -50,6 +50,15 @@ _INCIDENT_TIMES = (
     "extended_until",
     "held_until",
 )
+
+
+class TracedRelease(NamedTuple):
+    """A release at a node: when it began, Unix time [s], how long it lasted [s], and its mass [kg]."""
+
+    node_id: str
+    at_s: float
+    duration_s: float
+    kg: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,20 @@ class IncidentAccess:
             events=legal_events(incident, self.role) if at_home else [],
             requests=legal_requests(incident, self.role) if at_home else [],
         )
+
+    def most_probable_release(self, incident: Incident) -> TracedRelease | None:
+        """Return the most probable release of a traced incident; None without one that is visible."""
+        stored = self.store.traces([incident.incident_id]).get(incident.incident_id)
+        if stored is None or stored.posterior is None:
+            return None
+        candidates = msgspec.convert(stored.posterior, SourcePosteriorAnswer).candidates
+        first = next(iter(candidates), None)
+        nodes = {one.node_id for one in self.context.directory_index.directory.nodes}
+        if first is None or first.node_id not in nodes:
+            return None
+        kg = first.amount_kg[1] if first.amount_kg else first.modelled_kg
+        # of a trace that an older version computed, the amount isn't there
+        return TracedRelease(first.node_id, first.released_s, max(first.duration_s, 60.0), kg) if kg else None
 
     def trace(self, incident: Incident) -> models.IncidentTraceResponse | None:
         """Return the trace of an incident, without sources in areas that are not visible."""

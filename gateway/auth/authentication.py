@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from gateway.auth.authorization import MatchedRoute, RouteRights
+    from gateway.auth.member_links import MemberTeams
     from gateway.auth.principal import Principal
     from gateway.settings import Settings
     from ingest_service.storage.postgres.api_keys import ApiKey, ApiKeyStore
@@ -42,9 +43,16 @@ SAFE_METHODS = {"GET", "HEAD"}
 class Authenticator:
     """Resolves the principal of a request, checks its right, and limits its rate."""
 
-    def __init__(self, accounts: ApiKeyStore, settings: Settings, route_rights: RouteRights) -> None:
+    def __init__(
+        self,
+        accounts: ApiKeyStore,
+        settings: Settings,
+        route_rights: RouteRights,
+        member_teams: MemberTeams,
+    ) -> None:
         self._accounts = accounts
         self._route_rights = route_rights
+        self._member_teams = member_teams
         self._key_cache = ApiKeyCache(accounts)
         self._oidc_verifier = OidcTokenVerifier(settings)
         self._request_limiter = TokenBuckets(per_s=settings.requests_per_s, burst=settings.requests_burst)
@@ -85,11 +93,35 @@ class Authenticator:
         return auth
 
     async def resolve_principal(self, auth: RequestAuth) -> Principal:
-        """Return the principal of a request's credential.
+        """Return the principal of a request's credential, with the team of a linked team member.
 
         Raises `ProblemError` 401 where the credential is invalid, and 429 after too many failures. A valid
         credential never gets a 429 for the failures of other clients of its address.
         """
+        return await self._member_teams.with_team(await self._verified_principal(auth))
+
+    async def is_still_authenticated(self, auth: RequestAuth) -> bool:
+        """Whether the credential of a running stream or page is still valid, with the same team.
+
+        While the database is unavailable a revocation can't be detected, and there is no new data to leak: a
+        stream goes on until its key expires.
+        """
+        try:
+            principal = await asyncio.wait_for(self.resolve_principal(auth), RECHECK_TIMEOUT_S)
+        except (StoreUnavailableError, TimeoutError):
+            ends_s = auth.principal.expires_s if auth.principal else None
+            return ends_s is None or time.time() < ends_s
+        except (ProblemError, StoreError):
+            return False
+        return auth.principal is None or principal.team_id == auth.principal.team_id
+
+    async def session(self, auth: RequestAuth) -> tuple[str, int]:
+        """Return a signed session for a key or token, and its lifetime [s]. Raises as `resolve_principal`."""
+        principal = await self._verified_principal(auth)  # without a linked team, which can change
+        session = sessions.new_session(principal, key_id=api_keys.parse_key_id(auth.credential))
+        return sessions.sign_session(await self._secret(), session), int(session.expires_s - time.time())
+
+    async def _verified_principal(self, auth: RequestAuth) -> Principal:
         try:
             if auth.from_cookie:
                 return await self._principal_of_session(auth)
@@ -101,28 +133,6 @@ class Authenticator:
             self._count_failure(auth)
             raise _unauthenticated(str(error)) from error
         return principal_of_key(key)
-
-    async def is_still_authenticated(self, auth: RequestAuth) -> bool:
-        """Whether the credential of a running stream or page is still valid.
-
-        While the database is unavailable a revocation can't be detected, and there is no new data to leak: a
-        stream goes on until its key expires.
-        """
-        try:
-            await asyncio.wait_for(self.resolve_principal(auth), RECHECK_TIMEOUT_S)
-        except (StoreUnavailableError, TimeoutError):
-            ends_s = auth.principal.expires_s if auth.principal else None
-            return ends_s is None or time.time() < ends_s
-        except (ProblemError, StoreError):
-            return False
-        return True
-
-    async def session(self, auth: RequestAuth) -> tuple[str, int]:
-        """Return a signed session for a key or token, and its lifetime [s]. Raises as `resolve_principal`."""
-        session = sessions.new_session(
-            await self.resolve_principal(auth), key_id=api_keys.parse_key_id(auth.credential)
-        )
-        return sessions.sign_session(await self._secret(), session), int(session.expires_s - time.time())
 
     async def _principal_of_session(self, auth: RequestAuth) -> Principal:
         session = sessions.read_session(await self._secret(), auth.credential)

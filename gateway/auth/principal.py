@@ -46,6 +46,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     expires_s : end of its credential [s, Unix]; None is no end
     loopback : whether its key is valid on the gateway's own machine only
     team_id : team of a team member; None for all others
+    email : e-mail address that an OpenID provider verified, in lower case; None without one
 
     """
 
@@ -57,6 +58,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     expires_s: float | None = None
     loopback: bool = False
     team_id: str | None = None
+    email: str | None = None
 
     @property
     def area_scope(self) -> str:

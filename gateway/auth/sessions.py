@@ -32,6 +32,7 @@ class BrowserSession(msgspec.Struct, frozen=True, array_like=True):
     role: int = 1
     areas: tuple[str, ...] | None = ()
     team_id: str | None = None
+    email: str | None = None
 
     @property
     def principal(self) -> Principal:
@@ -43,6 +44,7 @@ class BrowserSession(msgspec.Struct, frozen=True, array_like=True):
             areas=self.areas,
             expires_s=self.expires_s,
             team_id=self.team_id,
+            email=self.email,
         )
 
 
@@ -59,6 +61,7 @@ def new_session(principal: Principal, *, key_id: str | None) -> BrowserSession:
         principal.role,
         principal.areas,
         principal.team_id,
+        principal.email,
     )
 
 

@@ -36,9 +36,10 @@ FORM_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "principal_hint": (
         (
             "“Signs in as” links a person to a key or a session: with it the person sets his own"
-            " preferences of notification. A key that is created for a member is linked by itself."
+            " preferences of notification. A key that is created for a member is linked by itself, and so is"
+            " somebody of the OpenID provider with the member's verified e-mail address."
         ),
-        "“登录身份”将人员与密钥或登录会话关联，关联后本人可设置通知偏好。为成员新建的密钥会自动关联。",
+        "“登录身份”将人员与密钥或登录会话关联，关联后本人可设置通知偏好。为成员新建的密钥会自动关联；统一身份登录者的已验证邮箱与成员邮箱一致时也会自动关联。",
     ),
     "message_language": ("language of messages", "消息语言"),
     "group_channels": ("channels of the group", "群组通知渠道"),

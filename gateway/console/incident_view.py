@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from analytics.incidents.state_machine import legal_events, legal_requests, role_includes, transition_table
 from analytics.service import network_state
 from gateway.api.routes import duty, notifications
+from gateway.auth.authorization import SCENARIO_RUN
 from gateway.console.incident_rows import event_name, incident_row, state_name
 from gateway.console.series_pages import neighbours
 
@@ -103,6 +104,7 @@ def record_values(
         ],
         "requests": [_request_row(one, access, visitor) for one in record.requests],
         **_trace(record, visitor, state),
+        "may_replay": visitor.may(SCENARIO_RUN),
     }
 
 
@@ -220,9 +222,10 @@ def _trace(record: IncidentRecord, visitor: Visitor, state: PlatformState) -> di
 def _source_row(
     one: PosteriorCandidateResponse, visitor: Visitor, state: PlatformState, *, is_likely: bool
 ) -> dict[str, Any]:
+    site_id = state.directory_index.nodes[one.node_id].site_id
     return {
-        "name": visitor.name(one),
-        "site_id": state.directory_index.nodes[one.node_id].site_id,
+        "name": visitor.site_name(one, site_id),
+        "site_id": site_id,
         "probability": _percent(one.probability),
         "from_s": one.released_from.timestamp(),
         "to_s": one.released_to.timestamp(),

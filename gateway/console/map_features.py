@@ -56,7 +56,12 @@ def network_features(directory: Directory, visitor: Visitor) -> dict[str, Any]:
         _feature(
             "Point",
             [one.lon, one.lat],
-            {"id": one.node_id, "kind": "node", "name": visitor.name(one), "site": one.site_id},
+            {
+                "id": one.node_id,
+                "kind": "node",
+                "name": visitor.site_name(one, one.site_id),
+                "site": one.site_id,
+            },
         )
         for one in nodes
     ]

@@ -162,7 +162,7 @@ def anomaly_row(one: Anomaly, visitor: Visitor, state: PlatformState) -> dict[st
         "mark": SEVERITY_MARKS[one.severity],
         "start_s": one.start_s,
         "site_id": one.site_id,
-        "site": visitor.name(site),
+        "site": visitor.site_name(site, one.site_id),
         "reason": one.reason_zh if visitor.language == "zh" else one.reason_en,
     }
 

@@ -13,17 +13,58 @@ SCENARIO_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "scenario_sluice": ("sluice [opening, 0 to 1]", "水闸（开度，0至1）"),
     "scenario_pump": ("pump [m³/s]", "水泵（立方米每秒）"),
     "scenario_rain": ("rain [mm]", "降雨（毫米）"),
-    "scenario_place": ("node, or reach of the sluice", "节点，或水闸所在河段"),
+    "scenario_lane_closure": ("lanes closed [lanes]", "封闭车道（条）"),
+    "scenario_road_closure": ("road closed", "封闭道路"),
+    "scenario_diversion": ("traffic diverted from a road [share, 0 to 1]", "从道路分流（比例，0至1）"),
+    "scenario_signal": ("signal at a road's end [green share]", "道路末端信号灯（绿信比）"),
+    "scenario_place": ("node, or reach of the sluice, or road", "节点，或水闸所在河段，或道路"),
     "scenario_nodes": ("nodes", "节点"),
     "scenario_reaches": ("reaches", "河段"),
+    "scenario_roads": ("roads", "道路"),
+    "scenario_at": (
+        "begins at; the flows of that time count (now without one)",
+        "开始时间；采用该时段的流量（留空为现在）",
+    ),
+    "scenario_of_incident": ("Incident {}, replayed", "事件{}重演"),
+    "scenario_replay": ("replay with a change", "改变条件重演"),
+    "scenario_replay_hint": (
+        "The most probable release is put into the form; add a change, such as a closed sluice.",
+        "表单中填入最可能的排放；可加入变化，如关闭水闸。",
+    ),
+    "scenario_with": ("with the changes", "有变化"),
+    "scenario_without": ("without the changes", "无变化"),
+    "worst_level": ("worst level of congestion", "最严重拥堵等级"),
+    "level_1": ("smooth", "畅通"),
+    "level_2": ("basically smooth", "基本畅通"),
+    "level_3": ("light congestion", "轻度拥堵"),
+    "level_4": ("medium congestion", "中度拥堵"),
+    "level_5": ("heavy congestion", "严重拥堵"),
+    "queue_over_time": ("queue [vehicles] over time [h]", "排队（辆）随时间（小时）"),
+    "roads_altered": ("roads that are altered", "受影响的道路"),
+    "road_link": ("road", "道路"),
+    "flow_largest": ("largest flow [vehicles/h]", "最大流量（辆每小时）"),
+    "flow_usual": ("without changes", "无变化时"),
+    "speed_lowest": ("lowest speed [km/h]", "最低车速（公里每小时）"),
+    "speed_usual": ("without changes", "无变化时"),
+    "queue_longest": ("longest queue [vehicles]", "最长排队（辆）"),
+    "queue_usual": ("without changes", "无变化时"),
+    "delay_more": ("more time of all vehicles [vehicle-hours]", "全部车辆增加的时间（车·小时）"),
     "reach_between": ("{}: {} → {}", "{}：{} → {}"),
     "scenario_amount": ("amount, in the unit of the kind", "数量，单位同类型"),
     "scenario_catchment": ("catchment of the rain [km²]", "降雨汇水面积（平方公里）"),
     "scenario_start": ("begins after [min]", "开始于（分钟后）"),
     "scenario_duration": ("lasts [min]", "持续（分钟）"),
     "scenario_hint": (
-        "Without a duration, a spill lasts an hour and all else to the end. A pump below 0 takes water out.",
-        "持续时间留空时，泄漏按一小时计，其他变化持续到结束。水泵为负值表示抽水。",
+        (
+            "Without a duration, a spill lasts an hour and all else to the end. "
+            "A pump below 0 takes water out. A signal has a green share of 0.5 "
+            "without the change, and is changed for the whole time. "
+            "All changes are on the river, or all on the roads."
+        ),
+        (
+            "持续时间留空时，泄漏按一小时计，其他变化持续到结束。水泵为负值表示抽水。"
+            "信号灯无变化时绿信比为0.5，变化持续全程。所有变化须同在河网，或同在路网。"
+        ),
     ),
     "scenario_run": ("compute", "计算"),
     "scenario_computed": ("computed", "计算时间"),

@@ -25,7 +25,7 @@ MAX_POINTS_WITH_SYMBOLS = 60  # up to so many readings are also drawn as points:
 GAP_INTERVALS = 5.0  # a longer time without readings interrupts the line
 AXIS_PAD_SHARE = 0.02  # of the time range, on each side of it
 VALUE_PAD_SHARE = 0.08  # of the range of values
-SCALE = 1000  # of the coordinates inside of the plot
+SCALE = 10_000  # of the coordinates inside of the plot
 N_VALUE_TICKS, N_TIME_TICKS = 5, 6
 DAY_S = 86_400
 TIME_STEPS_S = (300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, *(DAY_S * n for n in (1, 2, 5, 10, 30)))
@@ -51,7 +51,7 @@ class ChartLayout(NamedTuple):
 
     Attributes
     ----------
-    points : measured time [ms, Unix], value, expected value and spread of each reading, for the pointer
+    points : measured time [ms, Unix], value and expected value of each reading, for the pointer
     shaded : left end and width of the shaded time range [% of the plot]
     first_s, last_s : ends of the time axis [Unix s]
     forecast_path, forecast_band_path : of the forecast, empty without one
@@ -65,7 +65,7 @@ class ChartLayout(NamedTuple):
     marks: list[Mark]
     time_ticks: list[AxisTick]
     value_ticks: list[AxisTick]
-    points: list[list[float | None]]
+    points: list[tuple[int, float | None, float | None]]
     shaded: tuple[float, float] | None
     first_s: float
     last_s: float
@@ -138,12 +138,14 @@ def lay_out(
         ],
         time_ticks=_time_ticks(first_s, last_s, zone),
         value_ticks=_value_ticks(low, high),
-        points=[
-            [round(one[0] * 1e3), *(None if math.isnan(number) else round(number, 6) for number in one[1:])]
-            for one in zip(
-                times_s.tolist(), values.tolist(), expected.tolist(), rows["spread"].tolist(), strict=True
+        points=list(
+            zip(
+                np.rint(times_s * 1e3).astype(np.int64).tolist(),
+                _rounded(values),
+                _rounded(expected),
+                strict=True,
             )
-        ],
+        ),
         shaded=_shaded(shaded_range, first_s, last_s),
         first_s=first_s,
         last_s=last_s,
@@ -151,6 +153,10 @@ def lay_out(
         forecast_band_path=_band_path(ahead, height(drawn.high), height(drawn.low), runs_ahead),
         now=round(float(ahead[0]) * 100, 2) if len(ahead) else None,
     )
+
+
+def _rounded(numbers: NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(one) else one for one in np.round(numbers, 6).tolist()]
 
 
 def _time_bounds(times_s: NDArray[np.float64], interval_s: float) -> tuple[float, float]:
@@ -177,13 +183,9 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64], runs: list[NDArray[np.
     """Return the path of a line, interrupted where there are gaps or no values."""
     parts: list[str] = []
     for run in runs:
-        command = "M"
-        for at in run.tolist():
-            if math.isfinite(y[at]):
-                parts.append(f"{command}{x[at] * SCALE:.1f} {y[at] * SCALE:.1f}")
-                command = "L"
-            else:
-                command = "M"
+        known = run[np.isfinite(y[run])]
+        pieces = np.split(known, np.flatnonzero(np.diff(known) > 1) + 1)
+        parts.extend("M" + "L".join(_corners(x[one], y[one])) for one in pieces if len(one))
     return "".join(parts)
 
 
@@ -195,13 +197,17 @@ def _band_path(
 ) -> str:
     parts: list[str] = []
     for run in runs:
-        known = [at for at in run.tolist() if math.isfinite(top[at]) and math.isfinite(bottom[at])]
+        known = run[np.isfinite(top[run]) & np.isfinite(bottom[run])]
         if len(known) > 1:
-            outline = [(x[at], top[at]) for at in known] + [(x[at], bottom[at]) for at in reversed(known)]
-            parts.append(
-                "M" + "L".join(f"{one * SCALE:.1f} {other * SCALE:.1f}" for one, other in outline) + "Z"
-            )
+            back = known[::-1]
+            outline = [*_corners(x[known], top[known]), *_corners(x[back], bottom[back])]
+            parts.append("M" + "L".join(outline) + "Z")
     return "".join(parts)
+
+
+def _corners(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[str]:
+    scaled = [np.rint(one * SCALE).astype(np.int64).tolist() for one in (x, y)]
+    return [f"{one} {other}" for one, other in zip(*scaled, strict=True)]
 
 
 def _marks(rows: NDArray[np.void], x: NDArray[np.float64], y: NDArray[np.float64]) -> list[Mark]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -31,6 +32,7 @@ router = APIRouter(include_in_schema=False)
 
 MAX_LISTED_ANOMALIES = 500  # a browser draws more rows slowly; the number of the others is shown
 N_TABLE_READINGS = 24
+PLOT_ID = "plot"  # of the element that links of the console replace
 MAX_TRACED = 8  # candidates of a source
 
 SeriesId = Annotated[int, Path(ge=1, lt=2**31)]
@@ -62,21 +64,26 @@ async def series_page(
     series = state.directory_index.series.get(series_id)
     if series is None:
         raise not_found("series", series_id)
-    made, is_pending = await forecast_source.page_forecast(request, visitor, series)
+    time_range = PlotRange(hours)
+    rows, (made, is_pending) = await asyncio.gather(
+        _plot_rows(visitor, series, time_range), forecast_source.page_forecast(request, visitor, series)
+    )
     shown = forecast_view.forecast_view(visitor, made, is_pending=is_pending)
-    plot = await plot_values(visitor, state, series, PlotRange(hours), None, shown)
-    return page_response(visitor, "series.html", parts=PageParts(visitor, state), anomaly=None, **plot)
+    plot = _plot_values(visitor, state, series, rows, time_range, forecast=shown)
+    return _plot_response(request, visitor, state, {"anomaly": None, **plot})
 
 
 @router.get("/console/anomalies/{anomaly_id}")
 @requires(CONSOLE)
-async def anomaly_page(visitor: CurrentVisitor, state: CurrentState, anomaly_id: AnomalyId) -> HTMLResponse:
+async def anomaly_page(
+    request: Request, visitor: CurrentVisitor, state: CurrentState, anomaly_id: AnomalyId
+) -> HTMLResponse:
     """Serve an anomaly: why, where from, and the plot of its series around it."""
     one = await run_in_threadpool(visitor.context.store.anomaly, anomaly_id)
     if one is None or one.site_id not in state.directory_index.sites:
         raise not_found("anomaly", anomaly_id)
     values = await anomaly_values(visitor, state, one)
-    return page_response(visitor, "series.html", parts=PageParts(visitor, state), **values)
+    return _plot_response(request, visitor, state, values)
 
 
 @router.get("/console/anomalies")
@@ -139,17 +146,44 @@ async def site_page(visitor: CurrentVisitor, state: CurrentState, site_id: SiteI
     )
 
 
+def _plot_response(
+    request: Request, visitor: Visitor, state: PlatformState, values: dict[str, Any]
+) -> HTMLResponse:
+    """Return the page of a plot; to a page that replaces its own plot, the plot alone."""
+    is_part = request.headers.get("HX-Target") == PLOT_ID
+    template = "parts/plot.html" if is_part else "series.html"
+    response = page_response(visitor, template, parts=PageParts(visitor, state), **values)
+    response.headers["Vary"] = "HX-Target"
+    return response
+
+
 async def plot_values(
     visitor: Visitor,
     state: PlatformState,
     series: Series,
     time_range: PlotRange,
     shaded_range: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """Return what the template of a plot without a forecast needs. Raises as the store does."""
+    rows = await _plot_rows(visitor, series, time_range)
+    return _plot_values(visitor, state, series, rows, time_range, shaded_range)
+
+
+async def _plot_rows(visitor: Visitor, series: Series, time_range: PlotRange) -> NDArray[np.void]:
+    from_s, to_s = time_range.bounds(time.time())
+    return await run_in_threadpool(plot_range.read_plot_rows, visitor.context, series, from_s, to_s)
+
+
+def _plot_values(
+    visitor: Visitor,
+    state: PlatformState,
+    series: Series,
+    rows: NDArray[np.void],
+    time_range: PlotRange,
+    shaded_range: tuple[float, float] | None = None,
+    *,
     forecast: ForecastView | None = None,
 ) -> dict[str, Any]:
-    """Return what the template of a plot needs, with a forecast or without. Raises as the store does."""
-    from_s, to_s = time_range.bounds(time.time())
-    rows = await run_in_threadpool(plot_range.read_plot_rows, visitor.context, series, from_s, to_s)
     zone = visitor.context.unscoped_store.zone
     return {
         "site": state.directory_index.sites[series.site_id],

@@ -91,6 +91,18 @@ class Visitor:
         """Return a name in the visitor's language."""
         return one.zh if self.language == "zh" else one.en
 
+    def site_name(self, one: Named, site_id: str | None) -> str:
+        """Return the name of a site, or of its node, with its town where several sites have that name.
+
+        Else two links of one page, such as those of a list of sites, would have one text and two targets.
+        """
+        index = self.context.directories.cached_index(self.context.principal.areas)
+        name, site = self.name(one), index.sites.get(site_id or "")
+        if site is None or name not in index.repeated_names:
+            return name
+        town = self.name(index.areas[site.area_id])
+        return f"{name}（{town}）" if self.language == "zh" else f"{name} ({town})"
+
     def quantity(self, name: str) -> str:
         """Return a quantity with its unit."""
         quantity = QUANTITIES[name]
@@ -175,6 +187,7 @@ def render(visitor: Visitor, template: str, **values: Any) -> str:
         "visitor": visitor,
         "t": visitor.text,
         "name": visitor.name,
+        "site_name": visitor.site_name,
         "quantity": visitor.quantity,
         "stamp": visitor.stamp,
         "age": visitor.age,

@@ -1,103 +1,63 @@
-"""Converts readings, buckets and anomalies to Arrow batches, from which CSV and Parquet are encoded."""
+"""Converts readings, buckets and anomalies to JSON rows, and to Arrow batches for CSV, Arrow and Parquet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import numpy as np
-import pyarrow as pa
-
-from edge.wire.quantities import QUANTITIES
 from gateway.api.models import row_models
-from gateway.api.models.resource_models import AnomalyResponse
 from gateway.auth import evidence_redaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import msgspec
+    import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
-    from pydantic import BaseModel
 
     from gateway.api.directory_cache import DirectoryIndex
+    from gateway.formats.arrow_columns import SeriesNameColumns
     from ingest_service.storage.contract.models import AnomalyRow, Bucket, NewestReading, Series
 
 T = TypeVar("T")
-TIME_TYPE = pa.timestamp("us", "UTC")
-NAME_TYPE = pa.dictionary(pa.int32(), pa.string())
-JUDGED_COLUMNS = [
-    ("measured", TIME_TYPE),
-    ("received", TIME_TYPE),
-    ("value", pa.float64()),
-    ("quality", pa.uint8()),
-    ("rules", pa.list_(pa.string())),
-    ("expected", pa.float32()),
-    ("spread", pa.float32()),
-]
-SERIES_COLUMNS = [
-    ("series_id", pa.int32()),
-    ("site_id", NAME_TYPE),
-    ("quantity", NAME_TYPE),
-    ("unit", NAME_TYPE),
-]
-READINGS_SCHEMA = pa.schema([*SERIES_COLUMNS, *JUDGED_COLUMNS])
-LATEST_SCHEMA = pa.schema([*SERIES_COLUMNS, *JUDGED_COLUMNS, ("age_s", pa.float64())])
-BUCKETS_SCHEMA = pa.schema(
-    [
-        *SERIES_COLUMNS,
-        ("begins", TIME_TYPE),
-        ("count", pa.int32()),
-        ("good", pa.int32()),
-        ("min", pa.float64()),
-        ("max", pa.float64()),
-        ("mean", pa.float64()),
-    ]
-)
-TEXT_TYPE, NUMBER_TYPE = pa.string(), pa.float64()
-
-
-def schema_of(model: type[BaseModel], **narrower: pa.DataType) -> pa.Schema:
-    """Return the Arrow schema of a documented model; ``narrower`` names the types of single fields.
-
-    Objects are JSON text, as in CSV.
-    """
-    types = {bool: pa.bool_(), int: pa.int64(), float: NUMBER_TYPE, datetime: TIME_TYPE}
-    kinds = {name: row_models.value_kind(field.annotation)[0] for name, field in model.model_fields.items()}
-    return pa.schema([(name, narrower.get(name) or types.get(kinds[name], TEXT_TYPE)) for name in kinds])
-
-
-ANOMALIES_SCHEMA = schema_of(
-    AnomalyResponse, series_id=pa.int32(), severity=pa.uint8(), n_readings=pa.int32()
-)
 
 
 @dataclass(frozen=True, slots=True)
 class ArrowTable(Generic[T]):
-    """How to convert one kind of block to an Arrow batch and to JSON rows, and to count its rows."""
+    """How to convert one kind of block to an Arrow batch and to JSON rows, and to count its rows.
+
+    ``load_schema`` and ``batch`` import pyarrow, the others do not.
+    """
 
     name: str
-    schema: pa.Schema
+    load_schema: Callable[[], pa.Schema]
     batch: Callable[[T], pa.RecordBatch]
     rows: Callable[[T], Sequence[msgspec.Struct]]
     count: Callable[[T], int] = len  # type: ignore[assignment]
+
+
+def readings_schema() -> pa.Schema:
+    """Return the Arrow schema of readings."""
+    from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
+
+    return arrow_columns.READINGS_SCHEMA
 
 
 def readings_table(
     series: Sequence[Series], directory_index: DirectoryIndex, *, name: str = "readings"
 ) -> ArrowTable[NDArray[np.void]]:
     """Return the table of READING blocks; names are dictionary-encoded, the same in every batch."""
-    names = _SeriesNameColumns(series)
+    names = _name_columns(series)
 
     def batch(block: NDArray[np.void]) -> pa.RecordBatch:
-        return pa.record_batch(
-            [*names.columns_for(block["series_id"]), *_reading_arrays(block)], schema=READINGS_SCHEMA
-        )
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
+
+        return arrow_columns.readings_batch(names(), block)
 
     return ArrowTable(
-        name, READINGS_SCHEMA, batch, lambda block: row_models.series_reading_rows(block, directory_index)
+        name, readings_schema, batch, lambda block: row_models.series_reading_rows(block, directory_index)
     )
 
 
@@ -105,131 +65,69 @@ def latest_table(
     series: Sequence[Series], directory_index: DirectoryIndex, now_s: float
 ) -> ArrowTable[Sequence[NewestReading]]:
     """Return the table of the newest readings of some series, with their age [s] at ``now_s``."""
-    names = _SeriesNameColumns(series)
+    names = _name_columns(series)
+
+    def schema() -> pa.Schema:
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
+
+        return arrow_columns.LATEST_SCHEMA
 
     def batch(row_block: Sequence[NewestReading]) -> pa.RecordBatch:
-        ids = np.array([one.series_id for one in row_block], np.int32)
-        columns = [
-            _time_array([one.time_s for one in row_block]),
-            _time_array([one.received_s for one in row_block]),
-            pa.array([one.value for one in row_block], pa.float64()),
-            pa.array([one.quality for one in row_block], pa.uint8()),
-            pa.array([row_models.rule_names(one.rules) for one in row_block], pa.list_(pa.string())),
-            pa.array([one.expected for one in row_block], pa.float32()),
-            pa.array([one.spread for one in row_block], pa.float32()),
-            pa.array([now_s - one.time_s for one in row_block], pa.float64()),
-        ]
-        return pa.record_batch([*names.columns_for(ids), *columns], schema=LATEST_SCHEMA)
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
+
+        return arrow_columns.latest_batch(names(), row_block, now_s)
 
     return ArrowTable(
-        "latest",
-        LATEST_SCHEMA,
-        batch,
-        lambda row_block: row_models.latest_rows(row_block, directory_index, now_s),
+        "latest", schema, batch, lambda row_block: row_models.latest_rows(row_block, directory_index, now_s)
     )
 
 
 def buckets_table(series: Series) -> ArrowTable[Sequence[Bucket]]:
     """Return the table of aggregated buckets of one series."""
-    names = _SeriesNameColumns([series])
+    names = _name_columns([series])
+
+    def schema() -> pa.Schema:
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
+
+        return arrow_columns.BUCKETS_SCHEMA
 
     def batch(row_block: Sequence[Bucket]) -> pa.RecordBatch:
-        columns = [
-            _time_array([one.time_s for one in row_block]),
-            pa.array([one.count for one in row_block], pa.int32()),
-            pa.array([one.good for one in row_block], pa.int32()),
-            pa.array([one.min for one in row_block], pa.float64()),
-            pa.array([one.max for one in row_block], pa.float64()),
-            pa.array([row_models.rounded_mean(one.mean) for one in row_block], pa.float64()),
-        ]
-        ids = np.full(len(row_block), series.series_id, np.int32)
-        return pa.record_batch([*names.columns_for(ids), *columns], schema=BUCKETS_SCHEMA)
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
 
-    return ArrowTable("buckets", BUCKETS_SCHEMA, batch, row_models.bucket_rows)
+        return arrow_columns.buckets_batch(names(), series.series_id, row_block)
+
+    return ArrowTable("buckets", schema, batch, row_models.bucket_rows)
 
 
 def anomalies_table(directory_index: DirectoryIndex) -> ArrowTable[Sequence[AnomalyRow]]:
     """Return the table of anomalies, their evidence (JSON) redacted to the areas of a directory."""
 
-    def column(name: str, row_block: Sequence[AnomalyRow]) -> pa.Array:
-        kind = ANOMALIES_SCHEMA.field(name).type
-        if kind == TIME_TYPE:
-            return _time_array([getattr(one, f"{name}_s") for one in row_block])
-        if name in ("quantity", "unit"):
-            column_number = ("quantity", "unit").index(name)
-            return pa.array(
-                [
-                    row_models.quantity_and_unit(one.series_id, directory_index)[column_number]
-                    for one in row_block
-                ],
-                kind,
-            )
-        return pa.array([getattr(one, name) for one in row_block], kind)
+    def schema() -> pa.Schema:
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
+
+        return arrow_columns.ANOMALIES_SCHEMA
 
     def batch(row_block: Sequence[AnomalyRow]) -> pa.RecordBatch:
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
+
         redacted = evidence_redaction.redact_rows(row_block, directory_index)
-        return pa.record_batch(
-            [column(name, redacted) for name in ANOMALIES_SCHEMA.names], schema=ANOMALIES_SCHEMA
-        )
+        return arrow_columns.anomalies_batch(redacted, directory_index)
 
     def to_json_rows(row_block: Sequence[AnomalyRow]) -> Sequence[msgspec.Struct]:
         return row_models.anomaly_rows(
             evidence_redaction.redact_rows(row_block, directory_index), directory_index
         )
 
-    return ArrowTable("anomalies", ANOMALIES_SCHEMA, batch, to_json_rows)
+    return ArrowTable("anomalies", schema, batch, to_json_rows)
 
 
-class _SeriesNameColumns:
-    """Dictionary-encoded columns site, quantity and unit of series; built at first use."""
+def _name_columns(series: Sequence[Series]) -> Callable[[], SeriesNameColumns]:
+    """Return a function that builds the columns of names at its first call."""
 
-    def __init__(self, series: Sequence[Series]) -> None:
-        self._series = series
+    @cache
+    def build() -> SeriesNameColumns:
+        from gateway.formats import arrow_columns  # noqa: PLC0415 - pyarrow
 
-    @cached_property
-    def _ids(self) -> NDArray[np.int32]:
-        return np.array([one.series_id for one in self._series], np.int32)
+        return arrow_columns.SeriesNameColumns(series)
 
-    @cached_property
-    def _order(self) -> NDArray[np.intp]:
-        return np.argsort(self._ids)
-
-    @cached_property
-    def _columns(self) -> list[tuple[NDArray[np.str_], NDArray[np.intp]]]:
-        distinct_names = (
-            [one.site_id for one in self._series],
-            [one.quantity for one in self._series],
-            [QUANTITIES[one.quantity].unit for one in self._series],
-        )
-        return [np.unique(np.array(column, str), return_inverse=True) for column in distinct_names]
-
-    def columns_for(self, series_id: NDArray[np.int32]) -> list[pa.Array]:
-        """Return the columns series id, site, quantity and unit of (n,) rows."""
-        at = self._order[np.searchsorted(self._ids, series_id, sorter=self._order)]
-        dictionaries = [
-            pa.DictionaryArray.from_arrays(
-                pa.array(codes[at].astype(np.int32)), pa.array(distinct_names.tolist())
-            )
-            for distinct_names, codes in self._columns
-        ]
-        return [pa.array(np.ascontiguousarray(series_id)), *dictionaries]
-
-
-def _reading_arrays(block: NDArray[np.void]) -> list[pa.Array]:
-    bits, at = np.unique(block["rules"], return_inverse=True)
-    lists = pa.array([row_models.rule_names(one) for one in bits.tolist()], pa.list_(pa.string()))
-    column: dict[str, Any] = {name: np.ascontiguousarray(block[name]) for name in block.dtype.names or ()}
-    return [
-        pa.array(column["time_us"]).view(TIME_TYPE),
-        pa.array(column["received_us"]).view(TIME_TYPE),
-        pa.array(column["value"]),
-        pa.array(column["quality"]),
-        lists.take(pa.array(at)),
-        pa.array(column["expected"], from_pandas=True),
-        pa.array(column["spread"], from_pandas=True),
-    ]
-
-
-def _time_array(seconds: Sequence[float | None]) -> pa.Array:
-    times_us = [None if one is None else round(one * 1e6) for one in seconds]
-    return pa.array(times_us, pa.int64()).view(TIME_TYPE)
+    return build

@@ -5,30 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-import pyarrow as pa
 
 from gateway.api.models import row_models
 from gateway.api.models.judging_models import JudgedAnomalyResponse
-from gateway.formats.arrow_tables import TIME_TYPE, ArrowTable
+from gateway.formats.arrow_tables import ArrowTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow as pa
+
     from analytics.service import backtest
     from ingest_service.storage.contract.models import Anomaly
-
-JUDGED_SCHEMA = pa.schema(
-    [
-        ("measured", TIME_TYPE),
-        ("value", pa.float64()),
-        ("quality", pa.uint8()),
-        ("rules", pa.list_(pa.string())),
-        ("expected", pa.float32()),
-        ("spread", pa.float32()),
-        ("score", pa.float32()),
-    ]
-)
 
 
 class JudgedReadingJson(msgspec.Struct, frozen=True, gc=False):
@@ -80,25 +68,21 @@ def judged_anomalies(found: Sequence[Anomaly]) -> list[msgspec.Struct]:
     return row_models.written_anomalies(JudgedAnomalyJson, found, evidence=evidence)
 
 
+def _schema() -> pa.Schema:
+    from gateway.formats import arrow_judging  # noqa: PLC0415 - pyarrow
+
+    return arrow_judging.JUDGED_SCHEMA
+
+
 def _arrow_batch(judged_series: backtest.JudgedHistory) -> pa.RecordBatch:
-    rule_bits, bits_index = np.unique(judged_series.rules, return_inverse=True)
-    names = pa.array([row_models.rule_names(one) for one in rule_bits.tolist()], pa.list_(pa.string()))
-    columns = [
-        pa.array(np.rint(judged_series.time_s * 1e6).astype(np.int64)).view(TIME_TYPE),
-        pa.array(judged_series.value, from_pandas=True),
-        pa.array(judged_series.quality),
-        names.take(pa.array(bits_index)),
-        *(
-            pa.array(getattr(judged_series, name), from_pandas=True)
-            for name in ("expected", "spread", "score")
-        ),
-    ]
-    return pa.record_batch(columns, schema=JUDGED_SCHEMA)
+    from gateway.formats import arrow_judging  # noqa: PLC0415 - pyarrow
+
+    return arrow_judging.judged_batch(judged_series)
 
 
 JUDGED_TABLE = ArrowTable(
     "judged",
-    JUDGED_SCHEMA,
+    _schema,
     _arrow_batch,
     judged_readings,
     count=lambda judged_series: len(judged_series.time_s),

@@ -89,7 +89,7 @@ def plot_table(
 
     return arrow_tables.ArrowTable(
         "plot",
-        arrow_tables.READINGS_SCHEMA,
+        arrow_tables.readings_schema,
         lambda downsampled: batch(
             np.concatenate([np.empty(0, READING), *(kept_rows for kept_rows, _ in downsampled)])
         ),

@@ -16,10 +16,14 @@ import msgspec
 import numpy as np
 
 from gateway.api.problems import ProblemError
-from gateway.formats import uploads
 from gateway.formats.negotiation import MEDIA_TYPES
-from gateway.formats.upload_worker import OUT_OF_MEMORY_DETAIL, ParsedUpload, receive_part, send_parts
-from gateway.formats.uploads import UploadedSeries
+from gateway.formats.upload_protocol import (
+    OUT_OF_MEMORY_DETAIL,
+    ParsedUpload,
+    UploadedSeries,
+    receive_part,
+    send_parts,
+)
 
 if TYPE_CHECKING:
     from typing import IO
@@ -110,6 +114,8 @@ class UploadPool:
 
     def read(self, body: bytes, media_type: str) -> UploadedSeries:
         """Return the series of a body. Raises `ProblemError` (415, 422, 413, 503)."""
+        from gateway.formats import uploads  # noqa: PLC0415 - pyarrow takes 36 MB
+
         base_media_type = media_type.split(";", maxsplit=1)[0].strip().lower()
         if base_media_type not in uploads.READERS or (
             base_media_type == MEDIA_TYPES["json"] and len(body) <= MAX_IN_PROCESS_BYTES

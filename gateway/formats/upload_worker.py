@@ -9,34 +9,23 @@ from __future__ import annotations
 
 import os
 import resource
-import struct
 import sys
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import pyarrow as pa
 
 from gateway.api.problems import ProblemError
 from gateway.formats import uploads
-
-LENGTH_PREFIX = struct.Struct(">Q")
-# Beyond the memory of the idle process: a body, its columns, some copies of them.
-MAX_EXTRA_MEMORY_BYTES = 256 * 2**20
-OUT_OF_MEMORY_DETAIL = (
-    "body: it takes more memory to unpack than it may have: send fewer rows, in two columns"
+from gateway.formats.upload_protocol import (
+    OUT_OF_MEMORY_DETAIL,
+    ParsedUpload,
+    receive_part,
+    send_parts,
 )
 
-
-class ParsedUpload(msgspec.Struct):
-    """Two float64 columns as bytes, or the problem to respond with."""
-
-    time_s: bytes = b""
-    value: bytes = b""
-    left_out: dict[str, int] = {}
-    status: int = 200
-    detail: str = ""
-    where: str | None = None
+# Beyond the memory of the idle process: a body, its columns, some copies of them.
+MAX_EXTRA_MEMORY_BYTES = 256 * 2**20
 
 
 def parse_upload(media_type: str, body: bytes) -> ParsedUpload:
@@ -48,24 +37,6 @@ def parse_upload(media_type: str, body: bytes) -> ParsedUpload:
     except (MemoryError, pa.ArrowMemoryError):
         return ParsedUpload(status=413, detail=OUT_OF_MEMORY_DETAIL, where="body")
     return ParsedUpload(series.time_s.tobytes(), series.value.tobytes(), series.left_out)
-
-
-def send_parts(output: IO[bytes], *parts: bytes) -> None:
-    """Write length-prefixed parts. Raises OSError if the reader has closed."""
-    for part in parts:
-        output.write(LENGTH_PREFIX.pack(len(part)))
-        output.write(part)
-    output.flush()
-
-
-def receive_part(source: IO[bytes]) -> bytes | None:
-    """Return the next length-prefixed part; None at the end of file."""
-    length_bytes = source.read(LENGTH_PREFIX.size)
-    if len(length_bytes) < LENGTH_PREFIX.size:
-        return None
-    (length,) = LENGTH_PREFIX.unpack(length_bytes)
-    body = source.read(length)
-    return body if len(body) == length else None
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from pyarrow import csv
 
 from gateway.api.problems import ProblemError
 from gateway.formats.negotiation import MEDIA_TYPES
+from gateway.formats.upload_protocol import UploadedSeries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,14 +46,6 @@ class JsonColumns(msgspec.Struct, forbid_unknown_fields=True):
 
     time: list[str | float]
     value: list[float | None]
-
-
-class UploadedSeries(NamedTuple):
-    """Readings by strictly increasing time [s], NaN for missing values, and how many rows were left out."""
-
-    time_s: Floats
-    value: Floats
-    left_out: dict[str, int]
 
 
 def parse_series(body: bytes, media_type: str) -> UploadedSeries:

@@ -19,7 +19,7 @@ from gateway.hj212.frames import FrameReader
 from gateway.hj212.session import StationSession
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge.agent.spool import Spool
     from gateway.hj212.command_relay import CommandRelay
@@ -163,9 +163,15 @@ class Hj212Server:
 
 
 async def run_server(
-    server: Hj212Server, writer: SpoolWriter, *, host: str, port: int, stop: threading.Event
+    server: Hj212Server,
+    writer: SpoolWriter,
+    *,
+    host: str,
+    port: int,
+    stop: threading.Event,
+    on_pass: Callable[[], None] = lambda: None,
 ) -> None:
-    """Listen until ``stop`` is set."""
+    """Listen until ``stop`` is set; ``on_pass`` is called about ten times a second."""
     tasks = [asyncio.create_task(writer.run())]
     if server.relay is not None:
         tasks.append(asyncio.create_task(server.relay.run()))
@@ -177,6 +183,7 @@ async def run_server(
             for task in tasks:
                 if task.done():
                     task.result()
+            on_pass()
             await asyncio.sleep(0.1)
     finally:
         listening.close()

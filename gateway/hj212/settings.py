@@ -18,10 +18,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool: Annotated[Path, Meta(description="The durable spool (SQLite) of all stations.")] = Path(
         "hj212.spool"
     )
-    area: Annotated[str, Meta(description="Area of the server itself, which is a device.")] = "hj212"
-    device: Annotated[str, Meta(description="Device id of the server, also its MQTT client id.")] = (
-        "hj212-server"
-    )
+    area: Annotated[
+        str,
+        Meta(
+            description="Area of the server's own topics: uploads that belong to no station are sent there."
+        ),
+    ] = "hj212"
+    device: Annotated[
+        str, Meta(description="Device id in the server's own topics, also its MQTT client id.")
+    ] = "hj212-server"
+    publish_status: Annotated[
+        bool,
+        Meta(
+            description="Publish a status as a device does; only where the server is enrolled as a device. "
+            "With a database its state is in health in any case."
+        ),
+    ] = False
     idle_s: Annotated[
         float,
         Meta(description="A connection without a byte for so long is closed.", extra={"unit": "s"}, gt=0),

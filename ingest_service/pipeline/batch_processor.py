@@ -46,6 +46,10 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 DIRECTORY_CHECK_S = 2.0
+# A replay of more readings per series after a restart would have to wait for the compiled judge
+# (`compiled_judge_loader.MAX_NUMPY_DEPTH`); under load they arrive in less than ``checkpoint_s``.
+CHECKPOINT_READINGS = 32  # per series, after which a checkpoint is due earlier
+MIN_CHECKPOINT_S = 1.0  # but not earlier than so: a checkpoint writes 2.5 kB per series
 UNJUDGED_BATCHES = 2  # consecutive unjudged batches, from which judging counts as failing
 REASONS_FIXED_BY_ENROLMENT = {"device", "channel", "unit"}
 MAX_MISCONFIGURED_LOGGED = 20  # series logged by name at most; the metric has the total
@@ -86,6 +90,8 @@ class BatchProcessor:
         self._fast = use_compiled
         self._clocks = DeviceClocks(tolerance_s=settings.clock_tolerance_s)
         self._checkpoint_due_s = 0.0
+        self._checkpoint_possible_s = 0.0
+        self._readings_since_checkpoint = 0
         self._directory_due_s = 0.0
         self._unjudged_in_a_row = 0
 
@@ -159,7 +165,7 @@ class BatchProcessor:
             anomalies=judged.anomalies,
             dead_letters=decoded.dead_letters,
             statuses=decoded.statuses,
-            checkpoint=self._checkpoint() if self._checkpoint_is_due() else None,
+            checkpoint=self._checkpoint() if self._checkpoint_is_due(len(judged.fresh)) else None,
             replayed=_replayed_successfully(messages, decoded),
             epoch=self._epoch,
         )
@@ -368,11 +374,18 @@ class BatchProcessor:
             return self._judge.checkpoint(self._settings.shard)
         return None
 
-    def _checkpoint_is_due(self) -> bool:
+    def _checkpoint_is_due(self, readings: int) -> bool:
+        """Whether a checkpoint is due with a batch of so many new readings: by time, or by readings."""
         now_s = self._clock()
-        is_due = now_s >= self._checkpoint_due_s
+        self._readings_since_checkpoint += readings
+        is_due = now_s >= self._checkpoint_due_s or (
+            now_s >= self._checkpoint_possible_s
+            and self._readings_since_checkpoint >= CHECKPOINT_READINGS * self._judge.series_count
+        )
         if is_due:
             self._checkpoint_due_s = now_s + self._settings.checkpoint_s
+            self._checkpoint_possible_s = now_s + MIN_CHECKPOINT_S
+            self._readings_since_checkpoint = 0
         return is_due
 
 

@@ -1,4 +1,4 @@
-"""Loads the compiled judge on a background thread, so that it does not delay a restart."""
+"""Loads the compiled judge on a background thread after the first commit, so that it delays no restart."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 
 from analytics.core import judge as core
 from analytics.core.compiled import constants
+from ingest_service.pipeline import library_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,23 +24,30 @@ log = structlog.get_logger()
 MAX_NUMPY_DEPTH = (
     64  # readings of one series per block, up to which NumPy judges about as fast as they arrive
 )
+COMPILER_LIBRARY = "llvmlite"
 BLAS_MODULE = "scipy.linalg"
 
 
 class CompiledJudgeLoader:
     """Loads the compiled judge: 0.7 s from its cache, about 20 s without one.
 
-    Until it is loaded, NumPy judges small blocks, with the same flags and events, and larger blocks wait. If
-    it can't be loaded, NumPy judges all blocks.
+    The process starts loading once nothing more urgent is to be done. Until then, NumPy judges small blocks,
+    with the same flags and events, and larger blocks wait. If it can't be loaded, NumPy judges all blocks.
     """
 
     def __init__(self) -> None:
         self._finished = threading.Event()
         self._is_usable = False
+        self._is_started = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._load, name="warm-up", daemon=True)
 
     def start(self) -> None:
-        """Start loading, if the compiler is installed."""
+        """Start loading, if the compiler is installed; further calls have no effect."""
+        with self._lock:
+            if self._is_started:
+                return
+            self._is_started = True
         if constants.NUMBA_AVAILABLE:
             self._thread.start()
         else:
@@ -48,6 +56,7 @@ class CompiledJudgeLoader:
     def use_compiled(self, slots: NDArray[np.intp]) -> bool:
         """Whether to use the compiled judge for sorted ``slots`` (n,); waits for it where NumPy is slow."""
         if not self._finished.is_set() and _longest_series(slots) > MAX_NUMPY_DEPTH:
+            self.start()
             self._finished.wait()
         return self._is_usable
 
@@ -55,6 +64,7 @@ class CompiledJudgeLoader:
         try:
             with _without_blas():
                 core.warm_up()
+            library_pages.release_unchanged_pages(COMPILER_LIBRARY)
             self._is_usable = True
             log.info("judge_loaded")
         except Exception:

@@ -179,44 +179,32 @@ def _decode_well_formed(
     to be decoded record by record.
     """
     resolver = context.resolver
-    data: set[int] = set()
-    selected: list[int] = []
-    lengths: list[int] = []
-    bases: list[float] = []
-    codes: list[int] = []
-    times: list[float] = []
-    values: list[float] = []
+    codes_by_topic = resolver.codes_by_topic
+    data: list[int] = []
+    packs: list[int] = []
+    singles: list[int] = []
+    payloads: list[bytes] = []
     for index, message in enumerate(messages):
-        try:
-            topic = resolver.topic(message.topic)
-            if topic.kind is TopicKind.STATUS:
-                if not message.payload and _clears_retained_message(message):
-                    continue
-                statuses.append(_decode_status(message, topic.device, context.clocks))
-                continue
-        except UnresolvedTopicError as refused:
-            dead_letters.append(to_dead_letter(message, refused.reason, refused.detail))
+        if message.topic not in codes_by_topic and not _is_data(message, context, dead_letters, statuses):
             continue
-        if not message.payload and _clears_retained_message(message):
+        payload = message.payload
+        if not payload and _clears_retained_message(message):
             continue
-        data.add(index)
-        if message.retained:
-            continue  # relative times of a retained message have no reference: decoded record by record
-        pack = senml_columns.decode(message.payload, content_type=message.content_type)
-        if pack is None:
+        data.append(index)
+        # Relative times of a retained message have no reference: decoded record by record.
+        if message.retained or (message.properties and _was_rejected(message)):
             continue
-        pack_codes = list(map(resolver.codes_of(topic.device).get, pack.keys))
-        if None in pack_codes:
-            continue
-        selected.append(index)
-        lengths.append(len(pack_codes))
-        bases.append(pack.base_time_s)
-        codes += pack_codes  # type: ignore[arg-type]
-        times += pack.times_s
-        values += pack.values
-    time_s = np.repeat(np.array(bases, np.float64), lengths) + np.array(times, np.float64)
-    rows = RawReadings.of(np.repeat(np.array(selected, np.intp), lengths), codes, time_s, values)
-    relative = time_s < senml.RELATIVE_TIME_LIMIT_S
+        if len(payload) <= senml_columns.MAX_SINGLE_BYTES and (
+            message.content_type is None or message.content_type == senml.CONTENT_TYPE_JSON
+        ):
+            singles.append(index)
+            payloads.append(payload)
+        else:
+            packs.append(index)
+    rows = _decode_single_records(messages, singles, payloads, packs, resolver)
+    if packs:
+        rows = rows.merged(_decode_packs(messages, packs, resolver))
+    relative = rows.time_s < senml.RELATIVE_TIME_LIMIT_S
     rows.time_s[relative] += received_s[rows.message[relative]]
     good = (
         (rows.time_s >= resolver.earliest_s[rows.code])
@@ -226,7 +214,72 @@ def _decode_well_formed(
     if not good.all():
         good = ~np.isin(rows.message, rows.message[~good])
         rows = rows.selected(good)
-    return rows, data
+    return rows, set(data)
+
+
+def _is_data(
+    message: Message, context: DecodeContext, dead_letters: list[DeadLetter], statuses: list[DeviceStatus]
+) -> bool:
+    """Whether a message is one of data; decodes a status, and appends a dead letter for any other topic."""
+    try:
+        topic = context.resolver.topic(message.topic)
+        if topic.kind is TopicKind.DATA:
+            return True
+        if message.payload or not _clears_retained_message(message):
+            statuses.append(_decode_status(message, topic.device, context.clocks))
+    except UnresolvedTopicError as refused:
+        dead_letters.append(to_dead_letter(message, refused.reason, refused.detail))
+    return False
+
+
+def _decode_single_records(
+    messages: Sequence[Message],
+    singles: list[int],
+    payloads: list[bytes],
+    packs: list[int],
+    resolver: SeriesResolver,
+) -> RawReadings:
+    """Decode the plain packs of one record among the messages ``singles``; append the others to ``packs``."""
+    found = senml_columns.decode_single_records(payloads)
+    if len(found.position) < len(singles):
+        packs += set(singles).difference([singles[at] for at in found.position])
+        singles = [singles[at] for at in found.position]
+    codes_by_topic = resolver.codes_by_topic
+    codes = [
+        codes_by_topic[messages[index].topic].get(key) for index, key in zip(singles, found.keys, strict=True)
+    ]
+    time_s = np.array(found.base_time_s, np.float64) + np.array(found.times_s, np.float64)
+    if None not in codes:
+        return RawReadings.of(singles, codes, time_s, found.values)
+    known = np.array([code is not None for code in codes], bool)
+    all_rows = RawReadings.of(singles, [code or 0 for code in codes], time_s, found.values)
+    return all_rows.selected(known)
+
+
+def _decode_packs(messages: Sequence[Message], packs: list[int], resolver: SeriesResolver) -> RawReadings:
+    """Decode the plain packs among the messages ``packs``, each by itself."""
+    selected: list[int] = []
+    lengths: list[int] = []
+    bases: list[float] = []
+    codes: list[int] = []
+    times: list[float] = []
+    values: list[float] = []
+    for index in packs:
+        message = messages[index]
+        pack = senml_columns.decode(message.payload, content_type=message.content_type)
+        if pack is None:
+            continue
+        pack_codes = list(map(resolver.codes_by_topic[message.topic].get, pack.keys))
+        if None in pack_codes:
+            continue
+        selected.append(index)
+        lengths.append(len(pack_codes))
+        bases.append(pack.base_time_s)
+        codes += pack_codes  # type: ignore[arg-type]
+        times += pack.times_s
+        values += pack.values
+    time_s = np.repeat(np.array(bases, np.float64), lengths) + np.array(times, np.float64)
+    return RawReadings.of(np.repeat(np.array(selected, np.intp), lengths), codes, time_s, values)
 
 
 def _clears_retained_message(message: Message) -> bool:
@@ -235,6 +288,11 @@ def _clears_retained_message(message: Message) -> bool:
     The broker forwards it as an ordinary message. One with a spool position was meant as data.
     """
     return receipts.position_of(message.properties) is None
+
+
+def _was_rejected(message: Message) -> bool:
+    """Whether the gateway of the device could not read the payload; it becomes a dead letter."""
+    return any(name == receipts.REJECTION_PROPERTY for name, _ in message.properties)
 
 
 def _declared_quality(messages: Sequence[Message], message: NDArray[np.intp]) -> NDArray[np.uint8]:

@@ -98,7 +98,7 @@ BROKER_CONNECTED = Gauge("towntwin_ingest_broker_connected", "1 while the broker
 WRONG_CLOCKS = Gauge("towntwin_ingest_clocks_wrong", "Devices whose clock is off beyond the tolerance")
 DATABASE_DISK_FREE = Gauge(
     "towntwin_ingest_database_disk_free_bytes",
-    "Free space of the database's disk; NaN where it is not visible",
+    "Free space of the database's fullest disk; NaN where none is visible",
 )
 DATABASE_DISK_FREE.set(float("nan"))  # 0 would be an alarm
 SHARD_OWNER = Gauge(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-STANDBY_S = 1.0  # between two attempts to acquire the shard
+STANDBY_S = 1.0  # a standby waits for the shard for so long, then reports that it is alive
 IDLE_WAIT_S = 0.5  # longest wait for a first message, after which housekeeping may run
 HOUSEKEEPING_S = 2.0  # between two rounds of housekeeping
 THREAD_SWITCH_INTERVAL_S = (
@@ -49,7 +49,6 @@ def run(store: Store, broker: BrokerAddress, settings: Settings, stop: threading
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
     metrics.SHARD_OWNER.set(0)
     compiled_judge = CompiledJudgeLoader()
-    compiled_judge.start()
     identity = ProcessIdentity(kind="ingest", instance=settings.shard)
     with sending_heartbeats(
         store, identity, HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
@@ -72,7 +71,7 @@ def _own_or_stand_by(
     while not stop.is_set():
         try:
             progress.role = "standby" if standing_by else "starting"
-            with store.shard(settings.shard) as lease:
+            with store.shard(settings.shard, wait_s=STANDBY_S if standing_by else 0.0) as lease:
                 progress.loop_advanced()
                 if lease is not None:
                     standing_by = False
@@ -85,7 +84,7 @@ def _own_or_stand_by(
             if not standing_by:
                 log.info("standing_by", shard=settings.shard)
                 standing_by = True
-            stop.wait(STANDBY_S)
+                compiled_judge.start()
         except ShardLostError as error:
             log.warning("shard_lost", shard=settings.shard, error=str(error))
         except StoreUnavailableError as error:
@@ -113,6 +112,7 @@ class _ShardOwner:
     ) -> None:
         self._store, self._settings, self._lease, self._stop = store, settings, lease, stop
         self._progress = progress
+        self._compiled_judge = compiled_judge
         grace = _GracePeriod(stop, settings.stop_grace_s, progress)
         self._pipeline = BatchProcessor(
             store, settings, wait=grace.wait, epoch=lease.epoch, use_compiled=compiled_judge.use_compiled
@@ -125,14 +125,14 @@ class _ShardOwner:
     def serve(self) -> None:
         """Ingest until a stop is requested, then commit the queued messages. Raises `ShardLostError`."""
         settings, epoch = self._settings, self._lease.epoch.number
-        self._pipeline.open()
-        metrics.SHARD_OWNER.set(1)
-        metrics.SHARD_EPOCH.set(epoch)
-        self._session.start()
-        self._progress.read_work_status = self._work_status
-        self._progress.role = "owner"
-        log.info("ingest_started", shard=settings.shard, areas=settings.areas, epoch=epoch)
+        self._session.start()  # connects, and receives into the inbox, while the judge's state is loaded
         try:
+            self._pipeline.open()
+            metrics.SHARD_OWNER.set(1)
+            metrics.SHARD_EPOCH.set(epoch)
+            self._progress.read_work_status = self._work_status
+            self._progress.role = "owner"
+            log.info("ingest_started", shard=settings.shard, areas=settings.areas, epoch=epoch)
             with CommitQueue(self._pipeline, self._on_committed) as commit_queue:
                 while not self._stop.is_set():
                     self._step(commit_queue)
@@ -155,6 +155,8 @@ class _ShardOwner:
             wait_s=self._settings.batch_wait_s,
             first_wait_s=IDLE_WAIT_S,
         )
+        if not messages:
+            self._compiled_judge.start()
         metrics.INBOX_MESSAGES.set(len(self._inbox))
         metrics.INBOX_BYTES.set(self._inbox.held_bytes)
         is_done = commit_queue.ingest(messages) if messages else commit_queue.flush()
@@ -212,6 +214,7 @@ class _ShardOwner:
 
     def _on_committed(self, messages: Sequence[Message], dead_letters: Sequence[DeadLetter]) -> None:
         self._progress.work_succeeded()
+        self._compiled_judge.start()
         with metrics.log_unexpected_errors("acknowledge"):
             self._session.acknowledge(messages)
         with metrics.log_unexpected_errors("receipts"):

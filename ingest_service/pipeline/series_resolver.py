@@ -71,6 +71,7 @@ class SeriesResolver:
         self._targets: dict[str, dict[str, ChannelTarget]] = {device: {} for device in self._area_of}
         self._codes: dict[str, dict[tuple[str, str | None], int]] = {device: {} for device in self._area_of}
         self._topics: dict[str, Topic] = {}
+        self._data_codes: dict[str, Mapping[tuple[str, str | None], int]] = {}
         self._aliases = 0
         code_rows: list[tuple[int, float, float, float]] = []
         for channel in directory.channels:
@@ -92,7 +93,14 @@ class SeriesResolver:
         cached = self._topics.get(name)
         if cached is None:
             cached = self._topics[name] = self._validated_topic(name)
+            if cached.kind is TopicKind.DATA:
+                self._data_codes[name] = self._codes[cached.device]
         return cached
+
+    @property
+    def codes_by_topic(self) -> Mapping[str, Mapping[tuple[str, str | None], int]]:
+        """Codes by (channel, sent unit), of the data topics that `topic` has parsed."""
+        return self._data_codes
 
     def targets_of(self, device: str) -> Mapping[str, ChannelTarget]:
         """Return the targets of a device by channel name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - msgspec reads the annotations
 from typing import Annotated
 
 import msgspec
@@ -61,7 +60,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.05
     checkpoint_s: Annotated[
         float,
-        Meta(description="Time between two checkpoints of the judge's state.", extra={"unit": "s"}, gt=0),
+        Meta(
+            description="Longest time between two checkpoints of the judge's state; under load they are "
+            "more frequent, but not more than one a second.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
     ] = 5.0
     replay_days: Annotated[
         float,
@@ -118,19 +122,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     disk_reserve_bytes: Annotated[
         int,
         Meta(
-            description="Free space of the database's disk below which no reading is taken, so that it never "
-            "fills up; 0 is off.",
+            description="Free space of each of the database's disks below which no reading is taken, so "
+            "that none fills up; 0 is off.",
             extra={"unit": "bytes"},
             ge=0,
         ),
     ] = 512 << 20
     disk_folder: Annotated[
-        Path | None,
+        list[str],
         Meta(
-            description="A folder on the database's disk; without it the data folder, if it is on this "
-            "machine and the database user may read its name (pg_read_all_settings)."
+            description="Folders on the database's disks (comma-separated): of its data, and of its log if "
+            "that is on another disk. Tablespaces are found besides, and the data folder if the database "
+            "user may read its name (pg_read_all_settings), where they are on this machine."
         ),
-    ] = None
+    ] = msgspec.field(default_factory=list)
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0

@@ -90,6 +90,11 @@ class ShardJudge:
         self._received_us = np.empty(0, np.int64)  # when the newest reading of each series was received
         self.enrol(directory)
 
+    @property
+    def series_count(self) -> int:
+        """Number of series that can be judged."""
+        return len(self._series)
+
     def enrol(self, directory: Directory) -> None:
         """Add new series and apply changed limits; the state of the existing series is kept."""
         found = default_limits.usable_series(directory.judged_here().series)

@@ -219,6 +219,8 @@ def test_a_device_is_proposed_confirmed_publishes_as_itself_and_is_cut_off_when_
     assert main(["edge", "run", str(site), "--receipts", "false", "--clock-wait-s", "0"]) == 0
     broker = site_broker(read_site_file(site), tmp_path)
     assert broker is not None
+    if is_certificate:
+        check_renewal(site, device, proposal["enrolment_id"], store)
     one = DeviceClient(broker, device, broker.password)
     assert one.publish(f"towntwin/v1/{AREA}/{device}/data") in {0, 16}
     assert one.publish(f"towntwin/v1/{AREA}/wz-other/data") == NOT_AUTHORIZED
@@ -235,6 +237,32 @@ def test_a_device_is_proposed_confirmed_publishes_as_itself_and_is_cut_off_when_
         what="the access is withdrawn",
     )
     assert (latest["state"], latest["note"]) == ("revoked", "stolen")
+
+
+def check_renewal(site: Path, device: str, enrolment_id: int, store: PostgresStore) -> None:
+    """A certificate that ends soon is issued anew by the process for access, and collected by the device."""
+    enrolments, path, month_s = EnrolmentStore(store), site.parent / f"{device}.crt", 30 * 86_400.0
+    before = path.read_bytes()
+    assert main(["edge", "renew", str(site)]) == 0
+    assert path.read_bytes() == before, "there is no newer one yet"
+    assert enrolments.certificates_ending(time.time() + month_s) == []
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE enrolment SET certificate_ends = now() + interval '9 days',"
+            " held_ends = now() + interval '9 days' WHERE enrolment_id = %s",
+            (enrolment_id,),
+        )
+
+    def issued() -> str:
+        found = enrolments.enrolment(enrolment_id)
+        return "" if found is None or found.certificate is None else found.certificate
+
+    wait_until(lambda: issued().encode() != before, within_s=10, what="the certificate is issued anew")
+    ending = enrolments.certificates_ending(time.time() + month_s)
+    assert [one.device_id for one in ending] == [device], "the device still has the old one"
+    assert main(["edge", "renew", str(site)]) == 0
+    assert path.read_bytes() == issued().encode()
+    assert enrolments.certificates_ending(time.time() + month_s) == []
 
 
 def test_hostile_proposals_are_bounded_and_refused_in_sentences(gateway: Callable[..., str]) -> None:

@@ -52,7 +52,7 @@ def plan() -> str:
 
 
 def test_each_unit_starts_a_command_that_exists_with_flags_that_it_has() -> None:
-    assert len(UNITS) == 9
+    assert len(UNITS) == 10
     for unit in UNITS:
         (start,) = unit_values(unit)["ExecStart"]
         program, *arguments = shlex.split(start.replace("%i", "main"))
@@ -70,7 +70,7 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
         if user == "root":
             assert values["PrivateNetwork"] == ["yes"]
             continue
-        if unit.name == "towntwin-edge.service":  # its environment is of the device, which the owner writes
+        if unit.name.startswith("towntwin-edge"):  # its environment is of the device, which the owner writes
             continue
         environment = values["EnvironmentFile"][0]
         assert f"write {environment} (mode 0640, owner root:{user})" in plan, unit
@@ -80,12 +80,59 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
     for name in ("ingest@main", "ingest-standby@main", "service", "gateway", "access", "hj212"):
         assert f"towntwin-{name}.service" in enabled
     for timer in TIMERS:
-        assert timer.name in enabled
+        assert (timer.name in enabled) == (not timer.name.startswith("towntwin-edge"))
         assert timer.with_suffix(".service") in UNITS
         assert f"write /etc/systemd/system/{timer.name} (mode 0644" in plan
     plain = next(line for line in dry_run().splitlines() if "enable" in line)
     assert "hj212" not in plain
     assert "backup" not in plain
+
+
+def test_an_older_environment_is_completed_and_keeps_what_its_owner_wrote(tmp_path: Path) -> None:
+    """The functions of the script, in a folder of the test."""
+    text = SCRIPT.read_text()
+    functions = "".join(
+        re.search(rf"^{name}\(\) {{.*?^}}$", text, re.MULTILINE | re.DOTALL)[0] + "\n"  # type: ignore[index]
+        for name in ("write_file", "complete_file", "move_gateway_to_https")
+    )
+    gateway = tmp_path / "gateway.env"
+    gateway.write_text(
+        "TOWNTWIN_GATEWAY_HOST=127.0.0.1\nTOWNTWIN_GATEWAY_PORT=8080\n#TOWNTWIN_LOG_FORMAT=json\n"
+        "TOWNTWIN_DSN=mine"
+    )
+    gateway.chmod(0o600)
+    generated = (
+        "# a comment\nTOWNTWIN_DSN=new\nTOWNTWIN_LOG_FORMAT=json\nTOWNTWIN_GATEWAY_HOST=0.0.0.0\n"
+        "TOWNTWIN_GATEWAY_PORT=8443\nTOWNTWIN_GATEWAY_TLS_CERT=c\n"
+    )
+    script = f"""set -eu
+ETC={tmp_path}; changed=""
+{functions}
+move_gateway_to_https
+complete_file 0640 "$(id -un)" "$ETC/gateway.env" <<'END'
+{generated}END
+"""
+
+    def run(dry: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"dry_run={dry}\n{script}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    before = gateway.read_text()
+    assert "add to" in run("true")
+    assert gateway.read_text() == before
+    assert "gateway.env.before" in run("false")
+    completed = (
+        "#TOWNTWIN_LOG_FORMAT=json\nTOWNTWIN_DSN=mine\nTOWNTWIN_GATEWAY_HOST=0.0.0.0\n"
+        "TOWNTWIN_GATEWAY_PORT=8443\nTOWNTWIN_GATEWAY_TLS_CERT=c\n"
+    )
+    assert gateway.read_text() == completed
+    assert gateway.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "gateway.env.before").read_text() == before
+    assert run("false") == ""
+    assert gateway.read_text() == completed
 
 
 def test_every_variable_that_the_script_sets_is_a_setting() -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import subprocess
+import textwrap
+from pathlib import Path
 
+import httpx
 import yaml
 
 from deploy.debian_servers.installation import InstallationError
+from deploy.device_access.certificate_authority import CertificateAuthority
+from deploy.embedded.server_environment import free_port
 from tests.support import not_tested, promtool
-from tests.support.processes import REPOSITORY
+from tests.support.processes import REPOSITORY, wait_until
 
 FOLDER = REPOSITORY / "deploy/prometheus"
 RULES = FOLDER / "towntwin.rules.yml"
@@ -48,3 +53,60 @@ def test_promtool_accepts_the_alerts_and_they_fire_as_described() -> None:
             [program, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False, timeout=60.0
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_prometheus_server_loads_the_alerts_by_the_configuration_of_the_page(tmp_path: Path) -> None:
+    try:
+        program = promtool.provide("prometheus")
+    except InstallationError as error:
+        not_tested.skip(f"the alerts in a Prometheus server: {error}")
+    page = (REPOSITORY / "docs/howto/operate/logs-and-metrics.md").read_text("utf-8")
+    blocks = re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)
+    configuration = next(textwrap.dedent(one) for one in blocks if "rule_files" in one)
+    for path, content in {
+        "/etc/towntwin/tls/ca.crt": CertificateAuthority.create("town").certificate_pem,
+        "/etc/prometheus/towntwin.key": b"no key",
+        "/etc/prometheus/towntwin.rules.yml": RULES.read_bytes(),
+    }.items():
+        file = tmp_path / Path(path).name
+        file.write_bytes(content)
+        assert path in configuration
+        configuration = configuration.replace(path, str(file))
+    configuration = re.sub(r"127.0.0.1:\d+", f"127.0.0.1:{free_port()}", configuration)
+    (tmp_path / "prometheus.yml").write_text(f"global: {{evaluation_interval: 1s}}\n{configuration}")
+    address = f"127.0.0.1:{free_port()}"
+    flags = {
+        "config.file": tmp_path / "prometheus.yml",
+        "storage.tsdb.path": tmp_path / "data",
+        "web.listen-address": address,
+    }
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [program, *(f"--{name}={value}" for name, value in flags.items())],
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
+        )
+    states: dict[str, str] = {}
+
+    def all_evaluated() -> bool:
+        assert server.poll() is None, (tmp_path / "log").read_text()
+        try:
+            groups = httpx.get(f"http://{address}/api/v1/rules", timeout=5).json()["data"]["groups"]
+        except (httpx.HTTPError, ValueError):
+            return False
+        rules = [rule for group in groups for rule in group["rules"]]
+        states.update({one["name"]: one["state"] for one in rules})
+        return bool(rules) and all(one["health"] == "ok" for one in rules)
+
+    try:
+        wait_until(all_evaluated, within_s=30.0, what="each rule is evaluated without an error")
+        wait_until(
+            lambda: all_evaluated() and states["TowntwinIngestIsAway"] == "pending",
+            within_s=30.0,
+            what="an alert on ingest, which nobody serves, is pending",
+        )
+    finally:
+        server.terminate()
+        server.wait(10.0)
+    assert set(states) == {one["alert"] for one in alerts()}

@@ -164,8 +164,11 @@ def test_a_reserve_keeps_the_disk_from_filling_up(
         free_bytes = free_space(filler.parent)
         reserve = free_bytes // 2
         ingest = rig.ingest(
-            TOWNTWIN_INGEST_DISK_FOLDER=str(filler.parent), TOWNTWIN_INGEST_DISK_RESERVE_BYTES=str(reserve)
+            TOWNTWIN_INGEST_DISK_FOLDER=f"{tmp_path},{filler.parent}",
+            TOWNTWIN_INGEST_DISK_RESERVE_BYTES=str(reserve),
         )
+        inside = timescale_server.installation.inside(filler.parent / "data")
+        assert str(inside) in rig.store.disk_folders(), "a tablespace has a disk of its own"
         with running_processes(ingest):
             rig.publish(kept=0.1)
             filler.write_bytes(bytes(free_space(filler.parent) - reserve + (1 << 20)))

@@ -15,7 +15,7 @@ from gateway.console.series_chart import ForecastLine
 from ingest_service.storage.contract.models import Series
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.console import LANGUAGES, serve_console
-from tests.support.console_pages import sign_in
+from tests.support.console_pages import serious_findings, sign_in
 from tests.support.forecast_samples import TOWNS, fill_towns, rows
 from tests.support.process_heartbeats import alive
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,22 @@ def test_a_forecast_is_a_dashed_line_a_table_and_a_sentence_or_the_reason_why_th
         expect(panel).to_contain_text(words[language == "zh"])
         expect(one.locator(".plot-svg path.forecast")).to_have_count(0)
         _check_language(panel.inner_text(), language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_of_a_forecast_is_accessible(
+    browser: Browser, served: tuple[str, dict[str, int]], language: translations.Language
+) -> None:
+    address, ids = served
+    one = browser.new_context(locale=LANGUAGES[language], bypass_csp=True).new_page()  # axe is no file of it
+    sign_in(one, address)
+    one.goto(
+        f"{address.partition('/login')[0]}/console/series/{ids[f'{TOWNS[0]} dissolved_oxygen']}?hours=48"
+    )
+    expect(one.locator(".forecast-table tbody tr")).not_to_have_count(0)
+    assert serious_findings(one) == []
+    one.emulate_media(color_scheme="dark")
+    assert serious_findings(one, contrast_only=True) == []
 
 
 def test_a_forecast_that_arrives_after_another_range_was_chosen_changes_nothing(

@@ -26,7 +26,7 @@ from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
 from tests.support.process_heartbeats import alive
-from tests.support.scenario_examples import BRIDGE, LAST_REACH
+from tests.support.scenario_examples import BRIDGE, LAST_REACH, ROAD
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ FORM_PAGES = (
     "settings/channel?id=robot",
     "enrolment",
     "scenarios?a=1&b=2",
+    "scenarios?a=3",
 )
 
 
@@ -106,6 +107,12 @@ def console(plain_server: PostgresServer) -> Iterator[FormsConsole]:
                     assert answer.status_code == 303, answer.text
                     for name, targets in (("甲", [BRIDGE, ""]), ("乙", [BRIDGE, LAST_REACH])):
                         answer = one.post("/console/scenarios", data=spill_and_sluice(name, targets))
+                        assert answer.status_code == 303, answer.text
+                    for name, kind in (("丁", "road_closure"), ("戊", "lane_closure")):
+                        form = spill_and_sluice(name, [ROAD, ""]) | {"kind": [kind, "spill"]}
+                        form |= {"amount": ["1", ""], "start": ["60", ""], "duration": ["90", ""]}
+                        form |= {"at": "2026-11-20T06:00", "hours": "6"}
+                        answer = one.post("/console/scenarios", data=form)
                         assert answer.status_code == 303, answer.text
                 yield made
         store.close()
@@ -389,6 +396,13 @@ def test_scenarios_are_computed_and_compared(browser: Browser, console: FormsCon
     peaks = page.locator("#compared-sites tbody tr").last.locator("td").all_inner_texts()
     assert float(peaks[1]) > 0
     assert float(peaks[3]) == 0
+    page.get_by_role("link", name="丁", exact=True).click()
+    expect(page.locator("#statements")).to_contain_text("no other link leads on: vehicles wait")
+    assert page.locator("#roads-altered tbody tr").count() >= 2
+    assert page.locator(".road-maps figure").count() == 2
+    page.get_by_role("link", name=translations.translate("compare_with", "en").format("戊")).click()
+    expect(page.locator("#compared-roads")).to_be_visible()
+    assert page.locator(".road-maps figure").count() == 3
 
 
 @pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("zh", "dark")])
@@ -414,7 +428,7 @@ def test_pages_with_forms_are_accessible_fit_a_phone_and_are_in_one_language(
         expect(one.locator("main")).to_be_visible()
         if "cell" in path:
             wait_for_map(one)
-        shot = re.sub(r"\W+", "_", path.partition("?")[0])
+        shot = re.sub(r"\W+", "_", path)
         one.screenshot(path=tmp_path / f"{shot}.{language}.png", full_page=True)
         assert one.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
         assert serious_findings(one, contrast_only=scheme == "dark") == [], path

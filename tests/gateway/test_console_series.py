@@ -124,7 +124,7 @@ def _commit(store: MemoryStore, rows: NDArray[np.void], dead_letters: Sequence[D
 
 
 def _points(one: Page) -> list[list[float]]:
-    """The readings of the plot, as the browser has them: measured [ms], value, expected, spread."""
+    """The readings of the plot, as the browser has them: measured [ms], value, expected."""
     found: list[list[float]] = one.evaluate(
         "JSON.parse(document.querySelector('#plot .chart').dataset.points)"
     )

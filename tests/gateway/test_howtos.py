@@ -14,6 +14,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import howto_pages
 from tests.support.demo_store import fill_with_demo
 from tests.support.gateway_access import KEY, gateway_app
+from tests.support.processes import REPOSITORY
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -111,3 +112,21 @@ def test_the_examples_of_the_api_run(address: str, tmp_path: Path) -> None:
     )
     assert judged.startswith("500 readings, ")
     assert " 1 anomalies" in judged
+
+
+def test_the_example_of_a_trace_finds_the_source_and_the_arrival(address: str, tmp_path: Path) -> None:
+    """The demo's slug is of the storm sewer of town A, and the water flows to town B."""
+    printed = howto_pages.example(
+        "anomaly_to_arrival.py",
+        address,
+        "330483",
+        str(tmp_path),
+        key=KEY,
+        mplbackend="agg",
+        pythonpath=str(REPOSITORY),
+    )
+    _, sources, arrivals = printed.split("\n\n")
+    assert "90 % of the probability: 330483-d1-o03" in sources
+    assert arrivals.splitlines()[1].split()[0] == "330402-d1-r01"
+    for name in ("source.png", "arrival.png"):
+        assert (tmp_path / name).stat().st_size > 20_000

@@ -12,7 +12,7 @@ from gateway.auth import api_keys
 from gateway.auth.principal import ROLES_BY_NAME, Role
 from gateway.settings import Settings
 from ingest_service.storage.memory.store import MemoryStore
-from tests.gateway.test_oidc import OidcProvider, provider
+from tests.gateway.test_oidc import provider
 from tests.support.asgi import send_request
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
 from tests.support.store_samples import DIRECTORY
@@ -20,6 +20,8 @@ from tests.support.store_samples import DIRECTORY
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from httpx import Response
+
+    from tests.support.openid_provider import OidcProvider
 
 __all__ = ["provider"]
 

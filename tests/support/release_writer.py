@@ -1,7 +1,7 @@
 """Migrates and fills a database, and goes on writing; run with the code of a release before this one.
 
-Its arguments are ``fill DSN`` and ``open DSN``. It imports only what version 0.2.0 has, too, whose folder is
-in ``PYTHONPATH``.
+Its arguments are ``fill DSN``, ``add DSN`` and ``open DSN``. It imports only what version 0.2.0 has, too,
+whose folder is in ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def main() -> None:
     store = PostgresStore.open(dsn, wait_s=5.0)
     if action == "fill":
         write(store)
+    elif action == "add":
+        print(store.commit(Batch(fresh=readings(2, range(FIRST_TICKS, FIRST_TICKS + 10)))).fresh, flush=True)
     store.close()
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
 
 BRIDGE, LAST_REACH = "330483-d1-r02", "330483-d1-k04:330483-d1-r05"
+ROAD = "330483-d1-j01:330483-d1-s02"
 SCENARIO: dict[str, Any] = {
     "name": "Tanker at the market bridge",
     "changes": [{"kind": "spill", "node": BRIDGE, "kg": 50, "duration_minutes": 30}],

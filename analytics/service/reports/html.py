@@ -22,7 +22,8 @@ th, td { border: 1px solid #c9d1d9; padding: .25rem .5rem; text-align: left; }
 th { background: #eef2f6; } img { max-width: 100%; } figure { margin: 1rem 0; }
 .notice { border-left: .3rem solid #c0392b; background: #fdecea; padding: .5rem .8rem; font-weight: 600; }
 figcaption, .under { color: #56616d; font-size: .87rem; }
-@media print { h2 { break-after: avoid; } tr, figure { break-inside: avoid; } }
+@media print { h2 { break-after: avoid; } tr, figure { break-inside: avoid; }
+  tbody tr:first-child, tbody tr:nth-last-child(2) { break-after: avoid; } }
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from analytics.service.reports.fonts import font_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fpdf.table import RowLayoutInfo
 
     from analytics.service.reports.blocks import Block, MonthlyReport
 
@@ -181,6 +184,13 @@ def _is_chinese(text: str) -> bool:
 def _write_table(page: Any, block: ReportTable) -> None:
     from fpdf.enums import WrapMode  # noqa: PLC0415 - an extra
     from fpdf.fonts import FontFace  # noqa: PLC0415
+    from fpdf.table import Table  # noqa: PLC0415
+
+    class WholeEndsTable(Table):
+        """A table whose first two rows, and its last two, stay on one page with each other."""
+
+        def _compute_rows_info(self) -> Iterator[RowLayoutInfo]:  # internal: fpdf2 has no setting for it
+            yield from keep_ends_together(list(super()._compute_rows_info()))
 
     all_text = "".join([*block.head, *(cell.text for row in block.rows for cell in row)])
     page.set_font(FONT, "", TABLE_PT)
@@ -190,20 +200,36 @@ def _write_table(page: Any, block: ReportTable) -> None:
         return "\n".join(wrap_chinese(page, text, widths_mm[column])) if _is_chinese(text) else text
 
     page.set_draw_color(201, 209, 217)
-    with page.table(
+    table = WholeEndsTable(
+        page,
         col_widths=tuple(block.widths),
         line_height=TABLE_PT * 0.5,
         padding=PADDING_MM,
         text_align="LEFT",
         wrapmode=WrapMode.CHAR if _is_chinese(all_text) else WrapMode.WORD,
         headings_style=FontFace(emphasis="BOLD", fill_color=HEAD_FILL),
-    ) as table:
-        head = table.row()
-        for column, text in enumerate(block.head):
-            head.cell(wrapped(text, column))
-        for row in block.rows:
-            line = table.row()
-            for column, cell in enumerate(row):
-                style = FontFace(fill_color=cell.fill) if cell.fill else None
-                line.cell(wrapped(cell.text, column), style=style)
+    )
+    head = table.row()
+    for column, text in enumerate(block.head):
+        head.cell(wrapped(text, column))
+    for row in block.rows:
+        line = table.row()
+        for column, cell in enumerate(row):
+            style = FontFace(fill_color=cell.fill) if cell.fill else None
+            line.cell(wrapped(cell.text, column), style=style)
+    table.render()
     page.ln(2)
+
+
+def keep_ends_together(rows: list[RowLayoutInfo]) -> list[RowLayoutInfo]:
+    """Return the layout of a table's head and rows with the space that each needs below it on its page.
+
+    The first row needs that of the second one too, and the last but one that of the last, so that no page has
+    a single row of a table with more of them.
+    """
+    kept = list(rows)
+    for at in range(len(rows) - 2, 0, -1):
+        if at in {1, len(rows) - 2}:
+            height = rows[at].height + kept[at + 1].pagebreak_height
+            kept[at] = replace(rows[at], pagebreak_height=height)
+    return kept

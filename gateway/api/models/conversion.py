@@ -155,6 +155,7 @@ def posterior_response(
     candidates = []
     for candidate in one.candidates:
         row = msgspec.structs.asdict(candidate)
+        del row["modelled_kg"]  # no amount to be reported where no discharge was measured
         row |= {
             "released_from": utc_datetime(round(row.pop("released_from_s"))),
             "released": utc_datetime(round(row.pop("released_s"))),

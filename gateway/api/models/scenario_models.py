@@ -65,21 +65,79 @@ class RainChange(ScenarioChange):
     runoff_share: float = Field(default=0.5, gt=0, le=1, description="Of the rain, what reaches the river")
 
 
-WaterScenarioChange = Annotated[
-    SpillChange | SluiceChange | PumpChange | RainChange, Field(discriminator="kind")
+WaterScenarioChange = SpillChange | SluiceChange | PumpChange | RainChange
+
+
+class LaneClosureChange(ScenarioChange):
+    """Lanes of a road link are closed; its capacity falls in proportion."""
+
+    kind: Literal["lane_closure"]
+    link: PlaceId
+    lanes: float = Field(gt=0, le=20, description="How many are closed", examples=[1])
+
+
+class RoadClosureChange(ScenarioChange):
+    """A road link is closed; its traffic takes the others at its beginning, where there are any."""
+
+    kind: Literal["road_closure"]
+    link: PlaceId
+
+
+class DiversionChange(ScenarioChange):
+    """A share of the vehicles that would enter a road link takes another one there."""
+
+    kind: Literal["diversion"]
+    link: PlaceId = Field(description="Link that is avoided")
+    share: float = Field(gt=0, le=1, description="Of the vehicles", examples=[0.3])
+    to_link: PlaceId | None = Field(
+        default=None, description="Link taken instead; by default all others there, in proportion"
+    )
+
+
+class SignalChange(ApiModel):
+    """The green share of the signal at the end of a road link is another one for the whole scenario."""
+
+    kind: Literal["signal"]
+    link: PlaceId
+    green_share: float = Field(gt=0, le=1, examples=[0.6])
+    usual_green_share: float = Field(
+        default=0.5, gt=0, le=1, description="Without the change; signals aren't enrolled"
+    )
+
+
+RoadScenarioChange = LaneClosureChange | RoadClosureChange | DiversionChange | SignalChange
+AnyScenarioChange = Annotated[
+    SpillChange
+    | SluiceChange
+    | PumpChange
+    | RainChange
+    | LaneClosureChange
+    | RoadClosureChange
+    | DiversionChange
+    | SignalChange,
+    Field(discriminator="kind"),
 ]
 
 
 class ScenarioRequest(ApiModel):
-    """A scenario on the river: changes that apply together, beside the river without them."""
+    """A scenario on the river or on the roads: changes that apply together, beside the state without them."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME_CHARS, examples=["Tanker at the west bridge"])
     at: AwareTime | None = Field(
         default=None,
-        description="When it begins; the discharges measured in the day before count. Now by default",
+        description="When it begins: the discharges of the day before count, and the traffic counted in its "
+        "hours. By default now, or the release with `incident_id`",
     )
     hours: float = Field(default=24, ge=1, le=MAX_HOURS, description="Computed time [h]")
-    changes: list[WaterScenarioChange] = Field(min_length=1, max_length=MAX_CHANGES)
+    incident_id: int | None = Field(
+        default=None,
+        ge=1,
+        lt=2**63,
+        description="Traced incident whose most probable release is put before the changes, as a spill",
+    )
+    changes: list[AnyScenarioChange] = Field(
+        default=[], max_length=MAX_CHANGES, description="All on the river, or all on the roads"
+    )
 
 
 class ScenarioSummary(ApiModel):
@@ -148,10 +206,48 @@ class WaterScenarioResult(ApiModel):
     links: list[ScenarioLinkResponse] = Field(description="The most altered ones first, 100 at most")
 
 
+class ScenarioRoadResponse(ApiModel):
+    """A road link that a scenario alters; lists are by `time_s`, ``base`` is without changes."""
+
+    link_id: str
+    en: str
+    zh: str
+    coordinates: list[list[float]] = Field(description="Longitude and latitude along the link")
+    lanes: float
+    capacity_veh_h: float
+    flow_spread_veh_h: float = Field(description="Standard deviation of the estimated flow")
+    delay_veh_h: float = Field(
+        description="Time on it and before it beyond that without the changes [vehicle h]"
+    )
+    base_level: int = Field(description="Worst level of congestion, 1 smooth to 5 heavy")
+    level: int
+    base_flow_veh_h: list[float]
+    flow_veh_h: list[float]
+    base_speed_km_h: list[float]
+    speed_km_h: list[float]
+    base_queue_veh: list[float] = Field(description="Delayed vehicles, with those that wait to enter")
+    queue_veh: list[float]
+
+
+class RoadScenarioResult(ApiModel):
+    """Result of a scenario on the roads."""
+
+    statements: list[StatementResponse]
+    counted_nodes: int = Field(description="Nodes whose counts gave the demand; 0: it is assumed")
+    recorded_share: float = Field(
+        description="Of their hours, those recorded at the scenario's time; others are means of days before"
+    )
+    nodes: int = Field(description="Of the network that was computed")
+    time_s: list[float] = Field(description="Ends of the intervals, from the beginning [s]")
+    delay_veh_h: float = Field(description="Of all vehicles, longer ways included [vehicle h]")
+    delay_band_veh_h: list[float] = Field(description="80 % of days, by their demand, lie between")
+    roads: list[ScenarioRoadResponse] = Field(description="The most delayed ones first, 40 at most")
+
+
 class ScenarioResponse(ScenarioSummary):
     """A stored scenario."""
 
-    result: WaterScenarioResult
+    result: WaterScenarioResult | RoadScenarioResult
 
 
 class ScenarioListResponse(ApiModel):
@@ -183,6 +279,20 @@ class ComparedLink(ApiModel):
     b_m3_s: float | None
 
 
+class ComparedRoad(ApiModel):
+    """A road link that either scenario alters; null where it doesn't."""
+
+    link_id: str
+    en: str
+    zh: str
+    delay_a_veh_h: float | None
+    delay_b_veh_h: float | None
+    longest_queue_a_veh: float | None
+    longest_queue_b_veh: float | None
+    lowest_speed_a_km_h: float | None
+    lowest_speed_b_km_h: float | None
+
+
 class ScenarioComparison(ApiModel):
     """Two scenarios side by side."""
 
@@ -192,3 +302,4 @@ class ScenarioComparison(ApiModel):
     statements_b: list[StatementResponse]
     sites: list[ComparedSite]
     links: list[ComparedLink]
+    roads: list[ComparedRoad]

@@ -159,6 +159,8 @@ def collect(
             raise ProblemError(409, "password: deliver it once the device is confirmed", where="password")
         access = "pending"
     is_ready = access in {"granted", "open"}
+    if is_ready and enrolment.certificate is not None:
+        context.enrolments.record_collected(enrolment_id)
     return models.CollectResponse(
         state=enrolment.state,
         access=access,

@@ -26,7 +26,7 @@ from gateway.auth.authorization import ENGINEER, VIEWER, RequiredRight, requires
 from gateway.formats import encoding, judging_tables, streaming_response
 from gateway.formats.negotiation import MEDIA_TYPES, RequestedFormat, format_responses
 from gateway.formats.upload_pool import UploadPool
-from gateway.formats.uploads import UploadedSeries
+from gateway.formats.upload_protocol import UploadedSeries
 from ingest_service.storage.contract.models import Series
 
 router = APIRouter(prefix="/v1", tags=["judging"])

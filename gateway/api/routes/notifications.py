@@ -35,6 +35,7 @@ from gateway.auth.authorization import (
     RequiredRight,
     requires,
 )
+from gateway.auth.member_links import linked_members
 from ingest_service.storage.contract.duty import Team, TeamMember
 from ingest_service.storage.contract.notifications import (
     CONSOLE_CHANNEL,
@@ -169,7 +170,9 @@ def replace_own_preferences(
     own = _own_members(context)
     if not own:
         raise ProblemError(
-            404, f"no team has a member with the principal {context.principal.principal_id}: ask its engineer"
+            404,
+            f"no member of a team has the principal {context.principal.principal_id}, and none alone has its"
+            " verified e-mail address: ask the team's engineer",
         )
     return [_replace_preferences(context, member_id, team, requested) for member_id, team in own.items()]
 
@@ -227,12 +230,9 @@ def _team_of(context: RequestContext, member_id: str) -> Team:
 
 
 def _own_members(context: RequestContext) -> dict[str, Team]:
-    principal_id = context.principal.principal_id
-    return {
-        member_id: team
-        for member_id, (member, team) in _members(context).items()
-        if member.principal == principal_id
-    }
+    found = linked_members(context.unscoped_store, context.directories, context.settings, context.principal)
+    teams = _members(context)
+    return {one.member_id: teams[one.member_id][1] for one in found if one.member_id in teams}
 
 
 def _replace_preferences(

@@ -162,7 +162,7 @@ def readings_of_one(
     token = time_range.token(reader_at.snapshot)
     table = arrow_tables.ArrowTable(
         "readings",
-        arrow_tables.READINGS_SCHEMA,
+        arrow_tables.readings_schema,
         arrow_tables.readings_table(selected_series, directory_index).batch,
         row_models.reading_rows,
     )

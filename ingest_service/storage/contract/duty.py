@@ -39,6 +39,14 @@ class TeamMember(msgspec.Struct, frozen=True, kw_only=True):
     language: Language = "zh"
 
 
+class LinkedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a team who may be the holder of a principal or of an e-mail address."""
+
+    member_id: str
+    team_id: str
+    principal: str | None
+
+
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """What a team is responsible for: a cell (None: every cell of its area), a kind of incident (None: any).
 

@@ -211,10 +211,10 @@ class Store(Reader, Protocol):
 
     # -- the pipeline ------------------------------------------------------------------------------
 
-    def shard(self, name: str) -> AbstractContextManager[Lease | None]:
+    def shard(self, name: str, *, wait_s: float = 0.0) -> AbstractContextManager[Lease | None]:
         """Own a shard within the context (advisory lock on a connection of its own).
 
-        Does not wait; yields None if another process owns it.
+        Yields None if another process still owns it after ``wait_s`` [s].
         """
         ...
 
@@ -316,6 +316,10 @@ class Database(Store, Protocol):
 
     def size(self) -> tuple[int, str | None]:
         """Return the size of the database [bytes], and its data directory if it is local and readable."""
+        ...
+
+    def disk_folders(self) -> list[str]:
+        """Return the folders that the database writes to, as far as they are local and readable."""
         ...
 
     def clock_s(self) -> float:

@@ -174,8 +174,17 @@ def sending_heartbeats(
     store: Store, identity: ProcessIdentity, limits: HealthLimits, *, every_s: float = HEARTBEAT_INTERVAL_S
 ) -> Iterator[ProgressRecorder]:
     """Write heartbeats within the context; after an exception the row stays and is shown as absent."""
+    with writing_heartbeats(store.heartbeat(identity, limits), every_s=every_s) as progress:
+        yield progress
+
+
+@contextmanager
+def writing_heartbeats(
+    writer: HeartbeatWriter, *, every_s: float = HEARTBEAT_INTERVAL_S
+) -> Iterator[ProgressRecorder]:
+    """Write heartbeats by a writer within the context, as `sending_heartbeats`; the database may be away."""
     progress = ProgressRecorder()
-    heartbeat_thread = HeartbeatThread(store.heartbeat(identity, limits), progress, every_s=every_s)
+    heartbeat_thread = HeartbeatThread(writer, progress, every_s=every_s)
     heartbeat_thread.start()
     try:
         yield progress

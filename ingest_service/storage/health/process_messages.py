@@ -22,6 +22,7 @@ KIND_LABELS = {
     "service": BilingualText("service", "分析服务"),
     "gateway": BilingualText("gateway", "网关"),
     "access": BilingualText("access", "接入服务"),
+    "hj212": BilingualText("HJ 212 server", "环保协议接收服务"),
     "federation": BilingualText("federation", "上下级联动"),
 }
 STATE_LABELS = {

@@ -13,7 +13,7 @@ ProcessState = Literal["alive", "stuck", "behind", "absent", "restarting", "unkn
 DatabaseCondition = Literal["writable", "read-only", "away"]
 """Whether the database accepts writes, answers without accepting them, or does not answer in time."""
 
-KINDS_IN_ORDER = ("ingest", "service", "gateway", "access", "federation")
+KINDS_IN_ORDER = ("ingest", "service", "gateway", "access", "hj212", "federation")
 """Kinds in the order of display; processes of other kinds follow."""
 EXPECTED_KINDS = ("ingest", "service")
 """Kinds of which a platform has at least one; one without any process is shown as absent."""

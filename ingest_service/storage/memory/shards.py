@@ -30,22 +30,24 @@ class MemoryShards:
     """Shards by name, each with its current epoch number."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._released = threading.Condition()
         self._owned: set[str] = set()
         self._epochs: dict[str, int] = {}
 
     @contextmanager
-    def acquire(self, name: str) -> Iterator[MemoryLease | None]:
-        """Own a shard within the context; yields None if it is owned already."""
-        with self._lock:
-            acquired = name not in self._owned
+    def acquire(self, name: str, *, wait_s: float = 0.0) -> Iterator[MemoryLease | None]:
+        """Own a shard within the context; yields None if it is still owned after ``wait_s`` [s]."""
+        with self._released:
+            acquired = self._released.wait_for(lambda: name not in self._owned, wait_s)
             self._owned.add(name)
             self._epochs[name] = self._epochs.get(name, 0) + acquired
         try:
             yield MemoryLease(Epoch(name, self._epochs[name]), self._epochs) if acquired else None
         finally:
             if acquired:
-                self._owned.discard(name)
+                with self._released:
+                    self._owned.discard(name)
+                    self._released.notify_all()
 
     def check(self, epoch: Epoch | None) -> None:
         """Raise `ShardLostError` if the epoch is no longer current."""

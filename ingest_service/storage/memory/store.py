@@ -98,9 +98,9 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
 
     # -- the pipeline --------------------------------------------------------------------------
 
-    def shard(self, name: str) -> AbstractContextManager[MemoryLease | None]:
-        """Own a shard within the context; None if it is owned already."""
-        return self._shards.acquire(name)
+    def shard(self, name: str, *, wait_s: float = 0.0) -> AbstractContextManager[MemoryLease | None]:
+        """Own a shard within the context; None if it is still owned after ``wait_s`` [s]."""
+        return self._shards.acquire(name, wait_s=wait_s)
 
     def commit(self, batch: Batch) -> Committed:
         """Commit a batch, as `PostgresStore` does."""

@@ -12,6 +12,7 @@ from ingest_service.storage.contract.duty import (
     DutyPlan,
     GridCell,
     HandoverNote,
+    LinkedMember,
     Roster,
     RosterOverride,
     Team,
@@ -56,6 +57,14 @@ class DutyStore:
                 rosters=read_rows.fetch_structs(connection, "rosters", parameters, Roster),
                 overrides=read_rows.fetch_structs(connection, "roster_overrides", parameters, RosterOverride),
             )
+
+    def linked_members(
+        self, principal_id: str, email: str | None, area_ids: Sequence[str]
+    ) -> list[LinkedMember]:
+        """Return the members of teams in some areas with a principal, or with an address in lower case."""
+        parameters = {"principal_id": principal_id, "email": email, "area_ids": list(area_ids)}
+        with self._database.transaction() as connection:
+            return read_rows.fetch_structs(connection, "linked_members", parameters, LinkedMember)
 
     def replace_cells(self, cells: Sequence[GridCell]) -> None:
         """Insert or replace grid cells, all or none."""

@@ -93,6 +93,23 @@ class PendingAccess(msgspec.Struct, frozen=True, kw_only=True):
     password: str | None = None
 
 
+class DueCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A device whose certificate has to be renewed: its signing request, and the certificate (both PEM)."""
+
+    enrolment_id: int
+    area_id: str
+    device_id: str
+    request: str
+    certificate: str
+
+
+class EndingCertificate(msgspec.Struct, frozen=True):
+    """A device, and when the certificate that it holds ends, Unix time [s]."""
+
+    device_id: str
+    ends_s: float
+
+
 class EnrolmentQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Filter of enrolments, newest first."""
 
@@ -232,10 +249,48 @@ class EnrolmentStore:
             for number, area, device, credential in rows
         ]
 
-    def record_granted(self, one: PendingAccess, certificate: str | None) -> bool:
-        """Record that the broker has a device's access; False if the password changed meanwhile."""
+    def record_granted(
+        self, one: PendingAccess, certificate: str | None, ends_s: float | None = None
+    ) -> bool:
+        """Record that the broker has a device's access; False if the password changed meanwhile.
+
+        Parameters
+        ----------
+        certificate : PEM, that was issued for it; None if there is no new one
+        ends_s : when that ends, Unix time [s]
+
+        """
         row = {"enrolment_id": one.enrolment_id, "password": one.password, "certificate": certificate}
-        return self._execute("enrolment_granted", row)
+        return self._execute("enrolment_granted", row | {"ends_s": ends_s})
+
+    # -- certificates ----------------------------------------------------------------------------
+
+    def certificates_due(self, before_s: float, limit: int = 100) -> list[DueCertificate]:
+        """Return devices whose certificate ends before a time [s], or is of unknown end."""
+        row = {"before_s": before_s, "limit": limit}
+        with self._database.transaction() as connection:
+            return read_rows.fetch_structs(connection, "enrolment_certificates_due", row, DueCertificate)
+
+    def record_renewed(
+        self, enrolment_id: int, certificate: str, *, ends_s: float, held_ends_s: float
+    ) -> bool:
+        """Replace a certificate; ``held_ends_s`` is the end of the old one, which the device still holds."""
+        row = {"enrolment_id": enrolment_id, "certificate": certificate}
+        return self._execute("enrolment_renewed", row | {"ends_s": ends_s, "held_ends_s": held_ends_s})
+
+    def record_collected(self, enrolment_id: int) -> bool:
+        """Record that a device has collected its newest certificate; False if it had before."""
+        return self._execute("enrolment_collected", {"enrolment_id": enrolment_id})
+
+    def certificates_ending(self, before_s: float) -> list[EndingCertificate]:
+        """Return the devices whose own certificate ends before a time [s]."""
+        row = {"before_s": before_s}
+        with self._database.transaction() as connection:
+            return read_rows.fetch_structs(
+                connection, "enrolment_certificates_ending", row, EndingCertificate
+            )
+
+    # -- other states of access ------------------------------------------------------------------
 
     def record_withdrawn(self, enrolment_id: int) -> bool:
         """Record that the broker has no access of a revoked device any more."""

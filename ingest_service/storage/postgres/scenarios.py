@@ -41,7 +41,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScenarioLog:
-    """Scenarios in the database; nothing is changed or deleted. Methods raise the errors of the store."""
+    """Scenarios in the database; nothing is changed; only what is older than the retention time is deleted.
+
+    Methods raise the errors of the store.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,3 +68,8 @@ class ScenarioLog:
         with self._database.transaction() as connection:
             parameters = {"limit": limit, "before": before}
             return read_rows.fetch_structs(connection, "scenarios", parameters, Scenario)
+
+    def delete_before(self, before_s: float) -> int:
+        """Delete the scenarios that were computed before a time, Unix seconds [s]; return how many."""
+        with self._database.transaction() as connection:
+            return int(connection.execute(QUERIES["delete_scenarios"], (before_s,)).rowcount)

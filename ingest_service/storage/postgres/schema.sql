@@ -2720,23 +2720,6 @@ EXCEPTION
 END
 $$;
 
--- 0047 pre: when certificates of devices end, so that they are renewed and watched before that.
-
-ALTER TABLE enrolment ADD COLUMN certificate_ends timestamptz;  -- of `certificate`; NULL: issued before this migration
-ALTER TABLE enrolment ADD COLUMN held_ends timestamptz;  -- of the certificate that the device collected last
-
-DO $$
-BEGIN
-    GRANT UPDATE (certificate_ends, held_ends) ON enrolment TO towntwin_access;
-    GRANT SELECT (certificate_ends, held_ends), UPDATE (held_ends) ON enrolment TO towntwin_gateway;
-    GRANT SELECT (area_id, device_id, state, access, credential, certificate_ends, held_ends) ON enrolment
-        TO towntwin_analytics;
-EXCEPTION
-    WHEN insufficient_privilege OR undefined_object THEN
-        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
-END
-$$;
-
 -- 0043 pre: what a town's platform forwards to its county's, and whose rows a county received (decision 0083).
 
 -- Town: ranges of series whose readings or flags changed, each kept until the county has confirmed them. Only while
@@ -2836,6 +2819,36 @@ BEGIN
     CALL wall('federated_incident', 'false');
 EXCEPTION
     WHEN insufficient_privilege OR undefined_object OR undefined_function THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0044 pre: the service deletes scenarios that are older than their retention time.
+
+CREATE INDEX scenario_by_time ON scenario (created);
+
+DO $$
+BEGIN
+    GRANT SELECT, DELETE ON scenario TO towntwin_analytics;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
+
+-- 0045 pre: when certificates of devices end, so that they are renewed and watched before that.
+
+ALTER TABLE enrolment ADD COLUMN certificate_ends timestamptz;  -- of `certificate`; NULL: issued before this migration
+ALTER TABLE enrolment ADD COLUMN held_ends timestamptz;  -- of the certificate that the device collected last
+
+DO $$
+BEGIN
+    GRANT UPDATE (certificate_ends, held_ends) ON enrolment TO towntwin_access;
+    GRANT SELECT (certificate_ends, held_ends), UPDATE (held_ends) ON enrolment TO towntwin_gateway;
+    GRANT SELECT (area_id, device_id, state, access, credential, certificate_ends, held_ends) ON enrolment
+        TO towntwin_analytics;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
 END
 $$;

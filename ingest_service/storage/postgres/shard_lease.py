@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 RELEASE_S = 2.0  # a process that stops waits no longer than this for a database that does not respond
+POLL_S = 0.1  # between two attempts to lock a shard: part of the time in which a standby takes over
 BLOCKED_S = 1.0  # longer than a usual commit of the former owner, shorter than a device's wait for a receipt
 
 
@@ -67,13 +69,15 @@ class PostgresLease:
 
 
 @contextmanager
-def acquire_shard(dsn: str, settings: Settings, shard: str) -> Iterator[PostgresLease | None]:
-    """Own a shard within the context; yields None if another process owns it."""
+def acquire_shard(
+    dsn: str, settings: Settings, shard: str, *, wait_s: float = 0.0
+) -> Iterator[PostgresLease | None]:
+    """Own a shard within the context; yields None if another process still owns it after ``wait_s`` [s]."""
     connection = connection_pool.open_connection(dsn, settings)
     lease = None
     try:
         with translated_errors():
-            if _try_lock(connection, shard):
+            if _lock(connection, shard, wait_s):
                 number = _begin_epoch(dsn, settings, connection, shard)
                 lease = PostgresLease(dsn, settings, connection, Epoch(shard, number))
         yield lease
@@ -133,6 +137,19 @@ def check_epoch(cursor: Cursor[Any], epoch: Epoch | None) -> None:
     epoch_row = cursor.execute(QUERIES["shard_check"], (epoch.shard,)).fetchone()
     if epoch_row != (epoch.number,):
         raise ShardLostError(f"shard {epoch.shard!r}: epoch {epoch.number} is over, another process owns it")
+
+
+def _lock(connection: Connection[Any], shard: str, wait_s: float) -> bool:
+    """Lock a shard, trying for ``wait_s`` [s]; returns whether it succeeded.
+
+    A waiting lock would be ended by ``statement_timeout``, and could not be stopped.
+    """
+    ends_s = time.monotonic() + wait_s
+    while not _try_lock(connection, shard):
+        if time.monotonic() >= ends_s:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def _try_lock(connection: Connection[Any], shard: str) -> bool:

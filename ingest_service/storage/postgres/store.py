@@ -148,9 +148,9 @@ class PostgresStore(AreaScopedConnections):
     # -- the pipeline --------------------------------------------------------------------------
 
     @contextmanager
-    def shard(self, name: str) -> Iterator[PostgresLease | None]:
-        """Own a shard within the context; yields None if another process owns it."""
-        with shard_lease.acquire_shard(self._dsn, self._settings, name) as owned_lease:
+    def shard(self, name: str, *, wait_s: float = 0.0) -> Iterator[PostgresLease | None]:
+        """Own a shard within the context; yields None if another process owns it after ``wait_s`` [s]."""
+        with shard_lease.acquire_shard(self._dsn, self._settings, name, wait_s=wait_s) as owned_lease:
             yield owned_lease
 
     def commit(self, batch: Batch) -> Committed:
@@ -322,6 +322,11 @@ class PostgresStore(AreaScopedConnections):
         with self.run_query(QUERIES["size"]) as cursor:
             found = cursor.fetchone() or (0, None)
         return int(found[0]), found[1]
+
+    def disk_folders(self) -> list[str]:
+        """Return the folders that the database writes to, as far as they are local and readable."""
+        with self.run_query(QUERIES["disk_folders"]) as cursor:
+            return [str(folder) for (folder,) in cursor.fetchall()]
 
     # -- the platform's processes -----------------------------------------------------------------
 

@@ -12,10 +12,22 @@ from analytics.service.settings import Settings
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.scenarios import Scenario, ScenarioLog
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.rollup_samples import BEGIN_US, SPEED, TOWN, commit_all
 
 DAY_S = 86_400.0
+SCENARIO = Scenario(
+    area_ids=[TOWN.areas[0].area_id],
+    kind="water",
+    name="kept",
+    who="tests",
+    network_version=1,
+    at_s=0.0,
+    computing_s=0.1,
+    inputs={},
+    result={},
+)
 NOW_S = BEGIN_US / 1e6 + 40 * DAY_S
 
 
@@ -37,6 +49,13 @@ def test_readings_go_and_rollups_stay(server: str, request: pytest.FixtureReques
     tidy(store, settings, now_s=NOW_S)
     assert store.health().readings == 0
     assert [one.count for one in store.buckets(*bucket_range)] == [one.count for one in before]
+    scenarios = ScenarioLog(store)
+    stored = scenarios.insert(SCENARIO)
+    tidy(store, Settings(), now_s=stored.created_s + 400 * DAY_S)
+    tidy(store, Settings(keep_scenarios_days=30), now_s=stored.created_s + 29 * DAY_S)
+    assert scenarios.one(stored.scenario_id) == stored
+    tidy(store, Settings(keep_scenarios_days=30), now_s=stored.created_s + 31 * DAY_S)
+    assert scenarios.newest(limit=5) == []
     store.close()
 
 

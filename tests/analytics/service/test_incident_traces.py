@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from analytics.service import incident_traces
@@ -14,43 +13,20 @@ from analytics.service.incident_traces import trace_incidents
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
 from analytics.service.source_posterior import SourcePosteriorAnswer
-from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import IncidentQuery
-from ingest_service.storage.contract.models import READING, Directory, Link, Node
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
-from tests.support.incident_world import TRAVEL_S, anomaly_at, maintain, series_anomaly, town
+from tests.support.incident_world import TRAVEL_S, anomaly_at, maintain, series_anomaly
+from tests.support.traced_river import add_cloud, traced_river
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ingest_service.storage.contract.incidents import IncidentTrace
 
-#  a-in ──▶ a-r0 ──▶ a-r1 ──▶ a-r2, an hour apart; outfalls a-o at a-r1 and a-p at a-r2
-INFLOWS = {"a-in": ("source", "a-r0"), "a-o": ("outfall", "a-r1"), "a-p": ("outfall", "a-r2")}
 NOW_S = time.time()
 PASSED_S = NOW_S - 5 * 3600  # the cloud at a-r1
-
-
-def river() -> Directory:
-    found = town("a")
-    place: dict[str, Any] = {"area_id": "a", "network": "river", "lon": 120.0, "lat": 30.0, "zh": "某"}
-    found.nodes += [Node(node_id=name, kind=kind, en=name, **place) for name, (kind, _) in INFLOWS.items()]
-    found.links += [
-        Link(
-            link_id=f"{name}:{to}",
-            network="river",
-            from_node=name,
-            to_node=to,
-            en="x",
-            zh="某",
-            length_m=600.0,
-            speed_m_s=1.0,
-        )
-        for name, (_, to) in INFLOWS.items()
-    ]
-    return found
 
 
 @pytest.fixture
@@ -58,17 +34,8 @@ def store(plain_dsn: str) -> Iterator[PostgresStore]:
     """A river on which a cloud passed a-r1 and a-r2, and not a-r0."""
     migrate(plain_dsn)
     opened = PostgresStore.open(plain_dsn)
-    opened.enrol(river())
-    times_s = np.arange(NOW_S - 30 * 3600, NOW_S, 600.0)
-    for one in opened.directory().series:
-        if one.quantity == "ammonia_nitrogen":
-            arrival_s = {"a-r1": PASSED_S, "a-r2": PASSED_S + TRAVEL_S}.get(one.site_id, np.inf)
-            rows = np.zeros(len(times_s), READING)
-            rows["series_id"], rows["time_us"] = one.series_id, (times_s * 1e6).astype(np.int64)
-            rows["received_us"] = rows["time_us"]
-            rows["expected"], rows["spread"] = 0.4, 0.03
-            rows["value"] = 0.4 + 1.5 * np.exp(-0.5 * ((times_s - arrival_s) / 1800) ** 2)
-            opened.commit(Batch(fresh=rows))
+    opened.enrol(traced_river())
+    add_cloud(opened, passed_s=PASSED_S, now_s=NOW_S)
     yield opened
     opened.close()
 

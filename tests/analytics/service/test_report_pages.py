@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -70,6 +71,29 @@ def test_no_third_of_a_page_is_blank_before_a_picture() -> None:
         )
         assert left
         assert max(left) < third_mm, (rows, left)
+
+
+def test_no_page_has_a_single_row_of_a_longer_table() -> None:
+    """Neither the last row alone on the next page, nor the first one alone under its head."""
+    page = pdf.new_document(report())
+    new_line, pages = page.ln, list[int]()
+
+    def ln(height: float) -> None:
+        if height > pdf.TABLE_PT * 0.5:  # that of a row; those between blocks are smaller
+            pages.append(page.page_no())
+        new_line(height)
+
+    page.ln = ln
+    broken = 0
+    for rows in (*range(2, 50), *[7] * 20):
+        pages.clear()
+        pdf._write_table(page, table(rows))
+        counts = Counter(pages)
+        assert min(counts.values()) >= 3, (rows, counts)  # the head and two rows
+        assert len(pages) == rows + len(counts)
+        broken += len(counts) > 1
+    assert broken > 20
+    pdf.close_fonts(page)
 
 
 def test_a_unit_in_a_narrow_chinese_column_is_not_broken() -> None:

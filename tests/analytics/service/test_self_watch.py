@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -176,6 +177,26 @@ def test_a_certificate_that_ends_is_an_anomaly_until_it_is_renewed(
     assert watched.states() == {subject: "open"}, "one that can't be read is no certificate"
 
 
+def test_a_devices_certificate_that_ends_is_an_anomaly_until_it_has_a_new_one(watched: WatchedTown) -> None:
+    subject = "device/a-r1/certificate"
+    with watched.store.transaction() as connection:
+        connection.execute(
+            "INSERT INTO enrolment"
+            " (area_id, device_id, state, credential, access, certificate_ends, held_ends)"
+            " SELECT area_id, device_id, 'confirmed', 'certificate', 'granted', now() + interval '700 days',"
+            " now() + interval '31 days' FROM device WHERE device_id = 'a-r1'"
+        )
+    assert watched.states() == {}
+    one = watched.after(2 * 86_400.0)[subject]
+    assert (one.state, one.severity, one.device_id, one.site_id) == ("open", 2, "a-r1", "a-r1")
+    assert "ends in 29 days" in one.reason_en
+    assert watched.after(24 * 86_400.0)[subject].severity == 3
+    assert watched.incidents() == {"certificate_ends": "unacknowledged"}
+    with watched.store.transaction() as connection:
+        connection.execute("UPDATE enrolment SET held_ends = certificate_ends")
+    assert watched.states() == {subject: "closed"}
+
+
 def test_an_old_backup_is_an_anomaly_until_the_next_one(watched: WatchedTown, tmp_path: Path) -> None:
     watched.settings = Settings(
         watch_backups=tmp_path, watch_after_s=HOLD_S, watch_clear_s=CLEAR_S, watch_backups_h=2.0
@@ -197,6 +218,21 @@ def test_an_old_backup_is_an_anomaly_until_the_next_one(watched: WatchedTown, tm
     (tmp_path / "last-run").unlink()
     watched.after()
     assert "no backup can be seen" in watched.after(HOLD_S)[subject].reason_en
+
+
+def test_a_disk_that_fills_up_is_an_anomaly_until_it_has_space(watched: WatchedTown, tmp_path: Path) -> None:
+    free_bytes = shutil.disk_usage(tmp_path).free
+    few = Settings(watch_backups=tmp_path, watch_after_s=HOLD_S, watch_clear_s=CLEAR_S, watch_backups_h=1e6)
+    BackupFolder(tmp_path, bytes(32)).record_run(datetime.fromtimestamp(watched.now_s, UTC))
+    subject = f"platform/disk/{tmp_path}"
+    watched.settings = msgspec.structs.replace(few, watch_disk_bytes=4 * free_bytes)
+    assert watched.states() == {}
+    one = watched.after(HOLD_S)[subject]
+    assert (one.state, "GiB left" in one.reason_en) == ("open", True)
+    assert watched.incidents() == {"disk_full": "unacknowledged"}
+    watched.settings = msgspec.structs.replace(few, watch_disk_bytes=free_bytes // 3)
+    watched.after()
+    assert watched.states(CLEAR_S) == {subject: "closed"}
 
 
 def test_a_devices_wrong_clock_is_its_own_and_those_of_most_are_the_platforms(watched: WatchedTown) -> None:

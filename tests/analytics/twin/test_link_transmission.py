@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analytics.twin.fundamental_diagram import FundamentalDiagram, calibrate, congestion_level
 from analytics.twin.junction_flow import junction_outflows
-from analytics.twin.link_transmission import simulate
+from analytics.twin.link_transmission import Simulation, simulate
 from analytics.twin.road_traffic import CapacityDrop, RoadTraffic, TrafficError
 from analytics.twin.traffic_scenario import (
     Diversion,
@@ -222,3 +222,38 @@ def test_diagrams_are_calibrated_from_a_noisy_record() -> None:
     assert found.capacity_per_s == pytest.approx(true.capacity_per_s, rel=0.06)
     assert found.wave_speed_m_s[:2] == pytest.approx(true.wave_speed_m_s[:2], rel=0.2)
     assert found.wave_speed_m_s[2] == 5.0
+
+
+def test_compiled_steps_are_those_of_numpy() -> None:
+    """On a grid whose links are oversaturated for a while, with spillback and a capacity drop."""
+    rng = np.random.default_rng(3)
+    number = np.arange(25).reshape(5, 5)
+    pairs = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
+    tail = np.concatenate([one.ravel() for begin, end in pairs for one in (begin, end)])
+    head = np.concatenate([one.ravel() for begin, end in pairs for one in (end, begin)])
+    n_links = len(tail)
+    from_link, to_link = np.nonzero((head[:, None] == tail) & (tail[:, None] != head))
+    shares = rng.random(len(from_link))
+    shares *= 0.9 / np.bincount(from_link, shares, n_links)[from_link]
+    demand = rng.uniform(0, 0.3, n_links) * np.array([[1.0], [0.1]])
+    traffic = RoadTraffic(
+        tail=tail,
+        head=head,
+        length_m=rng.uniform(200, 700, n_links),
+        lanes=np.ones(n_links),
+        diagram=FundamentalDiagram.of_capacity(
+            np.full(n_links, 14.0), np.full(n_links, 0.5), np.full(n_links, WAVE)
+        ),
+        from_link=from_link,
+        to_link=to_link,
+        shares=np.stack([shares, 0.8 * shares]),
+        demand_per_s=demand,
+        period_s=1800.0,
+        green_share=rng.uniform(0.5, 1, n_links),
+        drops=(CapacityDrop(7, 600, 1500, 0.2),),
+    )
+    found, expected = np.zeros((4, 13, n_links)), np.zeros((4, 13, n_links))
+    Simulation(traffic, 15.0).run_compiled(12, 20, found)
+    Simulation(traffic, 15.0).run(12, 20, expected)
+    assert expected[3].max() > 0.5  # queues do spill back
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)

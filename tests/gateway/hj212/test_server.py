@@ -142,9 +142,14 @@ def test_what_was_answered_survives_a_kill_of_the_server_and_reaches_the_databas
                 within_s=WITHIN_S,
                 what="a letter",
             )
-            details = " ".join(one.detail for one in store.dead_letters(DeadLetterQuery(limit=10)))
-            assert "belong to no frame" in details
+            dead_letters = store.dead_letters(DeadLetterQuery(limit=10))
+            assert "belong to no frame" in " ".join(one.detail for one in dead_letters)
+            assert not [one.topic for one in dead_letters if one.topic.endswith("/status")]
+            assert [one.instance for one in store.processes() if one.kind == "hj212" and one.works] == [
+                "hj212-server"
+            ], "its state is in health"
             assert server.stop() == 0
+            assert not [one for one in store.processes() if one.kind == "hj212"]
     finally:
         ingest.stop()
         store.close()

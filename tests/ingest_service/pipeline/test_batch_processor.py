@@ -170,6 +170,21 @@ def test_what_was_taken_is_stored_and_judged(store: MemoryStore) -> None:
         assert one.evidence["limits"]
 
 
+def test_a_checkpoint_is_due_earlier_where_many_readings_arrive(store: MemoryStore) -> None:
+    """A restart replays what was committed since: at most 32 readings of each of the three series."""
+    pipeline = open_processor(store, checkpoint_s=1e9)
+    packs = messages(history(60))
+    ends = (10, 20, 30, 45, 60)
+    found = []
+    for first, end in itertools.pairwise((0, *ends)):
+        assert pipeline.ingest(packs[first:end])
+        checkpoint = store.checkpoint("main")
+        assert checkpoint is not None
+        found.append(checkpoint.payload)
+    changed = [one != before for before, one in itertools.pairwise(found)]
+    assert changed == [False, False, True, False], "the first batch, and after 35 readings of each series"
+
+
 @pytest.mark.parametrize("checkpoint_s", [0.5, 7.0, 1e9])
 def test_restarts_change_nothing(store: MemoryStore, checkpoint_s: float) -> None:
     """State is the last checkpoint plus what was committed since (design section 4)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -121,6 +122,35 @@ def test_an_enrolment_passes_from_the_gateway_to_the_broker_with_the_rights_of_b
     found = gateway.enrolment(number)
     assert found is not None
     assert (found.state, found.access, found.note) == ("revoked", "withdrawn", "gone")
+
+
+def test_a_certificate_is_renewed_collected_and_watched_with_the_rights_of_each_process(
+    stores: tuple[EnrolmentStore, EnrolmentStore, str],
+) -> None:
+    gateway, access, dsn = stores
+    gateway.create_code(CODE)
+    number = gateway.propose(
+        CODE, msgspec.structs.replace(proposal("d1", "certificate"), request="r")
+    ).enrolment_id
+    assert number is not None
+    assert gateway.confirm(number, confirmed("d1"), who="w", note="n")
+    day_s, now_s = 86_400.0, time.time()
+    assert access.certificates_due(now_s + 1e9) == [], "it has none yet"
+    assert access.record_granted(access.pending()[0], "one", now_s + 5 * day_s)
+    assert access.certificates_due(now_s + day_s) == []
+    (due,) = access.certificates_due(now_s + 60 * day_s)
+    assert (due.device_id, due.request, due.certificate) == ("d1", "r", "one")
+    assert access.record_renewed(number, "two", ends_s=now_s + 800 * day_s, held_ends_s=now_s + 5 * day_s)
+    assert access.certificates_due(now_s + 60 * day_s) == []
+    with working_as("analytics", dsn) as service:
+        watch = EnrolmentStore(service)
+        (ending,) = watch.certificates_ending(now_s + 30 * day_s)
+        assert (ending.device_id, ending.ends_s) == ("d1", pytest.approx(now_s + 5 * day_s))
+        assert gateway.record_collected(number)
+        assert not gateway.record_collected(number)
+        assert watch.certificates_ending(now_s + 30 * day_s) == []
+    assert gateway.revoke(number, who="w", note="gone")
+    assert not access.record_renewed(number, "three", ends_s=now_s, held_ends_s=now_s)
 
 
 def test_the_gateway_reads_no_password(stores: tuple[EnrolmentStore, EnrolmentStore, str]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -228,6 +231,21 @@ def test_a_shard_has_one_owner(store: Store) -> None:
     for _ in range(20):  # each hand-over waits for the release, not for the end of the server's session
         with store.shard("main") as again:
             assert again
+
+
+def test_a_standby_that_waits_owns_the_shard_at_once_when_it_is_released(store: Store) -> None:
+    with ExitStack() as owner:
+        assert owner.enter_context(store.shard("main"))
+        with store.shard("main", wait_s=0.1) as second:
+            assert second is None
+        release = threading.Timer(0.3, owner.close)
+        release.start()
+        began_s = time.monotonic()
+        with store.shard("main", wait_s=20.0) as second:
+            assert second is not None
+            assert second.epoch.number == 2
+        assert 0.2 < time.monotonic() - began_s < 10.0
+        release.join()
 
 
 def test_an_owner_of_the_past_commits_nothing(store: Store) -> None:

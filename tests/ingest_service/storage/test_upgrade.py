@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from deploy.__main__ import main
+from deploy.embedded.postgres import EmbeddedPostgres
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import AnomalyQuery, DeadLetterQuery
 from ingest_service.storage.postgres.migrate import migrate, migration_names
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 RELEASE = "e89f8456"  # version 0.2.0
 RELEASE_CODE = ("ingest_service", "analytics", "edge", "tests/__init__.py", "tests/support")
 LAST_MIGRATION_OF_RELEASE = 31
+CONTENTS = """
+SELECT (SELECT (count(*), sum(hash_record_extended(r, 0)::numeric))::text FROM reading AS r),
+    (SELECT (count(*), sum(hash_record_extended(a, 0)::numeric))::text FROM anomaly AS a),
+    (SELECT count(*) FROM dead_letter), (SELECT max(number) FROM schema_migration)"""
 WRITER = REPOSITORY / "tests/support/release_writer.py"
 
 
@@ -135,3 +142,52 @@ def test_a_release_goes_on_writing_while_its_database_is_upgraded_and_nothing_is
     _, errors = refused.communicate(timeout=30.0)
     assert refused.returncode != 0
     assert "install a newer towntwin" in errors, "the release does not start on the newer schema"
+
+
+def test_going_back_to_the_last_release_restores_the_backup_from_before_the_upgrade(
+    release: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps of upgrade.md, with the commands of this release and the code of that one."""
+    data, target = open_folder / "postgres/data", open_folder / "backups"
+    target.mkdir()
+    for name, value in {
+        "FOLDER": open_folder,
+        "BACKUP_TARGET": target,
+        "BACKUP_KEY_FILE": open_folder / "key",
+    }.items():
+        monkeypatch.setenv(f"TOWNTWIN_{name}", str(value))
+    assert main(["backup", "init"]) == 0
+    with EmbeddedPostgres(open_folder / "postgres") as server:
+        dsn = server.database("town")
+        writer = started(release, "fill", dsn)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "filled\n", writer.communicate("")
+        writer.communicate("end\n", timeout=30.0)
+        assert main(["backup", "run"]) == 0
+        expected, noted = contents(dsn)
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        store.commit(Batch(fresh=readings(2, range(FIRST_TICKS, FIRST_TICKS + 50))))
+        store.close()
+        assert main(["backup", "run"]) == 0, "the timer's"
+        assert contents(dsn)[0] != expected
+    data.rename(data.with_name("data-before"))
+    assert main(["backup", "restore", "--to", noted.isoformat()]) == 0
+    with EmbeddedPostgres(open_folder / "postgres") as server:
+        dsn = server.dsn("town")
+        assert contents(dsn)[0] == expected
+        assert expected[-1] == LAST_MIGRATION_OF_RELEASE
+        added = started(release, "add", dsn)
+        out, errors = added.communicate(timeout=30.0)
+        assert (added.returncode, out) == (0, "10\n"), errors
+        assert main(["backup", "run"]) == 0, "it begins with a base backup"
+
+
+def contents(dsn: str) -> tuple[tuple[object, ...], datetime]:
+    """Return counts and checksums of the tables that every release has, and the time after that."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        found = connection.execute(CONTENTS).fetchone()
+        (now,) = connection.execute("SELECT clock_timestamp()").fetchone() or ()
+    assert found is not None
+    assert isinstance(now, datetime)
+    return found, now

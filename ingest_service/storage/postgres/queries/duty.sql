@@ -17,6 +17,12 @@ SELECT t.team_id, t.area_id, t.en, t.zh, t.coverage, t.channels, t.enabled, coal
 ), '[]') AS members
 FROM team AS t WHERE %(area_ids)s::text[] IS NULL OR t.area_id = ANY (%(area_ids)s) ORDER BY t.team_id;
 
+-- linked_members: Members of teams in some areas with a principal or an e-mail address; "C" folds ASCII letters alone.
+SELECT member_id, team_id, principal FROM team_member
+WHERE team_id IS NOT NULL AND area_id = ANY (%(area_ids)s)
+    AND (principal = %(principal_id)s OR lower(email COLLATE "C") = %(email)s)
+ORDER BY member_id;
+
 -- upsert_team: Insert or replace a team without its members; none if its id belongs to another area.
 INSERT INTO team AS t (team_id, area_id, en, zh, coverage, channels, enabled)
 VALUES (%(team_id)s, %(area_id)s, %(en)s, %(zh)s, %(coverage)s, %(channels)s, %(enabled)s)

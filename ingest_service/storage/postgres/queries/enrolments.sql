@@ -62,7 +62,8 @@ SELECT enrolment_id, area_id, device_id, state, credential, request, password
 FROM enrolment WHERE access = 'pending' ORDER BY enrolment_id LIMIT %(limit)s;
 
 -- enrolment_granted: Record that the broker has the access of a confirmed device with the password that it had; forget that.
-UPDATE enrolment SET access = 'granted', access_error = '', password = NULL, certificate = coalesce(%(certificate)s, certificate)
+UPDATE enrolment SET access = 'granted', access_error = '', password = NULL, certificate = coalesce(%(certificate)s, certificate),
+    certificate_ends = coalesce(to_timestamp(%(ends_s)s::float8), certificate_ends)
 WHERE enrolment_id = %(enrolment_id)s AND state = 'confirmed' AND password IS NOT DISTINCT FROM %(password)s;
 
 -- enrolment_withdrawn: Record that the broker has no access of a revoked device any more.
@@ -77,3 +78,24 @@ SELECT enrolment_id, area_id, device_id, credential FROM enrolment WHERE state =
 -- enrolment_lost: Record that the broker has lost the access of a device: certificates are granted again, passwords are not known.
 UPDATE enrolment SET access = CASE WHEN credential = 'certificate' THEN 'pending' ELSE 'none' END, access_error = %(error)s
 WHERE enrolment_id = %(enrolment_id)s AND state = 'confirmed' AND access = 'granted';
+
+-- enrolment_certificates_due: Devices with access whose certificate ends before a time, or is of unknown end; those that end first before the others.
+SELECT enrolment_id, area_id, device_id, request, certificate FROM enrolment
+WHERE state = 'confirmed' AND access = 'granted' AND credential = 'certificate' AND request IS NOT NULL AND certificate IS NOT NULL
+    AND (certificate_ends IS NULL OR certificate_ends < to_timestamp(%(before_s)s::float8))
+ORDER BY certificate_ends NULLS FIRST, enrolment_id LIMIT %(limit)s;
+
+-- enrolment_renewed: Replace the certificate of a device that still has access; note the end of the one that it holds.
+UPDATE enrolment SET certificate = %(certificate)s, certificate_ends = to_timestamp(%(ends_s)s::float8),
+    held_ends = coalesce(held_ends, to_timestamp(%(held_ends_s)s::float8))
+WHERE enrolment_id = %(enrolment_id)s AND state = 'confirmed' AND access = 'granted';
+
+-- enrolment_collected: Record that a device has collected its newest certificate.
+UPDATE enrolment SET held_ends = certificate_ends
+WHERE enrolment_id = %(enrolment_id)s AND held_ends IS DISTINCT FROM certificate_ends;
+
+-- enrolment_certificates_ending: Devices whose own certificate ends before a time.
+SELECT device_id, extract(epoch FROM coalesce(held_ends, certificate_ends))::float8 AS ends_s FROM enrolment
+WHERE state = 'confirmed' AND access = 'granted' AND credential = 'certificate'
+    AND coalesce(held_ends, certificate_ends) < to_timestamp(%(before_s)s::float8)
+ORDER BY device_id;

@@ -44,5 +44,16 @@ SELECT
         THEN current_setting('data_directory')
     END AS folder;
 
+-- disk_folders: The data folder, if the user may read it, and the tablespaces of this database, if they are on the same machine.
+SELECT folder FROM (
+    SELECT CASE WHEN pg_has_role(current_user, 'pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END AS folder
+    UNION ALL
+    SELECT nullif(pg_tablespace_location(t.oid), '') FROM pg_tablespace AS t WHERE t.oid IN (
+        SELECT d.dattablespace FROM pg_database AS d WHERE d.datname = current_database()
+        UNION SELECT c.reltablespace FROM pg_class AS c
+    )
+) AS found
+WHERE folder IS NOT NULL AND coalesce(inet_server_addr() << inet '127.0.0.0/8' OR inet_server_addr() = inet '::1', true);
+
 -- database_clock: The time of the database's clock.
 SELECT extract(epoch FROM clock_timestamp())::float8;

@@ -34,4 +34,4 @@ DELETE FROM heartbeat WHERE heartbeat_id = %s;
 -- processes: Every process of the platform and its state.
 SELECT kind, instance, host, pid, started_s, role, areas, state, why, detail, works, restarts, beat_age_s, moved_age_s,
     success_age_s, backlog_age_s
-FROM process_state ORDER BY array_position(ARRAY['ingest', 'service', 'gateway', 'access'], kind), kind, instance, role, host, pid;
+FROM process_state ORDER BY array_position(ARRAY['ingest', 'service', 'gateway', 'access', 'hj212'], kind), kind, instance, role, host, pid;

@@ -14,3 +14,6 @@ SELECT scenario_id, area_ids, kind, name, who, extract(epoch FROM created)::floa
     extract(epoch FROM "at")::float8 AS at_s, computing_s, inputs, NULL AS result
 FROM scenario WHERE (%(before)s::bigint IS NULL OR scenario_id < %(before)s::bigint)
 ORDER BY scenario_id DESC LIMIT %(limit)s;
+
+-- delete_scenarios: Delete the scenarios that were computed before a time.
+DELETE FROM scenario WHERE created < to_timestamp(%s);
