@@ -14,8 +14,8 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.errors import StoreRefusedError, StoreUnavailableError
 from ingest_service.storage.contract.federation import (
     ForwarderFencedError,
+    ForwarderIdentity,
     ForwardingRefusedError,
-    Sender,
 )
 from ingest_service.storage.postgres.federated_incidents import FederatedIncidents
 from ingest_service.storage.postgres.federated_rows import FederatedRows
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class Refusal(NamedTuple):
+class MessageRefusal(NamedTuple):
     """Why a message was not stored, or not all of it: reason of the dead letter, and the remedy."""
 
     reason: str
@@ -64,27 +64,27 @@ class MessageStoring:
             self._store.commit(Batch(replayed=[message.letter_id], epoch=self._epoch))
         return StoringOutcome(_receipts(message, refusal))
 
-    def _try_to_store(self, message: Message) -> Refusal | None:
+    def _try_to_store(self, message: Message) -> MessageRefusal | None:
         try:
             topic = topics.parse_topic(message.topic)
             found = federation.decode_message(message.payload)
             block = None if message.letter_id else found.block
-            sender = Sender(topic.device, topic.area, found.forwarder, block, found.release)
+            sender = ForwarderIdentity(topic.device, topic.area, found.forwarder, block, found.release)
             return self._store_content(sender, found)
         except TopicError as error:
-            return Refusal("topic", str(error))
+            return MessageRefusal("topic", str(error))
         except PayloadError as error:
-            return Refusal("payload", str(error))
+            return MessageRefusal("payload", str(error))
         except ForwarderFencedError as error:
-            return Refusal(federation.FENCED, str(error))
+            return MessageRefusal(federation.FENCED, str(error))
         except ForwardingRefusedError as error:
-            return Refusal("federation", str(error))
+            return MessageRefusal("federation", str(error))
         except StoreUnavailableError:
             raise
         except StoreRefusedError as error:
-            return Refusal("store", f"the store refuses it: {error}")
+            return MessageRefusal("store", f"the store refuses it: {error}")
 
-    def _store_content(self, sender: Sender, found: AnyMessage) -> Refusal | None:
+    def _store_content(self, sender: ForwarderIdentity, found: AnyMessage) -> MessageRefusal | None:
         if isinstance(found, federation.Definitions):
             undefined = self._rows.store_definitions(sender, found)
             if undefined:
@@ -108,13 +108,13 @@ class MessageStoring:
         metrics.READINGS.labels("repeated").inc(max(0, total - stored.new - stored.conflicts))
         if stored.undefined:
             names = ", ".join(stored.undefined[:5])
-            return Refusal(
+            return MessageRefusal(
                 "federation",
                 f"series {names} are not defined here, the others were stored: see the dead letter of the"
                 " definitions, or update this platform if their quantity is new, then replay this one",
             )
         if stored.conflicts:
-            return Refusal(
+            return MessageRefusal(
                 "conflict",
                 f"another value is stored for {stored.conflicts} of its readings, the others were stored:"
                 " see which of the two is right",
@@ -122,7 +122,7 @@ class MessageStoring:
         return None
 
 
-def _receipts(message: Message, refusal: Refusal | None) -> dict[Topic, list[Receipt]]:
+def _receipts(message: Message, refusal: MessageRefusal | None) -> dict[Topic, list[Receipt]]:
     position = receipts.position_of(message.properties)
     if position is None or message.letter_id:
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge.wire import federation
-from ingest_service.storage.contract.federation import Sender
+from ingest_service.storage.contract.federation import ForwarderIdentity
 from ingest_service.storage.contract.models import Area, Device, Directory, Series, Site
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ def header(block: int = 1, forwarder: int = 1) -> dict[str, Any]:
     return {"version": 1, "forwarder": forwarder, "block": block, "release": "0.3.0"}
 
 
-def sender(block: int | None = 1, forwarder: int = 1, *, device: str = BOX, area: str = TOWN) -> Sender:
-    return Sender(device, area, forwarder, block, "0.3.0")
+def sender(
+    block: int | None = 1, forwarder: int = 1, *, device: str = BOX, area: str = TOWN
+) -> ForwarderIdentity:
+    return ForwarderIdentity(device, area, forwarder, block, "0.3.0")
 
 
 def columns(

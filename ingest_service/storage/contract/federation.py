@@ -31,8 +31,8 @@ class FeedPosition(NamedTuple):
     incident_revision: int
 
 
-class Sender(NamedTuple):
-    """The sender of a message: device and area of its topic, and the forwarder's start [us].
+class ForwarderIdentity(NamedTuple):
+    """Identity of the sender of a message: device and area of its topic, and the forwarder's start [us].
 
     ``block`` is the number of the message's block, which a repeat has too; None for a replayed dead letter,
     whose order to others is not known.

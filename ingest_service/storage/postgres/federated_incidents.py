@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from edge.wire.federation import ForwardedIncident
-    from ingest_service.storage.contract.federation import Sender
+    from ingest_service.storage.contract.federation import ForwarderIdentity
     from ingest_service.storage.postgres.federated_rows import FederatedRows
 
 
@@ -28,7 +28,7 @@ class FederatedIncidents:
     def __init__(self, rows: FederatedRows) -> None:
         self._rows = rows
 
-    def store(self, sender: Sender, incidents: Sequence[ForwardedIncident]) -> int:
+    def store(self, sender: ForwarderIdentity, incidents: Sequence[ForwardedIncident]) -> int:
         """Insert incidents, or replace them by newer changes; return the number of those changed.
 
         Anomalies in them that are not here yet are left out: a later change of the incident has them.
@@ -47,7 +47,7 @@ class FederatedIncidents:
 
 
 def _store_incident(
-    connection: Connection[Any], sender: Sender, one: ForwardedIncident, below: set[str]
+    connection: Connection[Any], sender: ForwarderIdentity, one: ForwardedIncident, below: set[str]
 ) -> bool:
     """Store an incident; False if this change of it, or a newer one, is stored."""
     origin = {
@@ -82,7 +82,7 @@ def _store_incident(
 
 
 def _incident(
-    connection: Connection[Any], sender: Sender, one: ForwardedIncident, below: set[str]
+    connection: Connection[Any], sender: ForwarderIdentity, one: ForwardedIncident, below: set[str]
 ) -> Incident:
     """Return the incident as it is stored here. Raises `ForwardingRefusedError` if a field is not known."""
     fields = {name: value for name, value in one.incident.items() if name in Incident.__struct_fields__}
@@ -106,7 +106,7 @@ def _incident(
         ) from error
 
 
-def _id_here(connection: Connection[Any], sender: Sender, incident_id: int | None) -> int | None:
+def _id_here(connection: Connection[Any], sender: ForwarderIdentity, incident_id: int | None) -> int | None:
     if incident_id is None:
         return None
     row = connection.execute(QUERIES["incident_of_origin"], (sender.device, incident_id)).fetchone()
@@ -114,7 +114,7 @@ def _id_here(connection: Connection[Any], sender: Sender, incident_id: int | Non
 
 
 def _store_members(
-    connection: Connection[Any], sender: Sender, one: ForwardedIncident, stored_id: int
+    connection: Connection[Any], sender: ForwarderIdentity, one: ForwardedIncident, stored_id: int
 ) -> None:
     by_number = {member.anomaly_id: member for member in one.members}
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -13,8 +13,8 @@ from edge.wire import federation
 from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.contract.federation import (
     ForwarderFencedError,
+    ForwarderIdentity,
     ForwardingRefusedError,
-    Sender,
     StoredReadings,
 )
 from ingest_service.storage.contract.models import READING, REVISION
@@ -45,7 +45,7 @@ class FederatedRows:
         self._database = database
         self._epoch = epoch
 
-    def store_definitions(self, sender: Sender, found: Definitions) -> list[str]:
+    def store_definitions(self, sender: ForwarderIdentity, found: Definitions) -> list[str]:
         """Insert or update areas, sites, devices and series; return the series of unknown quantities."""
         with self.message(sender) as (connection, _):
             below = connection.execute(QUERIES["federation_areas"], (sender.area,)).fetchall()
@@ -67,7 +67,7 @@ class FederatedRows:
                 connection.execute(QUERIES["directory_changed"])
         return [f"{one.site_id}/{one.quantity}" for one in found.series if one.quantity not in QUANTITIES]
 
-    def store_readings(self, sender: Sender, columns: Sequence[ReadingColumns]) -> StoredReadings:
+    def store_readings(self, sender: ForwarderIdentity, columns: Sequence[ReadingColumns]) -> StoredReadings:
         """Insert the readings that are not stored yet, and note changed flags of the others.
 
         They are not judged: they keep the flags of the town. Changed flags are left out of a repeat of an
@@ -99,7 +99,7 @@ class FederatedRows:
                 revised = _revise(cursor) if is_newest else 0
             return StoredReadings(len(inserted), revised, conflicts, undefined)
 
-    def store_anomalies(self, sender: Sender, anomalies: Sequence[ForwardedAnomaly]) -> int:
+    def store_anomalies(self, sender: ForwarderIdentity, anomalies: Sequence[ForwardedAnomaly]) -> int:
         """Insert anomalies, or replace them by newer changes; return the number of those changed."""
         with self.message(sender) as (connection, _), connection.cursor() as cursor:
             series = _series_of(connection, sender)
@@ -113,7 +113,7 @@ class FederatedRows:
         return changed
 
     @contextmanager
-    def message(self, sender: Sender) -> Iterator[tuple[Connection[Any], bool]]:
+    def message(self, sender: ForwarderIdentity) -> Iterator[tuple[Connection[Any], bool]]:
         """Open the transaction of a message; yields it, and whether no message of a later block was received.
 
         Raises `ForwardingRefusedError`, `ForwarderFencedError` and `ShardLostError`.
@@ -135,7 +135,7 @@ class FederatedRows:
             yield connection, (sender.forwarder, sender.block) >= tuple(stored)
 
 
-def _check_sender(connection: Connection[Any], sender: Sender) -> None:
+def _check_sender(connection: Connection[Any], sender: ForwarderIdentity) -> None:
     found = connection.execute(QUERIES["federation_sender"], (sender.device,)).fetchone()
     if found != (sender.area, federation.DEVICE_KIND, None):
         raise ForwardingRefusedError(
@@ -145,7 +145,7 @@ def _check_sender(connection: Connection[Any], sender: Sender) -> None:
 
 
 def _check_definitions(
-    connection: Connection[Any], sender: Sender, found: Definitions, permitted: set[str]
+    connection: Connection[Any], sender: ForwarderIdentity, found: Definitions, permitted: set[str]
 ) -> None:
     """Raise `ForwardingRefusedError` where definitions reach beyond the sender's area."""
     rest = list(found.areas)
@@ -176,7 +176,7 @@ def _check_definitions(
         )
 
 
-def _series_of(connection: Connection[Any], sender: Sender) -> dict[tuple[str, str], int]:
+def _series_of(connection: Connection[Any], sender: ForwarderIdentity) -> dict[tuple[str, str], int]:
     rows = connection.execute(QUERIES["series_of_origin"], (sender.device,)).fetchall()
     return {(site_id, quantity): series_id for site_id, quantity, series_id in rows}
 
@@ -216,7 +216,7 @@ def _revise(cursor: Cursor[Any]) -> int:
 
 def _anomaly_row(
     one: ForwardedAnomaly,
-    sender: Sender,
+    sender: ForwarderIdentity,
     series: dict[tuple[str, str], int],
     known: set[tuple[Any, ...]],
 ) -> dict[str, Any]:
