@@ -2,7 +2,6 @@
 
 500,000 readings, four per message, are published as fast as a real Mosquitto accepts them. Meanwhile ingest
 is killed (SIGKILL) five times and restarted at once, and the real TimescaleDB is killed twice and restarted.
-At last ingest is killed while a second process stands by, which takes over.
 Measured after each kill are the seconds until the next batch of new readings is committed, the seconds until
 the process logged that its state was restored and that it was subscribed, and its CPU seconds, which do not
 depend on other load of the machine. In the end every reading must be stored once. Prints a table, and last
@@ -16,7 +15,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,17 +28,14 @@ from benchmarks.ingest import prepared_database
 from tests.support.processes import PlatformProcess, running_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.support.throwaway_servers import PostgresServer
 
 READINGS = 500_000
 PER_MESSAGE = 4
-KILLS = ("ingest", "ingest", "database", "ingest", "ingest", "database", "ingest", "owner")
+KILLS = ("ingest", "ingest", "database", "ingest", "ingest", "database", "ingest")
 POLL_S = 0.01
 SETTLE_S = 0.1  # a COMMIT that the killed process has sent is still executed
 PHASES = ("broker_connected", "subscribed", "state_restored", "judge_loaded")
-READY = ("standing_by", "judge_loaded")
 NEWEST = "SELECT max(received) FROM latest"
 COUNT = "SELECT count(*), count(DISTINCT (series_id, time)) FROM reading"
 
@@ -49,7 +45,7 @@ class KillResult(NamedTuple):
 
     Attributes
     ----------
-    victim : ``ingest``, ``database``, or ``owner``: of two ingest processes that which owns the shard
+    victim : ``ingest`` or ``database``
     at : readings stored when it was killed
     back_s : from the kill until the server or the process was restarted [s]
     phases_s : from the start to each of `PHASES`; empty for a database [s]
@@ -106,13 +102,13 @@ def wait_for_change(database: DatabaseReader, before: tuple[object, ...] | None)
         time.sleep(POLL_S)
 
 
-def phases(log: Path, since: int, started_s: float, names: Sequence[str] = PHASES) -> dict[str, float]:
-    """Return the times from ``started_s`` to each of the events in a log after offset ``since`` [s]."""
+def phases(log: Path, since: int, started_s: float) -> dict[str, float]:
+    """Return the times from a process's start to each of `PHASES` in its log after offset ``since`` [s]."""
     found: dict[str, float] = {}
     for line in log.read_text()[since:].splitlines():
         with suppress(ValueError):
             log_event = json.loads(line)
-            if log_event["event"] in names and log_event["event"] not in found:
+            if log_event["event"] in PHASES and log_event["event"] not in found:
                 at_s = datetime.fromisoformat(log_event["timestamp"]).timestamp()
                 found[log_event["event"]] = round(at_s - started_s, 2)
     return found
@@ -143,58 +139,35 @@ def kill(
     return KillResult(victim, at, started_s - killed_s, log, stored_s, cpu_s)
 
 
-def take_over(owner: PlatformProcess, standby: PlatformProcess, database: DatabaseReader) -> KillResult:
-    """Kill the owner of the shard while ``standby`` stands by, and wait until a new reading is stored."""
-    ends_s = time.monotonic() + TIMEOUT_S
-    while not {"standing_by", "judge_loaded"} <= set(phases(standby.log, 0, 0.0, READY)):
-        assert time.monotonic() < ends_s, "the second process does not stand by"
-        time.sleep(POLL_S)
-    at, written = database.stored(), len(standby.log.read_text())
-    started_s = time.time()
-    owner.kill()
-    before = database.one(NEWEST)
-    wait_for_change(database, before)
-    stored_s = time.time() - started_s
-    return KillResult("owner", at, 0.0, phases(standby.log, written, started_s), stored_s, 0.0)
-
-
 def main() -> None:
     """Publish, kill, check and print."""
     with servers() as (server, broker), tempfile.TemporaryDirectory() as folder:
-        logs = [Path(folder) / f"{name}.log" for name in ("ingest", "standby")]
+        log = Path(folder) / "ingest.log"
         with prepared_database(server, broker.port) as dsn:
             database = DatabaseReader(dsn)
-            ingest, standby = (
-                PlatformProcess(
-                    "ingest",
-                    log=log,
-                    TOWNTWIN_DSN=dsn,
-                    TOWNTWIN_BROKER=broker.url,
-                    TOWNTWIN_LOG_FORMAT="json",
-                )
-                for log in logs
+            ingest = PlatformProcess(
+                "ingest",
+                log=log,
+                TOWNTWIN_DSN=dsn,
+                TOWNTWIN_BROKER=broker.url,
+                TOWNTWIN_LOG_FORMAT="json",
             )
             messages = payloads(READINGS, PER_MESSAGE)
             sender = multiprocessing.Process(target=publish, args=(broker.port, messages), daemon=True)
-            with ExitStack() as processes:
-                processes.enter_context(running_processes(ingest))
-                while not (ingest.log.exists() and "subscribed" in ingest.log.read_text()):
+            with running_processes(ingest):
+                while not (log.exists() and "subscribed" in log.read_text()):
                     time.sleep(POLL_S)
                 began_s = time.monotonic()
                 sender.start()
                 kills = []
                 for number, victim in enumerate(KILLS, start=1):
                     wait_for(database, number * READINGS // (len(KILLS) + 1))
-                    if victim == "owner":
-                        processes.enter_context(running_processes(standby))
-                        kills.append(take_over(ingest, standby, database))
-                    else:
-                        kills.append(kill(victim, ingest, server, database))
+                    kills.append(kill(victim, ingest, server, database))
                 wait_for(database, READINGS)
                 took_s = time.monotonic() - began_s
                 sender.join()
                 assert sender.exitcode == 0, "the sender failed"
-                assert standby.stop() == 0
+                assert ingest.stop() == 0
             stored, distinct = (int(str(one)) for one in database.one(COUNT) or (0, 0))
     report(kills, took_s, stored, distinct)
 
@@ -211,8 +184,7 @@ def report(kills: list[KillResult], took_s: float, stored: int, distinct: int) -
     print(f"all {READINGS:,} readings of {SERIES} series took {took_s:.1f} s")
     assert (stored, distinct) == (READINGS, READINGS), f"{stored:,} stored, {distinct:,} of them different"
     stored_s_by_victim = {
-        name: [one.stored_s for one in kills if one.victim == name]
-        for name in ("ingest", "database", "owner")
+        name: [one.stored_s for one in kills if one.victim == name] for name in ("ingest", "database")
     }
     line = {
         "readings": READINGS,
