@@ -56,7 +56,7 @@ class SparsePattern:
             0.0,
             options=options,
         )
-        self._place: Indices = first.perm_c.astype(np.int64)
+        self._position: Indices = first.perm_c.astype(np.int64)
         self.diagonal = np.empty(self.n, np.intp)
         self.diagonal[self.row[on_diagonal]] = on_diagonal
         lower = first.L
@@ -67,7 +67,7 @@ class SparsePattern:
         self._row_slot: Indices = by_row.astype(np.int64)  # slots of the factor row by row, the diagonal last
         row_pointer = np.searchsorted(self._index[by_row], np.arange(self.n + 1))
         self._row_pointer: Indices = row_pointer.astype(np.int64)
-        row, column = self._place[self.row], self._place[self.column]
+        row, column = self._position[self.row], self._position[self.column]
         self._used = np.flatnonzero(row >= column)
         key = of_column * self.n + self._index
         self._slot = np.searchsorted(key, column[self._used] * self.n + row[self._used])
@@ -77,7 +77,7 @@ class SparsePattern:
         lower = np.zeros(len(self._index))
         lower[self._slot] = values[self._used]
         pivot = _factorise(self._pointer, self._index, self._row_pointer, self._row_slot, lower)
-        return SparseFactor(self._pointer, self._index, lower, pivot, self._place)
+        return SparseFactor(self._pointer, self._index, lower, pivot, self._position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class SparseFactor:
     ----------
     pointer, index, lower : L by columns; its unit diagonal first in each
     pivot : (n,) the diagonal of D
-    place : (n,) of each row in the order of elimination
+    position : (n,) of each row in the order of elimination
 
     """
 
@@ -96,18 +96,18 @@ class SparseFactor:
     index: Indices
     lower: Floats
     pivot: Floats
-    place: Indices
+    position: Indices
 
     def solve(self, right: Floats) -> Floats:
         """Return the solution of the system with the right-hand sides (n,) or (n, k)."""
         solution = np.empty((len(right), right.size // len(right)))
-        solution[self.place] = right.reshape(solution.shape)
+        solution[self.position] = right.reshape(solution.shape)
         _solve(self.pointer, self.index, self.lower, self.pivot, solution)
-        return solution[self.place].reshape(right.shape)
+        return solution[self.position].reshape(right.shape)
 
     def inverse_diagonal(self) -> Floats:
         """Return the diagonal of the inverse, (n,), exact to rounding."""
-        return _selected_inverse(self.pointer, self.index, self.lower, self.pivot)[self.place]
+        return _selected_inverse(self.pointer, self.index, self.lower, self.pivot)[self.position]
 
 
 @compiled

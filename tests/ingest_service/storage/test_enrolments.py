@@ -145,7 +145,7 @@ def test_a_certificate_is_renewed_collected_and_watched_with_the_rights_of_each_
     with working_as("analytics", dsn) as service:
         watch = EnrolmentStore(service)
         (ending,) = watch.certificates_ending(now_s + 30 * day_s)
-        assert (ending.device_id, ending.ends_s) == ("d1", pytest.approx(now_s + 5 * day_s))
+        assert [ending.device_id, ending.ends_s] == ["d1", pytest.approx(now_s + 5 * day_s)]
         assert gateway.record_collected(number)
         assert not gateway.record_collected(number)
         assert watch.certificates_ending(now_s + 30 * day_s) == []
