@@ -9,8 +9,8 @@ whole day. Releases that no sensor detects twice are counted and left out. A tan
 mixed; its changes are left out.
 
 The setting is that of L. Grbčić et al., Sensors 20(9) 2613, 2020 (92 nodes; of 30 runs the true node was
-first in 73 % and among six in all, 8 min on 46 processors); the four sensors are those of other studies of
-Net3 and, like amounts and times, not taken from it. The response is computed once for all releases; the time
+first in 73 % and among six in all, 8 min on 46 processors); the four sensors, amounts
+and times are chosen here, not taken from it. The response is computed once for all releases; the time
 of a trace is that of the response and of its own inference.
 Prints a table, and last one JSON line.
 """
