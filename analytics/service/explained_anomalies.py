@@ -177,10 +177,22 @@ class ExplanationFinder:
         begin_s, end_s = event.start_s - gap_s, _end_s(event) + gap_s
         if not begin_s <= one.start_s <= end_s:
             return 0.0
-        length_s = _end_s(one) - one.start_s
+        until_s = self._reached_s(one)
+        length_s = until_s - one.start_s
         if length_s <= 0 or end_s == np.inf:
             return 1.0
-        return float((min(end_s, _end_s(one)) - one.start_s) / length_s) if length_s < np.inf else 0.0
+        return float((min(end_s, until_s) - one.start_s) / length_s)
+
+    def _reached_s(self, one: Anomaly) -> float:
+        """Return the end of a series' anomaly [s]; of an open one a time up to which it lasted at least.
+
+        An open one may be paused for up to a day after the event that it is a part of.
+        """
+        if one.end_s is not None:
+            return one.end_s
+        series = self._series_by_id.get(one.series_id or 0)
+        interval_s = 0.0 if series is None else series.interval_s
+        return max(one.peak_s, one.start_s + (one.n_readings - 1) * interval_s)
 
     def _departed(self, event: Anomaly, one: Anomaly) -> bool:
         """Return whether a series' quantity departed in an event, in a way that this explains."""

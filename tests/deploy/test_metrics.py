@@ -122,7 +122,11 @@ def test_every_metric_of_ingest_shows_what_happened(
     start_s = float(int(time.time()) - 3600)
 
     with running_processes(first), MqttTestDevice(mosquitto, DATA) as device:
-        wait_until(lambda: "subscribed" in first.log.read_text(), within_s=WITHIN_S, what="ingest is ready")
+        wait_until(
+            lambda: all(event in first.log.read_text() for event in ("subscribed", "ingest_started")),
+            within_s=WITHIN_S,
+            what="ingest is ready",
+        )
         assert (shown("shard_owner"), shown("shard_epoch"), shown("broker_connected")) == (1, 1, 1)
         shown.reaches(1, "database_disk_free_bytes")
 
