@@ -75,7 +75,16 @@ class DynamicSecurity:
 
     def revoke(self, devices: Sequence[str]) -> None:
         """Delete the roles of devices and disable their clients, whose connections end at once."""
-        # A client with a certificate can still connect by TLS: without its role it may do nothing.
+        # A client with a certificate can still connect by TLS: without its role it may do nothing. A role is
+        # taken from its client before it is deleted: otherwise Mosquitto 2.0.21 may crash (SIGSEGV) when the
+        # client publishes again.
+        self._run(
+            [
+                {"command": "removeClientRole", "username": device, "rolename": ROLE_PREFIX + device}
+                for device in devices
+            ],
+            ignored=ABSENT,
+        )
         self._run(
             [{"command": "deleteRole", "rolename": ROLE_PREFIX + device} for device in devices],
             ignored=ABSENT,

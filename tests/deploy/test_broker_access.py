@@ -97,6 +97,8 @@ def test_a_device_with_a_certificate_has_the_name_of_the_certificate(
     if again.reason == 0:  # TLS lets it in, and without its role it may do nothing
         assert again.publish(f"towntwin/v1/{AREA}/wz-03/data") == NOT_AUTHORIZED
     again.close()
+    assert dynamic.plain.process is not None
+    assert dynamic.plain.process.poll() is None, "the broker goes on"
 
 
 def test_a_broker_without_the_plugin_and_a_wrong_password_are_sentences(

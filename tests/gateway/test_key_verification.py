@@ -103,9 +103,10 @@ def test_a_known_key_costs_no_query_for_two_seconds() -> None:
     accounts = Counting()
     _, text = api_keys.create_key(accounts, name="n", role=Role.VIEWER, created_by="tests")
     app = gateway_app(MemoryStore(), accounts=accounts)
+    began_s = time.monotonic()
     for _ in range(20):
         assert send_request(app, "GET", "/v1/me", headers={"X-API-Key": text}).status_code == 200
-    assert accounts.read == 1
+    assert accounts.read <= 1 + (time.monotonic() - began_s) / 2, "once, and again after two seconds"
 
 
 def test_a_load_from_a_frozen_database_holds_back_no_request_for_minutes() -> None:

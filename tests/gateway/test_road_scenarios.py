@@ -217,8 +217,6 @@ def test_a_traced_incident_is_replayed_with_a_closed_sluice(app: FastAPI, store:
     )
     spill = free["inputs"]["changes"][0]
     assert (spill["kind"], spill["node"]) == ("spill", "a-o")
-    released_s = time.time() - NOW_S  # the release is some time before the cloud passed
-    assert released_s < 600
     at = np.datetime64(free["at"].rstrip("Z")).astype("datetime64[s]").astype(float)
     assert NOW_S - 12 * 3600 < at < NOW_S - 5 * 3600
     sites = {one["node_id"]: one for one in free["result"]["sites"]}
