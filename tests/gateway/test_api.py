@@ -127,8 +127,8 @@ def test_the_twin_shows_every_node_and_link(client: Client) -> None:
 
 def test_the_twin_estimates_a_quantity_where_it_is_not_measured(client: Client) -> None:
     newest = max(one["measured"] for one in get(client, "/v1/latest", quantity="dissolved_oxygen").json())
-    at = newest.replace("Z", "1Z")  # a reading at the time itself is not before it
-    found = get(client, "/v1/twin/estimates", quantity="dissolved_oxygen", at=at).json()
+    found = get(client, "/v1/twin/estimates", quantity="dissolved_oxygen", at=newest).json()
+    assert (found["at"], found["network"], found["unit"]) == (newest, "river", "mg/L")
     nodes = {one["node_id"]: one for one in found["nodes"]}
     assert set(nodes) == {
         one["node_id"] for one in get(client, "/v1/twin/state").json()["nodes"] if one["network"] == "river"
@@ -143,7 +143,7 @@ def test_the_twin_estimates_a_quantity_where_it_is_not_measured(client: Client) 
         sum(abs(one[name] - one["measured"]) for one in known) for name in ("estimated", "expected")
     )
     assert error < 0.5 * departure
-    before = get(client, "/v1/twin/estimates", quantity="dissolved_oxygen", at="2001-01-01T00:00:00Z").json()
+    before = get(client, "/v1/twin/estimates", quantity="dissolved_oxygen", at="0001-01-01T00:00:00Z").json()
     assert {one["source"] for one in before["nodes"]} == {"none"}
     assert {one["estimated"] for one in before["links"]} == {None}
 
@@ -151,7 +151,9 @@ def test_the_twin_estimates_a_quantity_where_it_is_not_measured(client: Client) 
 @pytest.mark.parametrize(
     ("path", "params", "status", "says"),
     [
-        ("/v1/twin/estimates", {"quantity": "mood"}, 404, "quantity"),
+        ("/v1/twin/estimates", {"quantity": "mood"}, 422, "there is no 'mood'"),
+        ("/v1/twin/estimates", {"quantity": "rainfall"}, 422, "on no network: give one of water_temperature"),
+        ("/v1/twin/estimates", {"quantity": "ph", "at": "2999-01-01T00:00:00Z"}, 422, "at: is in the future"),
         ("/v1/series/999999", {}, 404, "series"),
         ("/v1/sites", {"area": "nowhere"}, 404, "area"),
         ("/v1/anomalies", {"site": "x"}, 404, "site"),
