@@ -101,6 +101,7 @@ PATHS_THAT_COUNT = {
 PATHS_WITHOUT_STORED_DATA = {"/v1/judge"}  # nothing that is stored is in the answer
 PATHS_WITHOUT_PLACE = {
     "/v1/readings",
+    "/v1/twin/estimates",
     "/v1/incidents/performance",
     "/v1/incidents/suppressed",
 }  # in the query
