@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analytics.core.flags import Flag
+from analytics.errors import TwinModelError
 from analytics.service.network_neighbours import MIN_SPEED_M_S
 from analytics.service.network_state import STALE_INTERVALS
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 MAX_BINS = 48
-READINGS_PER_SERIES = 100_000  # a day of one a second has 86,400
+MAX_READINGS = 3_000_000  # of all sensors; a day of 2000 sensors, one a minute
 AT_ITSELF_S = 1e-6  # a reading of the time itself is used; the store's ranges leave their end out
 
 
@@ -84,14 +85,27 @@ def read_sensors(
 ) -> NodeSensors:
     """Return the readings of some series until a time, one query each.
 
-    Raises `StoreUnavailableError`.
+    Raises
+    ------
+    TwinModelError
+        If there are more than `MAX_READINGS`.
+    StoreUnavailableError
+        If the database is away.
+
     """
     n_ticks, begin_s = int(defaults.window_s / defaults.tick_s), at_s - defaults.window_s
     departure = np.full((n_ticks, len(series)), np.nan)
     newest: list[NDArray[np.void]] = []
     is_measured, has_expected = (np.zeros(len(series), np.bool_) for _ in range(2))
+    n_left = MAX_READINGS
     for column, one in enumerate(series):
-        rows = reader.readings(one.series_id, begin_s, at_s + AT_ITSELF_S, limit=READINGS_PER_SERIES)
+        rows = reader.readings(one.series_id, begin_s, at_s + AT_ITSELF_S, limit=n_left + 1)
+        n_left -= len(rows)
+        if n_left < 0:
+            raise TwinModelError(
+                f"{len(series)} sensors have more than {MAX_READINGS} readings in"
+                f" {defaults.window_s / 3600:g} h, which is more than can be used at once: use a key of fewer areas"
+            )
         newest.append(rows[-1:].copy())  # a view would keep the rest
         is_expected = (rows["spread"] > 0) & np.isfinite(rows["expected"])
         is_good = is_expected & (rows["quality"] <= Flag.NOT_EVALUATED) & np.isfinite(rows["value"])

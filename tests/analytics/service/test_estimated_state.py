@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from analytics.errors import TwinModelError
+from analytics.service import state_inputs
 from analytics.service.estimated_state import MAX_SENSORS, EstimatedState, NodeEstimate, estimate_quantity
 from gateway.api.directory_cache import DirectoryCache
 from gateway.auth.area_scope import scoped_to
@@ -179,10 +180,15 @@ def test_a_key_of_a_town_gets_its_own_nodes_by_its_own_sensors_alone() -> None:
     assert [one.link_id for one in of_town.links] == ["d0d1", "d1d2", "d2d3"]
 
 
-def test_quantities_of_no_network_and_too_many_sensors_are_refused() -> None:
+def test_quantities_of_no_network_and_too_many_sensors_or_readings_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(TwinModelError, match=r"rainfall is measured on no network: give one of .*ph"):
         estimates(MemoryStore(), quantity="rainfall")
     node, series = directory().nodes[0], Series(site_id="u0", quantity="ph")
     many = Directory(nodes=[node], series=[series] * (MAX_SENSORS + 1))
     with pytest.raises(TwinModelError, match="the river network has 1 nodes and 2001 sensors of ph"):
         estimate_quantity(many, MemoryStore(), "ph", AT_S)
+    monkeypatch.setattr(state_inputs, "MAX_READINGS", 6 * 288 - 1)
+    with pytest.raises(TwinModelError, match="6 sensors have more than 1727 readings in 24 h"):
+        estimates(filled_store(directory()))
