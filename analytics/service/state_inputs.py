@@ -104,7 +104,7 @@ def read_sensors(
         if n_left < 0:
             raise TwinModelError(
                 f"{len(series)} sensors have more than {MAX_READINGS} readings in"
-                f" {defaults.window_s / 3600:g} h, which is more than can be used at once: use a key of fewer areas"
+                f" {defaults.window_s / 3600:g} h, more than can be used at once: use a key of fewer areas"
             )
         newest.append(rows[-1:].copy())  # a view would keep the rest
         is_expected = (rows["spread"] > 0) & np.isfinite(rows["expected"])
