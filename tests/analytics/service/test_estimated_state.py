@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -28,7 +28,10 @@ PLACE: dict[str, Any] = {"lon": 120.5, "lat": 30.6, **WORDS}
 
 
 def directory(
-    network: str = "river", quantity: str = "dissolved_oxygen", *, both_ways: bool = False
+    network: Literal["river", "road"] = "river",
+    quantity: str = "dissolved_oxygen",
+    *,
+    both_ways: bool = False,
 ) -> Directory:
     ends = [*pairwise(NODES), *([(head, tail) for tail, head in pairwise(NODES)] if both_ways else [])]
     return Directory(
