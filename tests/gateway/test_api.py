@@ -125,9 +125,35 @@ def test_the_twin_shows_every_node_and_link(client: Client) -> None:
     assert all(0 <= one["congestion"] < 3 for one in state["links"] if one["congestion"] is not None)
 
 
+def test_the_twin_estimates_a_quantity_where_it_is_not_measured(client: Client) -> None:
+    newest = max(one["measured"] for one in get(client, "/v1/latest", quantity="dissolved_oxygen").json())
+    found = get(client, "/v1/twin/estimates", quantity="dissolved_oxygen", at=newest).json()
+    assert (found["at"], found["network"], found["unit"]) == (newest, "river", "mg/L")
+    nodes = {one["node_id"]: one for one in found["nodes"]}
+    assert set(nodes) == {
+        one["node_id"] for one in get(client, "/v1/twin/state").json()["nodes"] if one["network"] == "river"
+    }
+    measured = [one for one in nodes.values() if one["source"] == "measured"]
+    estimated = [one for one in nodes.values() if one["source"] == "estimated"]
+    assert measured
+    assert estimated
+    assert max(one["deviation"] for one in measured) < max(one["deviation"] for one in estimated)
+    known = [one for one in measured if one["expected"] is not None]
+    error, departure = (
+        sum(abs(one[name] - one["measured"]) for one in known) for name in ("estimated", "expected")
+    )
+    assert error < 0.5 * departure
+    before = get(client, "/v1/twin/estimates", quantity="dissolved_oxygen", at="0001-01-01T00:00:00Z").json()
+    assert {one["source"] for one in before["nodes"]} == {"none"}
+    assert {one["estimated"] for one in before["links"]} == {None}
+
+
 @pytest.mark.parametrize(
     ("path", "params", "status", "says"),
     [
+        ("/v1/twin/estimates", {"quantity": "mood"}, 422, "there is no 'mood'"),
+        ("/v1/twin/estimates", {"quantity": "rainfall"}, 422, "on no network: give one of water_temperature"),
+        ("/v1/twin/estimates", {"quantity": "ph", "at": "2999-01-01T00:00:00Z"}, 422, "at: is in the future"),
         ("/v1/series/999999", {}, 404, "series"),
         ("/v1/sites", {"area": "nowhere"}, 404, "area"),
         ("/v1/anomalies", {"site": "x"}, 404, "site"),

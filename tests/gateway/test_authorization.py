@@ -87,6 +87,7 @@ BODIES_BY_ROUTE: dict[str, Any] = {
 QUERIES_BY_PATH: dict[str, dict[str, Any]] = {
     "/v1/series/{series_id}/buckets": {"width": "PT1H"},
     "/v1/readings": WIDE,
+    "/v1/twin/estimates": {"quantity": "ph"},
     "/v1/plot": {"series": "{series_id}", **WIDE},
     "/v1/scenarios/compare": {"a": "{scenario_id}", "b": "{scenario_id}"},
     "/v1/judge": {"quantity": "ph"},
@@ -100,6 +101,7 @@ PATHS_THAT_COUNT = {
 PATHS_WITHOUT_STORED_DATA = {"/v1/judge"}  # nothing that is stored is in the answer
 PATHS_WITHOUT_PLACE = {
     "/v1/readings",
+    "/v1/twin/estimates",
     "/v1/incidents/performance",
     "/v1/incidents/suppressed",
 }  # in the query

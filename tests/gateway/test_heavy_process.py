@@ -96,6 +96,7 @@ def test_answers_are_those_of_one_process(gateways: Gateways) -> None:
         ("/v1/readings", ALL_TIME | {"format": "csv"}),
         ("/v1/plot", ALL_TIME | {"series": series}),
         ("/v1/plot", ALL_TIME | {"series": series_of_area(gateways.store, ABROAD)}),
+        ("/v1/twin/estimates", {"quantity": "ph", "at": "2026-09-21T14:20:00Z"}),
         ("/sta/v1.1/Things", {"$count": "true"}),
         ("/sta/v1.1/Observations", {"$filter": "result gt 1 and result lt"}),
         *[("/v1/plot", {"series": "x"})] * 20,  # answered before the gateway has handed over the body

@@ -117,6 +117,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", None),
     "POST /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", FEEDBACK_BODY),
     "GET /v1/twin/state": ("/v1/twin/state", None),
+    "GET /v1/twin/estimates": ("/v1/twin/estimates?quantity=dissolved_oxygen", None),
     "GET /v1/twin/network": ("/v1/twin/network", None),
     "POST /v1/scenarios": ("/v1/scenarios", SCENARIO),
     "GET /v1/scenarios": ("/v1/scenarios?limit=2", None),

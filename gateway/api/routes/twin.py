@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
-from analytics.service import geojson, network_state
-from gateway.api.models import conversion, resource_models
-from gateway.api.problems import problem_responses
+from analytics.errors import TwinModelError
+from analytics.service import estimated_state, geojson, network_state
+from gateway.api import directory_cache, query_params
+from gateway.api.models import conversion, resource_models, state_models
+from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
-from gateway.auth.authorization import TWIN, requires
+from gateway.auth.authorization import TWIN, VIEWER, RequiredRight, requires
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
@@ -34,6 +36,34 @@ def current_twin_state(context: RequestContext) -> TwinState:
 def state(context: CurrentContext) -> resource_models.TwinStateResponse:
     """The current state of every node and link: measured, expected, age, quality, open anomalies."""
     return conversion.twin_state_response(current_twin_state(context))
+
+
+@router.get("/estimates", responses=problem_responses())
+@requires(RequiredRight(VIEWER, "twin", heavy=True))
+def estimates(
+    context: CurrentContext,
+    quantity: Annotated[str, Query(description="One quantity", examples=["dissolved_oxygen"])],
+    at: Annotated[
+        query_params.QueryTime | None, Query(description="Time of the state; now by default (RFC 3339)")
+    ] = None,
+) -> state_models.EstimatedStateResponse:
+    """One quantity at every node and link, now or at a past time, also where there is no sensor.
+
+    Estimates are made along the network, for water with its travel time, from the readings until that time
+    of the sensors that the principal may read. Each has a standard deviation.
+    """
+    directory_cache.check_quantity(quantity)
+    now_s = time.time()
+    at_s = now_s if at is None else at.timestamp()
+    if at_s > now_s:
+        raise ProblemError(422, "at: is in the future: give a time until now, or leave it out", where="at")
+    try:
+        found = estimated_state.estimate_quantity(
+            context.directory_index.directory, context.store, quantity, at_s
+        )
+    except TwinModelError as error:
+        raise ProblemError(422, f"quantity: {error}", where="quantity") from error
+    return state_models.estimated_state_response(found)
 
 
 @router.get("/network", responses=problem_responses())

@@ -1,0 +1,184 @@
+"""Estimates one quantity at every node and link of its network at a time, with a standard deviation.
+
+Departures from the expected values of the judge are estimated by `analytics.twin.state_estimation`, with the
+correlations of `analytics.service.state_inputs`. Where a node has no fresh expected value of its own, that
+and the spread are interpolated by the same field, and the variance of the interpolation is added.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from analytics.errors import TwinModelError
+from analytics.service.state_inputs import DEFAULTS, read_sensors, state_model
+from edge.wire.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analytics.service.state_inputs import NodeSensors
+    from analytics.twin.state_estimation import StateModel
+    from ingest_service.storage.contract.models import Directory, Link, Node
+    from ingest_service.storage.contract.store import Reader
+
+    Floats = NDArray[np.float64]
+
+MAX_NODES, MAX_SENSORS = 50_000, 2000
+MIN_SENSORS = 3  # with an expected value: how much it differs between sites is unknown from fewer
+NETWORK_OF_DOMAIN: dict[str, Literal["river", "road"]] = {"water": "river", "traffic": "road"}
+
+
+class NodeEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantity at a node; measured, expected, quality and age are of its newest reading in the window.
+
+    ``source`` is measured where that reading is good and fresh, else estimated, or none without an estimate.
+    """
+
+    node_id: str
+    site_id: str | None
+    source: Literal["measured", "estimated", "none"]
+    measured: float | None = None
+    expected: float | None = None
+    quality: int | None = None
+    age_s: float | None = None
+    estimated: float | None = None
+    deviation: float | None = None
+
+
+class LinkEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantity on a link: the mean of its ends; the deviation is an upper bound."""
+
+    link_id: str
+    estimated: float | None
+    deviation: float | None
+
+
+class EstimatedState(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantity on all nodes and links of its network at a time."""
+
+    at_s: float
+    quantity: str
+    network: Literal["river", "road"]
+    nodes: list[NodeEstimate]
+    links: list[LinkEstimate]
+
+
+def estimate_quantity(directory: Directory, reader: Reader, quantity: str, at_s: float) -> EstimatedState:
+    """Return a quantity at every node and link of the network that it belongs to.
+
+    Parameters
+    ----------
+    directory : of the areas that may be read
+    reader : of the same areas
+    quantity : of `QUANTITIES`
+    at_s : time of the state; later readings are not used [Unix s]
+
+    Raises
+    ------
+    TwinModelError
+        If the quantity is of no network, or there are too many nodes or sensors.
+
+    """
+    network = _network_of(quantity)
+    nodes = [one for one in directory.nodes if one.network == network]
+    links = [one for one in directory.links if one.network == network]
+    at = {node.node_id: number for number, node in enumerate(nodes)}
+    node_of_site = {node.site_id: at[node.node_id] for node in nodes if node.site_id}
+    series = [one for one in directory.series if one.quantity == quantity and one.site_id in node_of_site]
+    if len(nodes) > MAX_NODES or len(series) > MAX_SENSORS:
+        raise TwinModelError(
+            f"the {network} network has {len(nodes)} nodes and {len(series)} sensors of {quantity}, of which"
+            f" {MAX_NODES} and {MAX_SENSORS} at most can be estimated at once: use a key of fewer areas"
+        )
+    sensors = read_sensors(reader, series, node_of_site, DEFAULTS[network], at_s)
+    value, deviation = np.full(len(nodes), np.nan), np.full(len(nodes), np.nan)
+    if sensors.has_expected.any():
+        model = state_model(len(nodes), links, at, network)
+        value, deviation = _estimates(model, sensors, at_s, DEFAULTS[network].noise)
+        value = np.clip(value, QUANTITIES[quantity].low, QUANTITIES[quantity].high)
+    estimates = [_node_estimate(*one) for one in zip(nodes, value, deviation, strict=True)]
+    _add_newest(estimates, sensors, at_s)
+    return EstimatedState(
+        at_s=at_s,
+        quantity=quantity,
+        network=network,
+        nodes=estimates,
+        links=[_link_estimate(one, at, value, deviation) for one in links],
+    )
+
+
+def _network_of(quantity: str) -> Literal["river", "road"]:
+    network = NETWORK_OF_DOMAIN.get(QUANTITIES[quantity].domain)
+    if network is None:
+        of_networks = ", ".join(name for name, one in QUANTITIES.items() if one.domain in NETWORK_OF_DOMAIN)
+        raise TwinModelError(f"{quantity} is measured on no network: give one of {of_networks}")
+    return network
+
+
+def _estimates(model: StateModel, sensors: NodeSensors, at_s: float, noise: float) -> tuple[Floats, Floats]:
+    """Return value and standard deviation of each node, two (n,); NaN where there is no estimate."""
+    from analytics.twin.state_estimation import SensorRecord, estimate_state  # noqa: PLC0415 - scipy: 25 MB
+
+    columns = np.flatnonzero(sensors.has_expected)
+    node, now = sensors.node[columns], np.array([at_s])
+    expected = np.array([float(sensors.newest[one]["expected"][0]) for one in columns])
+    spread = np.array([float(sensors.newest[one]["spread"][0]) for one in columns])
+    level, width = expected.mean(), max(float(expected.std()), float(spread.mean()))
+    typical = float(np.log(spread).mean())
+    still = type(model)(model.field, np.zeros_like(model.clock_s), model.correlation_time_s, model.bin_s)
+    noises = np.full(len(node), noise)
+    levels = estimate_state(still, SensorRecord(node, now, ((expected - level) / width)[None], noises), at_s)
+    scales = estimate_state(still, SensorRecord(node, now, (np.log(spread) - typical)[None], noises), at_s)
+    node_level, node_spread = level + width * levels.mean, np.exp(typical + scales.mean)
+    level_variance = width**2 * levels.variance
+    if len(node) < MIN_SENSORS:
+        node_level[:] = np.nan
+    node_level[node], node_spread[node], level_variance[node] = expected, spread, 0.0
+    state = estimate_state(
+        model,
+        SensorRecord(sensors.node, sensors.time_s, sensors.departure, np.full(len(sensors.node), noise)),
+        at_s,
+    )
+    deviation = np.sqrt(level_variance + node_spread**2 * state.variance)
+    return node_level + node_spread * state.mean, np.where(np.isnan(node_level), np.nan, deviation)
+
+
+def _node_estimate(node: Node, value: float, deviation: float) -> NodeEstimate:
+    return NodeEstimate(
+        node_id=node.node_id,
+        site_id=node.site_id,
+        source="estimated" if np.isfinite(value) else "none",
+        estimated=_number(value),
+        deviation=_number(deviation),
+    )
+
+
+def _add_newest(estimates: list[NodeEstimate], sensors: NodeSensors, at_s: float) -> None:
+    """Add the newest reading of each sensor to the estimate of its node."""
+    for node, newest, is_measured in zip(sensors.node, sensors.newest, sensors.is_measured, strict=True):
+        for row in newest:  # one or none
+            estimates[node] = msgspec.structs.replace(
+                estimates[node],
+                source="measured" if is_measured else estimates[node].source,
+                measured=_number(row["value"]),
+                expected=_number(row["expected"]),
+                quality=int(row["quality"]),
+                age_s=round(at_s - int(row["time_us"]) / 1e6, 3),
+            )
+
+
+def _link_estimate(link: Link, at: dict[str, int], value: Floats, deviation: Floats) -> LinkEstimate:
+    ends = [at[link.from_node], at[link.to_node]]
+    return LinkEstimate(
+        link_id=link.link_id,
+        estimated=_number(value[ends].mean()),
+        deviation=_number(deviation[ends].mean()),
+    )
+
+
+def _number(value: float) -> float | None:
+    """Return a number with five digits; None for NaN."""
+    return float(f"{value:.5g}") if np.isfinite(value) else None
