@@ -16,26 +16,28 @@ from psycopg.conninfo import conninfo_to_dict
 
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.settings import Settings as ServiceSettings
+from deploy.box.__main__ import prepare_users
+from deploy.device_access.broker_access import DeviceAccess
+from deploy.device_access.dynamic_security import DynamicSecurity
+from edge.wire.broker_address import BrokerAddress
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import HistoryEntry, IncidentQuery, IncidentUpdate
 from ingest_service.storage.contract.models import REVISION, DeadLetterQuery
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
 from tests.support.federated_towns import BOX, COUNTY_DIRECTORY, OTHER_BOX, OTHER_TOWN, TOWN
 from tests.support.processes import PlatformProcess, running_processes, wait_until
-from tests.support.run_folders import new_folder
-from tests.support.server_installation import runs_folder
 from tests.support.store_samples import DIRECTORY, LATE, START_US, STEP_US, anomaly, readings
 from tests.support.tcp_proxy import Proxy
 from tests.support.throwaway_servers import PostgresServer, fresh_database
-from tests.support.tls_mosquitto import issue_client, start_tls_mosquitto
+from tests.support.tls_mosquitto import issue_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 WITHIN_S = 60.0
-ACCESS_LIST = "topic readwrite towntwin/#\npattern readwrite towntwin/v1/+/%u/#\n"
 NOT_AUTHORIZED = 135
 COUNT = "SELECT count(*) FROM reading"
 READINGS = """
@@ -105,6 +107,7 @@ class Federation:
     def __init__(self, town: str, county: str, broker: Any, folder: Path) -> None:
         self.town, self.county, self._folder = town, county, folder
         self.line = Proxy("127.0.0.1", broker.port)
+        user = "towntwin-federate-receive"
         certificate, key = issue_client(broker.authority, BOX, folder)
         self._tls = {
             "TOWNTWIN_BROKER_CA": str(broker.ca),
@@ -118,7 +121,8 @@ class Federation:
             "receive",
             log=folder / "receive.log",
             TOWNTWIN_DSN=county,
-            TOWNTWIN_BROKER=broker.plain.url,
+            TOWNTWIN_BROKER=f"mqtt://{user}@127.0.0.1:{broker.plain.port}",
+            TOWNTWIN_BROKER_PASSWORD_FILE=str(folder / "secrets" / f"{user}.password"),
         )
         self.sender = self.sender_of(town, "send")
         with opened(county) as store:
@@ -149,16 +153,11 @@ class Federation:
 def federation(
     timescale_server: Any, timescale_dsn: str, start_mosquitto: Any, real_servers: Any, tmp_path: Path
 ) -> Iterator[Federation]:
-    folder = new_folder(runs_folder(real_servers), "access", real_servers.owner("mosquitto"))
-    folder.chmod(0o755)
-    (folder / "access").write_text(ACCESS_LIST)
-    broker = start_tls_mosquitto(
-        start_mosquitto,
-        real_servers,
-        tmp_path,
-        client_certificates=True,
-        lines=(f"acl_file {real_servers.inside(folder / 'access')}",),
-    )
+    prepare_users(tmp_path / "secrets")
+    broker = start_dynamic_mosquitto(start_mosquitto, real_servers, tmp_path, secrets=tmp_path / "secrets")
+    administrator = DynamicSecurity(BrokerAddress("127.0.0.1", broker.plain.port, ADMIN, ADMIN_PASSWORD))
+    administrator.grant([DeviceAccess(TOWN, BOX)])
+    administrator.close()
     with fresh_database(timescale_server) as county:
         found = Federation(timescale_dsn, county, broker, tmp_path)
         yield found
