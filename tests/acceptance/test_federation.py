@@ -20,11 +20,13 @@ from deploy.box.__main__ import prepare_users
 from deploy.device_access.broker_access import DeviceAccess
 from deploy.device_access.dynamic_security import DynamicSecurity
 from edge.wire.broker_address import BrokerAddress
+from edge.wire.password_file import read_password
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import HistoryEntry, IncidentQuery, IncidentUpdate
 from ingest_service.storage.contract.models import REVISION, DeadLetterQuery
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.device_client import DeviceClient
 from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
 from tests.support.federated_towns import BOX, COUNTY_DIRECTORY, OTHER_BOX, OTHER_TOWN, TOWN
 from tests.support.processes import PlatformProcess, running_processes, wait_until
@@ -107,6 +109,7 @@ class Federation:
     def __init__(self, town: str, county: str, broker: Any, folder: Path) -> None:
         self.town, self.county, self._folder = town, county, folder
         self.line = Proxy("127.0.0.1", broker.port)
+        self.broker_port = broker.plain.port
         user = "towntwin-federate-receive"
         certificate, key = issue_client(broker.authority, BOX, folder)
         self._tls = {
@@ -318,3 +321,13 @@ def test_the_broker_lets_a_town_publish_as_itself_alone(federation: Federation) 
     client.loop_stop()
     assert answers[0] == NOT_AUTHORIZED
     assert answers[1] != NOT_AUTHORIZED
+
+
+def test_the_user_of_the_receiver_reads_no_topic_of_devices(federation: Federation, tmp_path: Path) -> None:
+    user = "towntwin-federate-receive"
+    password = read_password(tmp_path / "secrets" / f"{user}.password")
+    client = DeviceClient(BrokerAddress("127.0.0.1", federation.broker_port, user, password), user, password)
+    assert client.subscribe("towntwin/v1/+/+/federation") == 1
+    assert client.subscribe("towntwin/v1/+/+/data") == NOT_AUTHORIZED
+    assert client.publish(f"towntwin/v1/{TOWN}/sonde/command") == NOT_AUTHORIZED
+    client.close()
