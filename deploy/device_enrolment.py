@@ -1,5 +1,6 @@
 """Runs `towntwin edge enrol`: proposes this device to the platform, and collects what it needs to connect.
 
+`towntwin federate enrol` does the same for a town's platform at its county, without a site file.
 The device makes its own password or key. A password leaves it once an operator has confirmed the device, a
 key never. A run that ends early goes on where it was at the next run.
 """
@@ -29,6 +30,7 @@ from edge.drivers.site_drivers import BrokerTable, DeviceFileError, build_driver
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from pathlib import Path
 
     from deploy.enrolment_settings import EnrolSettings
@@ -43,6 +45,9 @@ MAX_ANSWER_BYTES = 1 << 20
 POLL_S = 2.0
 PASSWORD_BYTES = 24
 MAX_CHANNELS = 64
+FORWARDER_NAME = "box"  # of the files of a town's forwarder, whatever its device is called
+
+Channels = dict[str, dict[str, Any]]
 
 
 class _State(msgspec.Struct, kw_only=True):
@@ -56,15 +61,14 @@ class _State(msgspec.Struct, kw_only=True):
 
 
 class _Files:
-    """The files beside the site file."""
+    """The files in a folder, those of the device by its name or another one."""
 
-    def __init__(self, site_path: Path, device: str) -> None:
-        folder = site_path.parent
-        self.state = folder / f"{device}.enrolment"
-        self.renewal = folder / f"{device}.renewal"
-        self.password = folder / f"{device}.password"
-        self.key = folder / f"{device}.key"
-        self.certificate = folder / f"{device}.crt"
+    def __init__(self, folder: Path, name: str) -> None:
+        self.state = folder / f"{name}.enrolment"
+        self.renewal = folder / f"{name}.renewal"
+        self.password = folder / f"{name}.password"
+        self.key = folder / f"{name}.key"
+        self.certificate = folder / f"{name}.crt"
         self.ca = folder / "broker-ca.crt"
 
 
@@ -81,14 +85,63 @@ def enrol_device(site_path: Path, settings: EnrolSettings, stop: threading.Event
         raise SettingsError(
             f"{site_path} has a table [broker]: the device is enrolled; to enrol it anew, remove that table"
         )
-    files = _Files(site_path, site.device)
+    files = _Files(site_path.parent, site.device)
+
+    def sample_channels() -> Channels:
+        return _sample_channels(site, site_path.parent, settings.sample_s, stop)
+
+    def write_table(table: dict[str, str]) -> None:
+        _append_broker(site_path, table)
+        print(f"device {site.area}/{site.device} is enrolled: towntwin edge run {site_path}", flush=True)
+
+    return _enrol(
+        (site.area, site.device),
+        files,
+        settings,
+        stop,
+        sample_channels=sample_channels,
+        write_table=write_table,
+    )
+
+
+def enrol_forwarder(
+    folder: Path, area: str, device: str, settings: EnrolSettings, stop: threading.Event
+) -> int:
+    """Propose a town's forwarder to its county, wait for the decision, and write its certificate and key.
+
+    The files are ``box.crt``, ``box.key`` and ``broker-ca.crt`` in ``folder``. It has no channels, and always
+    a certificate. The exit code is 0 once it can connect, and 1 if it is refused or the wait is over.
+    """
+    files = _Files(folder, FORWARDER_NAME)
+    if files.certificate.exists():
+        raise SettingsError(
+            f"{files.certificate} is there: the forwarder is enrolled; to enrol it anew, remove that file"
+        )
+
+    def write_table(table: dict[str, str]) -> None:
+        print(f"device {area}/{device} is enrolled; files for the county's broker in {folder}:")
+        print("\n".join(f"  {name}: {value}" for name, value in table.items()), flush=True)
+
+    settings = msgspec.structs.replace(settings, credential="certificate")
+    return _enrol((area, device), files, settings, stop, sample_channels=dict, write_table=write_table)
+
+
+def _enrol(
+    identity: tuple[str, str],
+    files: _Files,
+    settings: EnrolSettings,
+    stop: threading.Event,
+    *,
+    sample_channels: Callable[[], Channels],
+    write_table: Callable[[dict[str, str]], None],
+) -> int:
+    """Propose a device (area, id) and collect the decision on it; see `enrol_device`."""
     state = _load_state(files.state)
     if state is None:
-        state = _propose(site_path, site, files, settings, stop)
+        state = _propose(identity, files, settings, sample_channels)
     context = _tls_context(settings)
-    print(
-        f"device {site.area}/{site.device} is proposed; an operator confirms it on the platform", flush=True
-    )
+    name = "/".join(identity)
+    print(f"device {name} is proposed; an operator confirms it on the platform", flush=True)
     ends_s = time.monotonic() + settings.wait_s
     while True:
         collected = _collect(state, files, context)
@@ -98,7 +151,8 @@ def enrol_device(site_path: Path, settings: EnrolSettings, stop: threading.Event
             print(f"towntwin: the device was {collected['state']}{note}", file=sys.stderr)
             return 1
         if collected["access"] in {"granted", "open"}:
-            _finish(site_path, site, files, state, collected)
+            write_table(_write_credentials(files, state, collected))
+            files.state.unlink(missing_ok=True)
             return 0
         if time.monotonic() >= ends_s or stop.wait(POLL_S):
             print("towntwin: not confirmed yet: run the same command again to go on", file=sys.stderr)
@@ -114,12 +168,19 @@ def renew_certificate(site_path: Path, settings: EnrolSettings) -> int:
         site = read_site_file(site_path)
     except DeviceFileError as error:
         raise SettingsError(str(error)) from error
-    files = _Files(site_path, site.device)
+    return _renew(_Files(site_path.parent, site.device), settings, "edge enrol --credential certificate")
+
+
+def renew_forwarder(folder: Path, settings: EnrolSettings) -> int:
+    """Collect the certificate of a town's forwarder if the county has issued it anew."""
+    return _renew(_Files(folder, FORWARDER_NAME), settings, "federate enrol")
+
+
+def _renew(files: _Files, settings: EnrolSettings, written_by: str) -> int:
     state = _load_state(files.renewal)
     if state is None:
         raise SettingsError(
-            f"{files.renewal} is missing: it is written by `towntwin edge enrol --credential certificate`;"
-            " enrol the device anew"
+            f"{files.renewal} is missing: it is written by `towntwin {written_by}`; enrol the device anew"
         )
     try:
         collected = _call(
@@ -167,17 +228,21 @@ def _replace_certificate(files: _Files, certificate: bytes) -> None:
 
 
 def _propose(
-    site_path: Path, site: DeviceFile, files: _Files, settings: EnrolSettings, stop: threading.Event
+    identity: tuple[str, str],
+    files: _Files,
+    settings: EnrolSettings,
+    sample_channels: Callable[[], Channels],
 ) -> _State:
+    area, device = identity
     url, code = _read_code()
-    channels = _sample_channels(site, site_path.parent, settings.sample_s, stop)
+    channels = sample_channels()
     for name, sample in channels.items():
         print(f"  {name}: {sample.get('value', 'no value')} {sample.get('unit') or ''}".rstrip())
-    request = _make_request(files, site.device) if settings.credential == "certificate" else None
+    request = _make_request(files, device) if settings.credential == "certificate" else None
     body = {
         "code": code,
-        "area": site.area,
-        "device": site.device,
+        "area": area,
+        "device": device,
         "credential": settings.credential,
         "request": request,
         "channels": [{"name": name, **sample} for name, sample in channels.items()],
@@ -214,15 +279,13 @@ def _read_code() -> tuple[str, str]:
     return url, f"{CODE_MARK[1:]}{code}"
 
 
-def _sample_channels(
-    site: DeviceFile, folder: Path, sample_s: float, stop: threading.Event
-) -> dict[str, dict[str, Any]]:
+def _sample_channels(site: DeviceFile, folder: Path, sample_s: float, stop: threading.Event) -> Channels:
     """Run the drivers for a time; return unit and newest value of each channel by name."""
     try:
         drivers = build_drivers(site, folder, lambda sentence: log.warning("%s", sentence))
     except DeviceFileError as error:
         raise SettingsError(str(error)) from error
-    channels: dict[str, dict[str, Any]] = {}
+    channels: Channels = {}
     ends_s = time.monotonic() + sample_s
     try:
         for pack in drivers.packs():
@@ -272,10 +335,8 @@ def _collect(state: _State, files: _Files, context: ssl.SSLContext | None) -> di
     return collected
 
 
-def _finish(
-    site_path: Path, site: DeviceFile, files: _Files, state: _State, collected: dict[str, Any]
-) -> None:
-    """Write the credentials, and the table [broker] of the site file."""
+def _write_credentials(files: _Files, state: _State, collected: dict[str, Any]) -> dict[str, str]:
+    """Write the credentials; return the table [broker] with their names."""
     address = collected["broker"]
     if not address:
         raise SettingsError("the platform names no broker: set TOWNTWIN_GATEWAY_DEVICE_BROKER there")
@@ -292,15 +353,18 @@ def _finish(
         _write(files.certificate, collected["certificate"].encode())
         _write(files.renewal, msgspec.json.encode(state))
         table |= {"certificate": files.certificate.name, "key": files.key.name}
+    return table
+
+
+def _append_broker(site_path: Path, table: dict[str, str]) -> None:
+    """Append the table [broker] to the site file."""
     msgspec.convert(table, BrokerTable)
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in table.items()]  # a JSON text is one of TOML
     try:
         with site_path.open("a", encoding="utf-8") as file:
             file.write("\n[broker]\n" + "".join(lines))
-        files.state.unlink(missing_ok=True)
     except OSError as error:
         raise SettingsError(f"{site_path}: can't be written ({error.strerror})") from error
-    print(f"device {site.area}/{site.device} is enrolled: towntwin edge run {site_path}", flush=True)
 
 
 def _load_state(path: Path) -> _State | None:

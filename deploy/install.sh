@@ -13,6 +13,9 @@ usage: sudo deploy/install.sh [OPTION]…
   --standby       a second process of each shard, which takes over when the first ends
   --backup DIR    back up the database every five minutes into DIR, encrypted: a folder on another disk or a share
   --hj212         the server of HJ 212 stations too, on port 2120 (needs /etc/towntwin/stations.toml)
+  --federate-to HOST  forward this town to its county, whose broker is at HOST, port 8884 (needs
+                  /etc/towntwin/federation/federation.toml and `towntwin federate enrol`)
+  --federate-receive  this is a county: receive what towns forward
   --upgrade       install this checkout over an older one: stop, migrate, switch, start
   --uninstall     stop and remove programs and units; keep database, secrets and configuration
   --purge-data    with --uninstall: delete database, secrets, configuration, users and the broker's users too
@@ -29,7 +32,8 @@ DATABASE=towntwin
 PACKAGES="ca-certificates python3 python3-venv openssl postgresql-17 postgresql-17-timescaledb mosquitto"
 CLUSTER="17 main"
 # The user of each process, which is its database user too, and the group role of the migrations that it is in.
-ACCOUNTS="ingest:towntwin_ingest service:towntwin_analytics gateway:towntwin_gateway access:towntwin_access hj212:towntwin_ingest"
+ACCOUNTS="ingest:towntwin_ingest service:towntwin_analytics gateway:towntwin_gateway access:towntwin_access hj212:towntwin_ingest federate-send:towntwin_ingest federate-receive:towntwin_ingest"
+BROKER_USERS="towntwin-ingest towntwin-hj212 towntwin-federate-receive"
 OWNER=towntwin-admin # owns the database, and runs the administrator's commands
 SOURCES="analytics dashboards deploy edge gateway ingest_service towntwin pyproject.toml README.md LICENSE requirements/run.txt"
 
@@ -38,6 +42,8 @@ dry_run=false
 purge=false
 standby=false
 hj212=false
+county=""
+federate_receive=false
 backup=""
 hosts=""
 shards=""
@@ -57,6 +63,14 @@ while [ $# -gt 0 ]; do
         if [ "$1" = --host ]; then hosts="$hosts $2"; else shards="$shards $2"; fi
         shift
         ;;
+    --federate-to)
+        [ $# -gt 1 ] || fail "$1 needs a value" 2
+        case $2 in
+        '' | *[!A-Za-z0-9.-]*) fail "$1 $2: a name or an IPv4 address of the county's broker is needed" 2 ;;
+        esac
+        county=$2
+        shift
+        ;;
     --backup)
         [ $# -gt 1 ] || fail "$1 needs a value" 2
         case $2 in
@@ -68,6 +82,7 @@ while [ $# -gt 0 ]; do
         ;;
     --standby) standby=true ;;
     --hj212) hj212=true ;;
+    --federate-receive) federate_receive=true ;;
     --upgrade) action=upgrade ;;
     --uninstall) action=uninstall ;;
     --purge-data) purge=true ;;
@@ -194,10 +209,13 @@ units() {
     done
     echo towntwin-service.service towntwin-gateway.service towntwin-access.service
     if $hj212; then echo towntwin-hj212.service; fi
+    if [ -n "$county" ]; then echo towntwin-federate-send.service; fi
+    if $federate_receive; then echo towntwin-federate-receive.service; fi
 }
 
 timers() {
     echo towntwin-certificates.timer
+    if [ -n "$county" ]; then echo towntwin-federate-renew.timer; fi
     if [ -n "$backup" ]; then echo towntwin-backup.timer; fi
 }
 
@@ -247,6 +265,8 @@ make_folders() {
     run install -d -m 0755 -o root -g root $ETC $ETC/tls $OPT
     run install -d -m 0711 -o root -g root $ETC/secrets
     run install -d -m 0750 -o $OWNER -g $OWNER $ETC/sites /var/lib/towntwin-admin
+    # The policy of a town, and its certificate at the county, which the forwarder's user collects.
+    run install -d -m 0750 -o towntwin-federate-send -g towntwin-federate-send $ETC/federation
     # Secrets of messengers: the administrator's commands write them, the service reads them by its group.
     run install -d -m 2750 -o $OWNER -g towntwin-service $ETC/secrets/notification
 }
@@ -291,6 +311,12 @@ switch_programs() {
 [ "\$(id -u)" = 0 ] || { echo "towntwin: run it by sudo" >&2; exit 1; }
 umask 077
 if [ -e $ETC/backup.env ]; then set -a && . $ETC/backup.env && set +a; fi
+case "\${1:-} \${2:-}" in
+"federate enrol" | "federate renew")
+    set -a && . $ETC/federate-send.env && set +a
+    exec runuser -u towntwin-federate-send -- $OPT/bin/towntwin "\$@"
+    ;;
+esac
 [ "\${1:-}" != backup ] || exec runuser -u postgres -- $OPT/bin/towntwin "\$@"
 export $VARIABLES="postgresql://$OWNER@/$DATABASE?host=/run/postgresql"
 exec runuser -u $OWNER -- $OPT/bin/towntwin "\$@"
@@ -308,9 +334,11 @@ make_secrets() {
     run chown mosquitto:mosquitto $ETC/tls/broker.key
     run chown towntwin-gateway:towntwin-gateway $ETC/tls/gateway.key
     run chmod 0600 $ETC/tls/broker.key $ETC/tls/gateway.key
-    for pair in admin:towntwin-access towntwin-ingest:towntwin-ingest towntwin-hj212:towntwin-hj212; do
-        run chown "root:${pair#*:}" "$ETC/secrets/${pair%%:*}.password"
-        run chmod 0640 "$ETC/secrets/${pair%%:*}.password"
+    for user in admin $BROKER_USERS; do
+        group=$user
+        if [ "$user" = admin ]; then group=towntwin-access; fi
+        run chown "root:$group" "$ETC/secrets/$user.password"
+        run chmod 0640 "$ETC/secrets/$user.password"
     done
 }
 
@@ -382,8 +410,21 @@ CONF
     if [ ! -e /var/lib/mosquitto/dynamic-security.json ]; then
         run install -m 0600 -o mosquitto -g mosquitto $ETC/secrets/dynamic-security.json /var/lib/mosquitto/dynamic-security.json
         changed="$changed users"
+    else
+        add_broker_users
     fi
     if [ -n "$changed" ]; then service restart mosquitto.service; else service start mosquitto.service; fi
+}
+
+# A newer version may have users that the broker lacks. Its file is changed while it is stopped: it writes it itself.
+add_broker_users() {
+    for user in $BROKER_USERS; do
+        grep -qs "\"$user\"" /var/lib/mosquitto/dynamic-security.json && continue
+        service stop mosquitto.service
+        run "$venv/bin/python" -m deploy.box.missing_users /var/lib/mosquitto/dynamic-security.json $ETC/secrets/dynamic-security.json
+        changed="$changed users"
+        return
+    done
 }
 
 # The folder of PostgreSQL, and that of its log where a link leads to another one.
@@ -420,7 +461,7 @@ write_environments() {
             echo "TOWNTWIN_DSN=postgresql://towntwin-$name@/$DATABASE?host=/run/postgresql"
             echo "TOWNTWIN_LOG_FORMAT=json"
             case $name in
-            ingest | hj212)
+            ingest | hj212 | federate-receive)
                 # shellcheck disable=SC2059 # the format has one place for the user
                 printf "TOWNTWIN_BROKER=$broker\n" "towntwin-$name"
                 echo "TOWNTWIN_BROKER_CA=$ETC/tls/ca.crt"
@@ -454,6 +495,13 @@ write_environments() {
             hj212)
                 echo "TOWNTWIN_HJ212_HOST=0.0.0.0"
                 echo "TOWNTWIN_HJ212_STATIONS=$ETC/stations.toml"
+                ;;
+            federate-send)
+                if [ -n "$county" ]; then echo "TOWNTWIN_BROKER=mqtts://$county:8884"; fi
+                echo "TOWNTWIN_BROKER_CA=$ETC/federation/broker-ca.crt"
+                echo "TOWNTWIN_BROKER_CERTIFICATE=$ETC/federation/box.crt"
+                echo "TOWNTWIN_BROKER_KEY=$ETC/federation/box.key"
+                echo "TOWNTWIN_FEDERATE_POLICY=$ETC/federation/federation.toml"
                 ;;
             esac
         } | complete_file 0640 "root:towntwin-$name" "$ETC/$name.env"
@@ -505,7 +553,7 @@ CONF
 # Patterns match what runs, and nothing where nothing does. An edge agent is no part of the platform: it goes on.
 stop_platform() {
     if has_systemd; then
-        run systemctl stop 'towntwin*.target' 'towntwin-ingest*' 'towntwin-service*' 'towntwin-gateway*' 'towntwin-access*' 'towntwin-hj212*'
+        run systemctl stop 'towntwin*.target' 'towntwin-ingest*' 'towntwin-service*' 'towntwin-gateway*' 'towntwin-access*' 'towntwin-hj212*' 'towntwin-federate-send*' 'towntwin-federate-receive*'
     else
         service stop 'towntwin*'
     fi
@@ -516,7 +564,7 @@ stop_platform() {
 uninstall() {
     step "stop and remove the units"
     stop_platform
-    if has_systemd; then run systemctl stop 'towntwin-*.timer' 'towntwin-edge*' 'towntwin-backup*' 'towntwin-certificates*'; fi
+    if has_systemd; then run systemctl stop 'towntwin-*.timer' 'towntwin-edge*' 'towntwin-federate*' 'towntwin-backup*' 'towntwin-certificates*'; fi
     for unit in deploy/systemd/*.service deploy/systemd/*.timer deploy/systemd/towntwin.target; do
         unit=$(basename "$unit")
         [ -e "$UNITS/$unit" ] || continue
@@ -545,7 +593,7 @@ uninstall() {
         echo "DROP ROLE IF EXISTS \"$OWNER\";"
     } | psql_admin
     run rm -f /etc/postgresql/17/main/conf.d/towntwin.conf
-    run rm -rf $ETC /var/lib/towntwin-admin /var/lib/towntwin-hj212 /var/cache/towntwin-* /var/lib/mosquitto/dynamic-security.json
+    run rm -rf $ETC /var/lib/towntwin-admin /var/lib/towntwin-hj212 /var/lib/towntwin-federate-send /var/cache/towntwin-* /var/lib/mosquitto/dynamic-security.json
     run rm -f /etc/systemd/journald.conf.d/towntwin.conf
     for account in $ACCOUNTS admin:; do
         id "towntwin-${account%%:*}" >/dev/null 2>&1 && run userdel "towntwin-${account%%:*}"

@@ -32,6 +32,12 @@ ACLS_BY_ROLE: dict[str, list[tuple[str, str]]] = {
         ("publishClientSend", f"{ALL}/receipt"),
         ("publishClientSend", f"{ALL}/command"),
     ],
+    # `towntwin federate receive` receives what towns forward and nothing else, and sends its receipts.
+    "towntwin-federation": [
+        ("subscribePattern", f"{ALL}/federation"),
+        ("publishClientReceive", f"{ALL}/federation"),
+        ("publishClientSend", f"{ALL}/receipt"),
+    ],
     # The HJ 212 server publishes for all of its stations, and receives their receipts and commands.
     "towntwin-stations": [
         *(("publishClientSend", f"{ALL}/{kind}") for kind in ("data", "status", "event")),
@@ -46,6 +52,7 @@ ROLE_BY_USER = {
     "admin": "admin",
     "towntwin-ingest": "towntwin-platform",
     "towntwin-hj212": "towntwin-stations",
+    "towntwin-federate-receive": "towntwin-federation",
 }
 
 
@@ -81,6 +88,26 @@ def initial_configuration(
             for role, acls in ACLS_BY_ROLE.items()
         ],
     }
+
+
+def add_missing_users(configuration: dict[str, Any], newest: Mapping[str, Any]) -> list[str]:
+    """Add the platform's roles and users that a broker lacks to its configuration; return their names.
+
+    What the configuration has already, such as the users of devices, is left as it is.
+
+    Parameters
+    ----------
+    configuration : of the plugin, changed in place
+    newest : what `initial_configuration` returns for all of the platform's users
+
+    """
+    added = []
+    for objects, name in (("roles", "rolename"), ("clients", "username")):
+        present = {one[name] for one in configuration.setdefault(objects, [])}
+        missing = [one for one in newest[objects] if one[name] not in present]
+        configuration[objects] += missing
+        added += [str(one[name]) for one in missing]
+    return added
 
 
 def _client(user: str, password: str, roles: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Forward a town's data to its county, or receive at the county what towns forward.
 
-`send` runs at the town with the address of the county's broker, `receive` at the county. `end` stops noting
-changes at a town that shall not forward any more. See docs/federation.md.
+`send` runs at the town with the address of the county's broker, `receive` at the county. `enrol` proposes the
+town to the county and collects its certificate, `renew` the renewed one. `end` stops noting changes at a town
+that shall not forward any more. See docs/federation.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from deploy.command_resources import broker_of_settings, open_store, stop_on_signals
+from deploy.enrolment_settings import EnrolSettings
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from ingest_service.federation.settings import Settings
 from ingest_service.storage.contract.errors import StoreUnavailableError
@@ -24,10 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument(
         "mode",
-        choices=("send", "receive", "end"),
-        help="send at a town, receive at its county; end: note no more changes for the county",
+        choices=("send", "receive", "enrol", "renew", "end"),
+        help="send at a town, receive at its county; enrol: get the county's certificate, beside the policy;"
+        " renew: collect it anew; end: note no more changes for the county",
     )
     add_flags(parser, Settings, "federate")
+    add_flags(parser, EnrolSettings, "edge_enrol")
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
@@ -43,6 +47,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         FederationFeed(store).end()
         store.close()
         return 0
+    if args.mode in {"enrol", "renew"}:
+        return _enrol_or_renew(args, settings)
     broker = broker_of_settings(common)
     try:
         policy = read_policy(settings.policy) if args.mode == "send" else None
@@ -65,3 +71,18 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     finally:
         store.close()
     return 0
+
+
+def _enrol_or_renew(args: argparse.Namespace, settings: Settings) -> int:
+    from deploy.device_enrolment import enrol_forwarder, renew_forwarder
+    from ingest_service.federation.errors import FederationError
+    from ingest_service.federation.policy import read_policy
+
+    enrolment, folder = load_settings(EnrolSettings, "edge_enrol", args, os.environ), settings.policy.parent
+    if args.mode == "renew":
+        return renew_forwarder(folder, enrolment)
+    try:
+        policy = read_policy(settings.policy)
+    except FederationError as error:
+        raise SettingsError(str(error)) from error
+    return enrol_forwarder(folder, policy.area, policy.device, enrolment, stop_on_signals())

@@ -16,26 +16,30 @@ from psycopg.conninfo import conninfo_to_dict
 
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.settings import Settings as ServiceSettings
+from deploy.box.__main__ import prepare_users
+from deploy.device_access.broker_access import DeviceAccess
+from deploy.device_access.dynamic_security import DynamicSecurity
+from edge.wire.broker_address import BrokerAddress
+from edge.wire.password_file import read_password
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import HistoryEntry, IncidentQuery, IncidentUpdate
 from ingest_service.storage.contract.models import REVISION, DeadLetterQuery
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.device_client import DeviceClient
+from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
 from tests.support.federated_towns import BOX, COUNTY_DIRECTORY, OTHER_BOX, OTHER_TOWN, TOWN
 from tests.support.processes import PlatformProcess, running_processes, wait_until
-from tests.support.run_folders import new_folder
-from tests.support.server_installation import runs_folder
 from tests.support.store_samples import DIRECTORY, LATE, START_US, STEP_US, anomaly, readings
 from tests.support.tcp_proxy import Proxy
 from tests.support.throwaway_servers import PostgresServer, fresh_database
-from tests.support.tls_mosquitto import issue_client, start_tls_mosquitto
+from tests.support.tls_mosquitto import issue_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 WITHIN_S = 60.0
-ACCESS_LIST = "topic readwrite towntwin/#\npattern readwrite towntwin/v1/+/%u/#\n"
 NOT_AUTHORIZED = 135
 COUNT = "SELECT count(*) FROM reading"
 READINGS = """
@@ -105,6 +109,8 @@ class Federation:
     def __init__(self, town: str, county: str, broker: Any, folder: Path) -> None:
         self.town, self.county, self._folder = town, county, folder
         self.line = Proxy("127.0.0.1", broker.port)
+        self.broker_port = broker.plain.port
+        user = "towntwin-federate-receive"
         certificate, key = issue_client(broker.authority, BOX, folder)
         self._tls = {
             "TOWNTWIN_BROKER_CA": str(broker.ca),
@@ -118,7 +124,8 @@ class Federation:
             "receive",
             log=folder / "receive.log",
             TOWNTWIN_DSN=county,
-            TOWNTWIN_BROKER=broker.plain.url,
+            TOWNTWIN_BROKER=f"mqtt://{user}@127.0.0.1:{broker.plain.port}",
+            TOWNTWIN_BROKER_PASSWORD_FILE=str(folder / "secrets" / f"{user}.password"),
         )
         self.sender = self.sender_of(town, "send")
         with opened(county) as store:
@@ -149,16 +156,11 @@ class Federation:
 def federation(
     timescale_server: Any, timescale_dsn: str, start_mosquitto: Any, real_servers: Any, tmp_path: Path
 ) -> Iterator[Federation]:
-    folder = new_folder(runs_folder(real_servers), "access", real_servers.owner("mosquitto"))
-    folder.chmod(0o755)
-    (folder / "access").write_text(ACCESS_LIST)
-    broker = start_tls_mosquitto(
-        start_mosquitto,
-        real_servers,
-        tmp_path,
-        client_certificates=True,
-        lines=(f"acl_file {real_servers.inside(folder / 'access')}",),
-    )
+    prepare_users(tmp_path / "secrets")
+    broker = start_dynamic_mosquitto(start_mosquitto, real_servers, tmp_path, secrets=tmp_path / "secrets")
+    administrator = DynamicSecurity(BrokerAddress("127.0.0.1", broker.plain.port, ADMIN, ADMIN_PASSWORD))
+    administrator.grant([DeviceAccess(TOWN, BOX)])
+    administrator.close()
     with fresh_database(timescale_server) as county:
         found = Federation(timescale_dsn, county, broker, tmp_path)
         yield found
@@ -319,3 +321,13 @@ def test_the_broker_lets_a_town_publish_as_itself_alone(federation: Federation) 
     client.loop_stop()
     assert answers[0] == NOT_AUTHORIZED
     assert answers[1] != NOT_AUTHORIZED
+
+
+def test_the_user_of_the_receiver_reads_no_topic_of_devices(federation: Federation, tmp_path: Path) -> None:
+    user = "towntwin-federate-receive"
+    password = read_password(tmp_path / "secrets" / f"{user}.password")
+    client = DeviceClient(BrokerAddress("127.0.0.1", federation.broker_port, user, password), user, password)
+    assert client.subscribe("towntwin/v1/+/+/federation") == 1
+    assert client.subscribe("towntwin/v1/+/+/data") == NOT_AUTHORIZED
+    assert client.publish(f"towntwin/v1/{TOWN}/sonde/command") == NOT_AUTHORIZED
+    client.close()

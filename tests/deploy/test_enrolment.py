@@ -20,7 +20,8 @@ from deploy.device_access.dynamic_security import DynamicSecurity
 from deploy.device_access.settings import Settings as AccessSettings
 from deploy.embedded.server_environment import free_port
 from edge.drivers.site_drivers import read_site_file, site_broker
-from edge.wire.broker_address import BrokerAddress
+from edge.wire import federation
+from edge.wire.broker_address import BrokerAddress, TlsFiles, parse_broker_address
 from gateway.settings import Settings as GatewaySettings
 from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.mqtt_session import MqttSession
@@ -150,13 +151,20 @@ def write_site(folder: Path, device: str) -> Path:
 def enrol_on_device(
     site: Path, code: str, monkeypatch: pytest.MonkeyPatch, *options: str
 ) -> tuple[threading.Thread, list[int]]:
-    """Run `towntwin edge enrol` on a thread, as the signal handlers are the main thread's."""
+    """Run `towntwin edge enrol` on a thread."""
+    return run_enrolment(["edge", "enrol", str(site), "--sample-s", "0.5", *options], code, monkeypatch)
+
+
+def run_enrolment(
+    command: list[str], code: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[threading.Thread, list[int]]:
+    """Run a command that enrols on a thread, as the signal handlers are the main thread's."""
     monkeypatch.setenv("TOWNTWIN_ENROLMENT_CODE", code)
-    monkeypatch.setattr("deploy.commands.edge.stop_on_signals", threading.Event)
+    for one in ("edge", "federate"):
+        monkeypatch.setattr(f"deploy.commands.{one}.stop_on_signals", threading.Event)
     monkeypatch.setattr("deploy.device_enrolment.POLL_S", 0.1)
     codes: list[int] = []
-    arguments = ["edge", "enrol", str(site), "--sample-s", "0.5", "--wait-s", "30", *options]
-    thread = threading.Thread(target=lambda: codes.append(main(arguments)))
+    thread = threading.Thread(target=lambda: codes.append(main([*command, "--wait-s", "30"])))
     thread.start()
     return thread, codes
 
@@ -457,6 +465,41 @@ def test_what_is_no_code_is_a_sentence(
         thread.join()
         assert codes == [2]
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("access")
+def test_a_town_gets_the_certificate_of_its_county_by_enrolment_and_its_kind_stays(
+    dynamic: TlsMosquitto,
+    gateway: Callable[..., str],
+    store: PostgresStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = Device(device_id="town-box", area_id=AREA, kind=federation.DEVICE_KIND)
+    store.enrol(Directory(devices=[device]))
+    url = gateway(device_broker=dynamic.url, device_ca=dynamic.ca)
+    policy = tmp_path / "federation.toml"
+    policy.write_text(f'area = "{AREA}"\ndevice = "{device.device_id}"\n')
+    command = ["federate", "enrol", "--policy", str(policy)]
+    thread, codes = run_enrolment(command, new_code(url), monkeypatch)
+    proposal = wait_for_proposal(url, device.device_id)
+    assert (proposal["channels"], proposal["credential"]) == ([], "certificate")
+    decision = f"/v1/enrolments/{proposal['enrolment_id']}/decision"
+    refused = call(url, decision, {"decision": "confirm", "channels": CHANNELS})
+    assert refused.status_code == 422
+    assert "forwards a town" in refused.json()["detail"]
+    assert call(url, decision, {"decision": "confirm"}).status_code == 200
+    thread.join()
+    assert codes == [0]
+    assert device in store.directory().devices
+
+    tls = TlsFiles(*(tmp_path / name for name in ("broker-ca.crt", "box.crt", "box.key")))
+    client = DeviceClient(parse_broker_address(dynamic.url, tls), device.device_id)
+    assert client.publish(f"towntwin/v1/{AREA}/{device.device_id}/federation") in {0, 16}
+    assert client.publish(f"towntwin/v1/{AREA}/wz-other/federation") == NOT_AUTHORIZED
+    client.close()
+    assert main(["federate", "renew", "--policy", str(policy)]) == 0
+    assert main(command) == 2, "it is enrolled"
 
 
 @pytest.mark.usefixtures("access")

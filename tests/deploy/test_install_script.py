@@ -48,11 +48,14 @@ def dry_run(*flags: str) -> str:
 @pytest.fixture(scope="module")
 def plan() -> str:
     backup = ("--backup", "/mnt/backup/towntwin")
-    return dry_run("--host", "box.example.org", "--standby", "--hj212", "--shard", "main", *backup)
+    federation = ("--federate-to", "county.example.org", "--federate-receive")
+    return dry_run(
+        "--host", "box.example.org", "--standby", "--hj212", "--shard", "main", *backup, *federation
+    )
 
 
 def test_each_unit_starts_a_command_that_exists_with_flags_that_it_has() -> None:
-    assert len(UNITS) == 10
+    assert len(UNITS) == 13
     for unit in UNITS:
         (start,) = unit_values(unit)["ExecStart"]
         program, *arguments = shlex.split(start.replace("%i", "main"))
@@ -77,7 +80,8 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
         assert f"write /etc/systemd/system/{unit.name} (mode 0644" in plan
         assert values["StandardOutput"] == ["journal"]
     enabled = next(line for line in plan.splitlines() if "systemctl --quiet enable" in line)
-    for name in ("ingest@main", "ingest-standby@main", "service", "gateway", "access", "hj212"):
+    optional = ("hj212", "federate-send", "federate-receive")
+    for name in ("ingest@main", "ingest-standby@main", "service", "gateway", "access", *optional):
         assert f"towntwin-{name}.service" in enabled
     for timer in TIMERS:
         assert (timer.name in enabled) == (not timer.name.startswith("towntwin-edge"))
@@ -85,6 +89,7 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
         assert f"write /etc/systemd/system/{timer.name} (mode 0644" in plan
     plain = next(line for line in dry_run().splitlines() if "enable" in line)
     assert "hj212" not in plain
+    assert "federate" not in plain
     assert "backup" not in plain
 
 
@@ -152,7 +157,16 @@ def test_no_secret_is_an_argument_of_a_command(plan: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [["--nothing"], ["--purge-data"], ["--shard"], ["--host", "a;b"], ["--backup", "here"]]
+    "flags",
+    [
+        ["--nothing"],
+        ["--purge-data"],
+        ["--shard"],
+        ["--host", "a;b"],
+        ["--backup", "here"],
+        ["--federate-to"],
+        ["--federate-to", "mqtts://county"],
+    ],
 )
 def test_a_wrong_option_changes_nothing(flags: list[str]) -> None:
     done = subprocess.run(

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.box.missing_users import main as add_missing_users
 from tests.support import not_tested
 from tests.support.run_folders import new_folder
 from tests.support.server_installation import runs_folder
@@ -23,9 +24,17 @@ PLUGIN = "mosquitto_dynamic_security.so"
 
 
 def start_dynamic_mosquitto(
-    start: StartMosquitto, installation: Installation | None, folder: Path, *, days: float = 30.0
+    start: StartMosquitto,
+    installation: Installation | None,
+    folder: Path,
+    *,
+    days: float = 30.0,
+    secrets: Path | None = None,
 ) -> TlsMosquitto:
-    """Start it; its administrator is `ADMIN`, and the broker's certificate is valid for some ``days``."""
+    """Start it; its administrator is `ADMIN`, and the broker's certificate is valid for some ``days``.
+
+    With ``secrets``, the folder of `deploy.box.prepare_users`, it has the platform's users too.
+    """
     root = installation.root if installation is not None else Path("/")
     plugin = next((root / PLUGINS).glob(f"*/{PLUGIN}"), None)
     if plugin is None or installation is None:
@@ -37,6 +46,8 @@ def start_dynamic_mosquitto(
     command = [*chroot, "/usr/bin/mosquitto_ctrl", "dynsec", "init", inside, ADMIN, ADMIN_PASSWORD]
     subprocess.run(command, check=True, capture_output=True)
     os.chown(config, *installation.owner("mosquitto"))
+    if secrets is not None:
+        assert add_missing_users([str(config), str(secrets / "dynamic-security.json")]) == 0
     lines = (
         "allow_anonymous false",
         f"plugin {installation.inside(plugin)}",

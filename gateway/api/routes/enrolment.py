@@ -17,6 +17,7 @@ import structlog
 from fastapi import APIRouter, Path, Query, Request
 
 from analytics.quality import default_limits
+from edge.wire import federation
 from edge.wire.quantities import QUANTITIES
 from gateway.api import query_params
 from gateway.api.models import enrolment_models as models
@@ -235,9 +236,20 @@ def _confirmed_directory(
     context: RequestContext, enrolment: Enrolment, channels: list[models.ConfirmedChannel]
 ) -> Directory:
     """Return the device, series and channels of a confirmation. Raises `ProblemError` for invalid ones."""
+    enrolled = context.store.directory()
+    forwarders = [
+        one
+        for one in enrolled.devices
+        if (one.device_id, one.kind) == (enrolment.device_id, federation.DEVICE_KIND)
+    ]
+    if forwarders:
+        if channels:
+            raise ProblemError(
+                422, "channels: a device that forwards a town has none of its own", where="channels"
+            )
+        return Directory(devices=forwarders)
     if not channels:
         raise ProblemError(422, "channels: a confirmation needs at least one", where="channels")
-    enrolled = context.store.directory()
     series_by_key = {(one.site_id, one.quantity): one for one in enrolled.series}
     units = {one.name: one.unit for one in enrolment.channels}
     directory = Directory(devices=[Device(device_id=enrolment.device_id, area_id=enrolment.area_id)])
