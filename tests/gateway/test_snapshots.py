@@ -75,7 +75,8 @@ def start(store: PostgresStore) -> dict[int, int]:
     rolled = "rollup_1min, rollup_15min, rollup_1h, rollup_1day"
     with store.transaction() as connection:
         connection.execute(
-            f"TRUNCATE {flags}, {rolled}, anomaly, anomaly_history, feedback, incident_anomaly, federated_anomaly"
+            f"TRUNCATE {flags}, {rolled}, anomaly, anomaly_history, feedback, incident_anomaly,"
+            " federated_anomaly"
         )
     for series in (1, 2):
         store.commit(Batch(fresh=readings(series, range(201))))
