@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.detection.scoring import BUDGETS, Alarms, Curve, WorkingPoint, sweep, working_point
@@ -68,12 +67,7 @@ def evaluate(
 
 
 def main() -> None:
-    """Evaluate all detectors on all families (`report`), or choose constants with ``--constants``."""
-    if "--constants" in sys.argv:
-        from benchmarks.detection import event_constants  # noqa: PLC0415 - it must not load the judge
-
-        event_constants.main()
-        return
+    """Evaluate all detectors on all families; see `benchmarks.detection.report`."""
     from benchmarks.detection import report  # noqa: PLC0415 - it loads the whole product
 
     report.main()
