@@ -111,6 +111,7 @@ class SpoolPublisher:
         self._subscribed = False  # to the topic of receipts
         self._refusal_logged = False  # whether the broker refused a message on this connection
         self._receive_maximum = RECEIVE_MAXIMUM
+        self._platform_session = ""  # id of the newest one that the platform announced
         self.receipted = 0
         self.refused = 0
         self.faults = 0
@@ -392,9 +393,25 @@ class SpoolPublisher:
         except PayloadError as error:
             log.error("%s: %s", self._device, error)  # noqa: TRY400 - the message is complete without a traceback
             return
+        if receipt.new_session:
+            self._resend(receipt.new_session)
         if receipt.epoch == self._spool.epoch and receipt.kept:
             self._report_refusals(receipt)
             self._forget_acknowledged(receipt.kept)
+
+    def _resend(self, platform_session: str) -> None:
+        """Send all messages without a receipt again, once for each session that the platform announces."""
+        if platform_session == self._platform_session:
+            return  # announced on the topics of several devices
+        self._platform_session = platform_session
+        in_flight = self._window.in_flight
+        self._window.resend()
+        if in_flight:
+            log.warning(
+                "%s: the platform has a new session at the broker: %d messages without a receipt are sent again",
+                self._device,
+                in_flight,
+            )
 
     def _report_refusals(self, receipt: Receipt) -> None:
         """Report refused messages once: those no longer in the spool have been reported before."""

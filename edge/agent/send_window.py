@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_FACTOR = 2.0  # the time-out is at least this many times the delay of the newest receipt
 PROBE_SHARE = 0.01  # share of messages that may be sent again although the broker holds them
-# A broker in memory that has just started acknowledges and drops what comes before the platform subscribes.
-PROBES_OF_A_SESSION = 3.0
+TRIAL_FACTOR = 4.0  # the next trial of a path takes at most three times as long as it was cut off
 MAX_PROBE_TOKENS = 64.0
-HELD_FACTOR = 12.0  # with a longest time-out of 300 s, the broker is trusted for an hour
+HELD_FACTOR = 36.0  # with a longest time-out of 300 s, the broker is trusted for three hours
 
 
 class _SentMessage(NamedTuple):
@@ -35,8 +34,10 @@ class SendWindow:
 
     A message that the broker acknowledged waits there for the platform. While no receipt at all arrives, it
     is sent again only as often as `PROBE_SHARE` of the messages since the last receipt permits, or after
-    `HELD_FACTOR` times the longest time-out: an outage of the platform costs at most that share
-    (docs/decisions/0046).
+    `HELD_FACTOR` times the longest time-out, or when the platform announces a new session of its own
+    (`resend`): an outage of the platform costs at most that share (docs/decisions/0086). Over a new session
+    of the device, where the broker may hold nothing, newer messages are the probes until the first receipt:
+    after a time-out one more at a time, after waits that grow.
 
     After `defer` there are two sequences, each in order: newer messages, and the backlog before them.
 
@@ -60,8 +61,11 @@ class SendWindow:
         self._in_flight: OrderedDict[int, _SentMessage] = OrderedDict()
         self._at_broker: set[int] = set()
         self._highest_sent = 0
-        self._probe_tokens = PROBES_OF_A_SESSION
+        self._probe_tokens = 0.0
         self._receipt_s = float("-inf")
+        self._is_proven = False  # by a receipt over this session, or by a session that the broker kept
+        self._trial_slots: int | None = None  # messages in flight at most, of a session that is not proven
+        self._trial_wait_s = self._trial_due_s = 0.0
         self.timeout_s = timeout_s
         self.probing = False
         self.last_sent = 0
@@ -70,12 +74,19 @@ class SendWindow:
     @property
     def free_slots(self) -> int:
         """Number of further messages that may be sent now."""
-        return (1 if self.probing else self._size) - len(self._in_flight)
+        if self.probing:
+            return 1 - len(self._in_flight)
+        slots = self._size if self._trial_slots is None else min(self._size, self._trial_slots)
+        return slots - len(self._in_flight)
 
     @property
     def backlog_slots(self) -> int:
         """Number of slots that the backlog may use: a quarter of the window is left to newer messages."""
-        return self.free_slots if self.probing else self.free_slots - self._size // 4
+        return self.free_slots if self._is_narrow else self.free_slots - self._size // 4
+
+    @property
+    def _is_narrow(self) -> bool:
+        return self.probing or self._trial_slots is not None
 
     @property
     def in_flight(self) -> int:
@@ -126,14 +137,21 @@ class SendWindow:
                 if not sent.was_sent_before:
                     longest_wait_s = max(longest_wait_s or 0.0, now_s - sent.at_s)
         self.probing = False
+        self._is_proven, self._trial_slots = True, None
         self._receipt_s = now_s
-        self._probe_tokens = 0.0  # the path works: those of a start, or of weeks without an outage, are void
+        self._probe_tokens = 0.0  # the path works: those of weeks without an outage are void
         if longest_wait_s is not None:
             self.timeout_s = min(self._longest_s, max(self._first_s, TIMEOUT_FACTOR * longest_wait_s))
 
     def go_back(self) -> None:
         """Restart at the oldest messages without a receipt."""
         self._go_back(list(self._in_flight))
+
+    def resend(self) -> None:
+        """Send all messages without a receipt again: the broker held none of them for the platform."""
+        self.go_back()
+        self.probing, self._trial_slots = False, None
+        self.timeout_s = self._first_s
 
     def reconnected(self, now_s: float, *, session_present: bool) -> None:
         """Restart after a reconnect.
@@ -142,8 +160,8 @@ class SendWindow:
         If it resumes the session, it has those it acknowledged: messages from the first one without a PUBACK
         on are sent again, and the time-outs of the others restart now.
         """
+        self._is_proven, self._trial_slots = session_present, None
         if not session_present:
-            self._probe_tokens = max(self._probe_tokens, PROBES_OF_A_SESSION)
             self.go_back()
             return
         for is_backlog in (True, False):
@@ -161,12 +179,26 @@ class SendWindow:
             return False
         if number in self._at_broker and self._receipt_s < oldest.at_s:
             if self._probe_tokens < 1 and now_s - oldest.at_s <= HELD_FACTOR * self._longest_s:
+                self._widen_trial(now_s)
                 return False
             self._probe_tokens = max(0.0, self._probe_tokens - 1)
         self.go_back()
         self.probing = True
         self.timeout_s = min(self._longest_s, 2 * self.timeout_s)
         return True
+
+    def _widen_trial(self, now_s: float) -> None:
+        """Let one more message leave over a session that is not proven, after waits that grow by `TRIAL_FACTOR`."""
+        if self._is_proven or self.probing:
+            return
+        if self._trial_slots is None:
+            self._trial_slots, self._trial_wait_s = len(self._in_flight), self.timeout_s
+        elif now_s >= self._trial_due_s:
+            self._trial_slots = len(self._in_flight) + 1
+            self._trial_wait_s *= TRIAL_FACTOR
+        else:
+            return
+        self._trial_due_s = now_s + self._trial_wait_s
 
     def _go_back(self, numbers: list[int]) -> None:
         for number in numbers:

@@ -8,6 +8,10 @@ Messages that became dead letters are listed with the reason too, so that a mist
 ``{"epoch": "a1b2", "kept": [[1, 40]], "refused": [{"number": 7, "reason": "unit", "detail": "…"}]}``.
 For a refused message without a spool position, a receipt with the epoch ``""`` and the number 0 is published,
 which a user can subscribe to.
+
+When the platform subscribes over a new session, the broker held none of the earlier messages for it. It then
+publishes ``{"epoch": "", "kept": [], "new_session": "9f3c"}`` to each device, which sends its messages without
+a receipt again.
 """
 
 from __future__ import annotations
@@ -60,6 +64,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=False, omit_def
     ----------
     refused : those stored as dead letters, at most `MAX_REFUSALS`
     more : number of further refused messages
+    new_session : id of a session of the platform, when it is new; otherwise empty
 
     """
 
@@ -67,6 +72,7 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=False, omit_def
     kept: list[tuple[int, int]]
     refused: list[RefusedMessage] = []
     more: int = 0
+    new_session: str = ""
 
 
 def position_of(properties: Iterable[tuple[str, str]]) -> SpoolPosition | None:

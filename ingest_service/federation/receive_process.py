@@ -123,11 +123,12 @@ class _Receiver:
         for message in messages:
             outcome = self._storing.store(message)
             self._progress.work_succeeded()
-            self._session.acknowledge([message])
             self._session.send_receipts(outcome.receipts)
+            self._session.acknowledge([message])
 
     def _housekeeping(self) -> None:
         self._session.resubscribe_if_due()
+        self._session.announce_if_new(self._devices)
         if not self._lease.held():
             raise ShardLostError("another process of this county receives now")
         dead_letters = self._store.dead_letters_to_replay(
@@ -137,6 +138,12 @@ class _Receiver:
             self._storing.store(from_dead_letter(one))
         if self._session.dropping and not len(self._inbox):
             self._session.reconnect_for_redelivery()
+
+    def _devices(self) -> list[tuple[str, str]]:
+        """Return the enrolled devices of the areas, those that forward among them, as (area, device)."""
+        areas = self._settings.areas
+        devices = self._store.directory().devices
+        return [(one.area_id, one.device_id) for one in devices if "+" in areas or one.area_id in areas]
 
     def _work_status(self) -> WorkStatus:
         self._session.probe()

@@ -100,6 +100,11 @@ class BatchProcessor:
         """Whether the last `UNJUDGED_BATCHES` batches were not judged; one message may fail one batch."""
         return self._unjudged_in_a_row >= UNJUDGED_BATCHES
 
+    def devices(self) -> list[tuple[str, str]]:
+        """Return the enrolled devices of the shard's areas, as (area, device)."""
+        areas = set(self._settings.areas)
+        return [one for one in self._resolver.devices() if "+" in areas or one[0] in areas]
+
     def open(self) -> None:
         """Read the directory and restore the judge's state. Raises `StoreUnavailableError`."""
         directory = self._store.directory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import socket
 import sys
 import threading
@@ -23,7 +24,7 @@ from ingest_service.pipeline.bulk_mqtt_client import BulkMqttClient
 from ingest_service.pipeline.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
@@ -87,6 +88,8 @@ class MqttSession:
         self._taken_over = False
         self._subscribed_s = math.inf
         self._committed = False
+        self._is_new = False  # the session of this connection
+        self._unannounced = ""  # id of a new session that the devices have still to receive
         self._fault_key = "broker"
         self._resubscribe_at_s = math.inf
         self._probed_s: float | None = None  # when the unanswered probe was sent
@@ -193,6 +196,24 @@ class MqttSession:
                 self._client.publish(target, receipts.encode_receipt(receipt), qos=1)
                 metrics.RECEIPTS.inc()
 
+    def announce_if_new(self, devices: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Publish to each device, as (area, device), that the broker held none of its earlier messages.
+
+        That is so where it had no session of this client: it was restarted without a disk, or the session was
+        deleted. Each device then sends its messages without a receipt again (docs/decisions/0086).
+        """
+        session_id = self._unannounced
+        if not session_id or not self._connected:
+            return
+        self._unannounced = ""
+        announcement = receipts.encode_receipt(receipts.Receipt("", [], new_session=session_id))
+        number = 0
+        for area, device in devices():
+            target = topics.Topic(area=area, device=device, kind=TopicKind.RECEIPT)
+            self._client.publish(str(target), announcement, qos=1)
+            number += 1
+        log.info("new_session_announced", session=session_id, devices=number)
+
     def _make_client(self) -> BulkMqttClient:
         client = BulkMqttClient(
             self._on_messages,
@@ -220,6 +241,7 @@ class MqttSession:
             return
         self._connected = True
         self._fault_key = "subscribing"
+        self._is_new = self._is_new or not flags.session_present
         metrics.CONNECTIONS.inc()
         metrics.BROKER_CONNECTED.set(1)
         log.info("broker_connected", broker=str(self._broker), session_present=flags.session_present)
@@ -249,6 +271,8 @@ class MqttSession:
             self._fault_key = ""
             log.info("subscribed", areas=self._settings.areas)
             self._subscribed_s = time.monotonic()
+            if self._is_new:
+                self._is_new, self._unannounced = False, secrets.token_hex(4)
 
     def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
         self._fault_key = "broker"

@@ -180,10 +180,11 @@ class _ShardOwner:
     def _housekeeping(self, commit_queue: CommitQueue) -> None:
         """Periodic housekeeping.
 
-        Retries subscriptions, verifies that the shard is still owned, replays requested dead letters, and
-        reconnects for messages that were dropped when the inbox was full.
+        Retries subscriptions, announces a new session to the devices, verifies that the shard is still owned,
+        replays requested dead letters, and reconnects for messages that were dropped when the inbox was full.
         """
         self._session.resubscribe_if_due()
+        self._session.announce_if_new(self._pipeline.devices)
         try:
             if not self._lease.held():
                 raise ShardLostError(f"shard {self._settings.shard!r} is another process's")
@@ -215,10 +216,11 @@ class _ShardOwner:
     def _on_committed(self, messages: Sequence[Message], dead_letters: Sequence[DeadLetter]) -> None:
         self._progress.work_succeeded()
         self._compiled_judge.start()
-        with metrics.log_unexpected_errors("acknowledge"):
-            self._session.acknowledge(messages)
+        # Receipts go first: what is not acknowledged is delivered again after a kill, and gets its receipt then.
         with metrics.log_unexpected_errors("receipts"):
             self._session.send_receipts(self._pipeline.receipts(messages, dead_letters))
+        with metrics.log_unexpected_errors("acknowledge"):
+            self._session.acknowledge(messages)
 
 
 class _GracePeriod:

@@ -88,6 +88,10 @@ class SeriesResolver:
         self.offset: NDArray[np.float64] = np.array(offsets, np.float64)
         self.earliest_s: NDArray[np.float64] = np.array(earliest, np.float64)
 
+    def devices(self) -> list[tuple[str, str]]:
+        """Return the enrolled devices, as (area, device)."""
+        return [(area, device) for device, area in self._area_of.items()]
+
     def topic(self, name: str) -> Topic:
         """Parse the topic of an enrolled device. Raises `UnresolvedTopicError`."""
         cached = self._topics.get(name)

@@ -182,6 +182,21 @@ def test_broker_that_ignores_receive_maximum(
     fill_the_inbox(timescale_dsn, embedded_broker, tmp_path, TOWNTWIN_INGEST_RECEIVE_MAXIMUM="10")
 
 
+def test_what_a_broker_drops_before_ingest_subscribes_is_sent_again_at_once(
+    timescale_dsn: str, embedded_broker: EmbeddedBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It acknowledges what nobody is subscribed to; the device has nothing more to send and no time-out."""
+    with NetworkFaultRig(tmp_path, timescale_dsn, embedded_broker, ticks=5, receipt_timeout_s=3600) as rig:
+        rig.start_device()
+        time.sleep(2)  # all ten messages are acknowledged
+        ingest = rig.ingest()
+        with running_processes(ingest):
+            rig.finish()
+            assert ingest.stop() == 0
+        rig.ledger()
+    assert "10 messages without a receipt are sent again" in caplog.text
+
+
 def fill_the_inbox(dsn: str, broker: Any, folder: Path, **environ: str) -> None:
     """Messages of 20 kB while the database stalls; no device sends again, so it is the broker that does."""
     ticks = TickDriver(float(int(time.time()) - 200_000), 60_000, together=1000)

@@ -144,9 +144,13 @@ class NetworkFaultRig:
             within_s=WITHIN_S,
             what="ingest listens",
         )
-        self._device.start()
+        self.start_device()
         self.wait_for(kept)
         assert self.receipted() < len(self.published), "nothing is left for the failure"
+
+    def start_device(self) -> None:
+        """Start the device, whether ingest is subscribed or not."""
+        self._device.start()
 
     def receipted(self) -> int:
         """Return the number of readings with a receipt."""

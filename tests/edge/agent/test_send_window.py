@@ -190,6 +190,38 @@ def test_a_session_that_is_lost_is_sent_again_at_once_and_a_resumed_one_is_not()
     assert (window.last_sent, window.free_slots) == (0, 10)
 
 
+def test_a_new_session_of_the_platform_sends_all_again_at_once() -> None:
+    window = SendWindow(10, timeout_s=5, longest_s=80)
+    window.reconnected(0, session_present=False)
+    for number in (1, 2, 3):
+        window.sent(number, 0)
+        window.mark_at_broker(number)
+    assert not window.check_timeout(6), "the broker acknowledged them"
+    assert window.free_slots == 0, "and there is no receipt yet: what follows may be lost, too"
+    window.resend()
+    assert (window.last_sent, window.free_slots, window.probing) == (0, 10, False)
+
+
+def test_a_session_without_a_receipt_lets_ever_fewer_messages_leave() -> None:
+    window, left_s = SendWindow(10, timeout_s=5, longest_s=80), list[float]()
+    window.reconnected(0, session_present=False)
+    for now_s in range(2000):
+        window.check_timeout(now_s)
+        if window.free_slots > 0:
+            left_s.append(now_s)
+            window.sent(len(left_s), now_s)
+            window.mark_at_broker(len(left_s))
+        if now_s == 0:
+            while window.free_slots > 0:
+                left_s.append(now_s)
+                window.sent(len(left_s), now_s)
+                window.mark_at_broker(len(left_s))
+    assert left_s[:10] == [0] * 10
+    assert left_s[10:] == []
+    window.acknowledged([(1, 1)], 2000)
+    assert window.free_slots == 1
+
+
 def test_a_pace_is_kept_over_time() -> None:
     pace, sent = ReadingRateLimit(100), 0
     for tick in range(1000):  # ten seconds
