@@ -9,6 +9,7 @@ With ``kills`` it runs the long form of tests/acceptance/test_agent_kills.py, wi
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -44,9 +45,10 @@ TIMEOUT_S = 300.0
 def main() -> None:
     """Run the benchmark."""
     if "outage" in sys.argv:
-        for before_s in (0.0, 600.0, 86_400.0):
-            cost = town_cost(before_s=before_s)
-            print(json.dumps({"ran_before_s": before_s, **cost._asdict(), "surplus": round(cost.surplus, 4)}))
+        for is_held, before_s in itertools.product((True, False), (0.0, 600.0, 86_400.0)):
+            cost = town_cost(before_s=before_s, is_held=is_held)
+            result = {"broker_holds": is_held, "ran_before_s": before_s, **cost._asdict()}
+            print(json.dumps({**result, "surplus": round(cost.surplus, 4)}))
         return
     with servers() as (postgres, mosquitto), tempfile.TemporaryDirectory() as folder:
         if "kills" in sys.argv:

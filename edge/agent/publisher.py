@@ -408,7 +408,7 @@ class SpoolPublisher:
         self._window.resend()
         if in_flight:
             log.warning(
-                "%s: the platform has a new session at the broker: %d messages without a receipt are sent again",
+                "%s: the platform has a new session: %d messages without a receipt are sent again",
                 self._device,
                 in_flight,
             )

@@ -188,7 +188,7 @@ class SendWindow:
         return True
 
     def _widen_trial(self, now_s: float) -> None:
-        """Let one more message leave over a session that is not proven, after waits that grow by `TRIAL_FACTOR`."""
+        """Let one more message leave over a session that is not proven, after ever longer waits."""
         if self._is_proven or self.probing:
             return
         if self._trial_slots is None:

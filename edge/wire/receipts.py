@@ -10,8 +10,8 @@ For a refused message without a spool position, a receipt with the epoch ``""`` 
 which a user can subscribe to.
 
 When the platform subscribes over a new session, the broker held none of the earlier messages for it. It then
-publishes ``{"epoch": "", "kept": [], "new_session": "9f3c"}`` to each device, which sends its messages without
-a receipt again.
+publishes ``{"epoch": "", "kept": [], "new_session": "9f3c"}`` to each device, which sends its messages
+without a receipt again.
 """
 
 from __future__ import annotations

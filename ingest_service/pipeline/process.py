@@ -216,7 +216,7 @@ class _ShardOwner:
     def _on_committed(self, messages: Sequence[Message], dead_letters: Sequence[DeadLetter]) -> None:
         self._progress.work_succeeded()
         self._compiled_judge.start()
-        # Receipts go first: what is not acknowledged is delivered again after a kill, and gets its receipt then.
+        # Receipts go first: after a kill, what is not acknowledged is delivered again and gets its receipt.
         with metrics.log_unexpected_errors("receipts"):
             self._session.send_receipts(self._pipeline.receipts(messages, dead_letters))
         with metrics.log_unexpected_errors("acknowledge"):

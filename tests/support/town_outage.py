@@ -1,8 +1,8 @@
 """Simulates the send windows of a town's devices in an outage of the platform, in simulated time.
 
-The broker is up and acknowledges each message at once. Either it keeps it for the platform, whose receipts come
-after `RECEIPT_S`, or at the end of the outage. Or it was restarted in memory when the outage began and drops it,
-until the platform subscribes over a new session and announces that.
+The broker is up and acknowledges each message at once. Either it keeps it for the platform, whose receipts
+come after `RECEIPT_S`, or at the end of the outage. Or it was restarted in memory when the outage began and
+drops it, until the platform subscribes over a new session and announces that.
 """
 
 from __future__ import annotations
