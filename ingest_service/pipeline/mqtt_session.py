@@ -123,7 +123,8 @@ class MqttSession:
         """Send the broker a request that it has to answer, unless one is unanswered."""
         if self._connected and self._probed_s is None:
             self._probed_s = time.monotonic()
-            self._probe_mid = self._client.subscribe(PROBE_FILTER, 0)[1]
+            with self._lock:  # the answer may come before the assignment
+                self._probe_mid = self._client.subscribe(PROBE_FILTER, 0)[1]
 
     def _is_probe_answered(self) -> bool:
         """Whether the probe was answered or may still be; whatever the broker sends is an answer."""
@@ -261,7 +262,9 @@ class MqttSession:
         _properties: object,
     ) -> None:
         self._probed_s = None
-        if mid == self._probe_mid:
+        with self._lock:
+            is_probe = mid == self._probe_mid
+        if is_probe:
             return
         refused = [reason for reason in reasons if reason.is_failure]
         if refused:

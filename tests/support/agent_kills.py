@@ -121,11 +121,18 @@ def run_agent_kills(
 def _wait_for_spool(folder: Path, agent: subprocess.Popen[bytes]) -> None:
     """Wait until a new agent has opened its spool, so that kills meet its work and not its imports."""
     journal, ends_s = folder / "spool-wal", time.monotonic() + 20
-    modified = journal.stat().st_mtime_ns if journal.exists() else 0
+    modified = _modified_ns(journal)
     while agent.poll() is None and time.monotonic() < ends_s:
-        if journal.exists() and journal.stat().st_mtime_ns != modified:
+        if _modified_ns(journal) not in {0, modified}:
             return
         time.sleep(0.01)
+
+
+def _modified_ns(path: Path) -> int:
+    """Return when a file was modified [ns]; 0 if there is none: SQLite deletes a journal at any time."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 def _numbers_given(folder: Path) -> int:
