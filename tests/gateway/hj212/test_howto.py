@@ -66,9 +66,9 @@ def test_a_station_is_connected_as_the_page_describes(
         station.send(build_frame(upload))
         assert station.answer().command == "9014"
         series = {one.quantity: one.series_id for one in store.directory().series if one.site_id == "wz-01"}
-        for quantity in ("ph", "ammonia_nitrogen"):
-            wait_until(
-                lambda quantity=quantity: len(store.readings(series[quantity], 0, 4e9, limit=9)) == 1,
-                within_s=WITHIN_S,
-                what=quantity,
-            )
+        stored = [series["ph"], series["ammonia_nitrogen"]]
+        wait_until(
+            lambda: [len(store.readings(one, 0, 4e9, limit=9)) for one in stored] == [1, 1],
+            within_s=WITHIN_S,
+            what="both values are stored",
+        )
