@@ -46,6 +46,7 @@ TAKEOVER_STABLE_AFTER_S = (
     60.0  # the same for a connection that another client took over: that one may reconnect as often
 )
 MAX_QUEUED_RECEIPTS = 10_000
+ANNOUNCEMENTS_AT_ONCE = 2_000  # leaves room in that queue for receipts
 PROBE_TIMEOUT_S = 3.0  # without an answer for so long the broker counts as not answering
 # Nobody publishes to it. A SUBSCRIBE is answered by every broker, also where it is refused (rumqttd does not
 # answer an UNSUBSCRIBE); paho's own ping detects a frozen broker only after up to twice the keep-alive.
@@ -89,7 +90,9 @@ class MqttSession:
         self._subscribed_s = math.inf
         self._committed = False
         self._is_new = False  # the session of this connection
-        self._unannounced = ""  # id of a new session that the devices have still to receive
+        self._unannounced = ""  # id of a new session, once it is subscribed
+        self._announcement = b""
+        self._to_announce: list[tuple[str, str]] = []  # devices that have still to receive it
         self._fault_key = "broker"
         self._resubscribe_at_s = math.inf
         self._probed_s: float | None = None  # when the unanswered probe was sent
@@ -203,17 +206,22 @@ class MqttSession:
         That is so where it had no session of this client: it was restarted without a disk, or the session was
         deleted. Each device then sends its messages without a receipt again (docs/decisions/0086).
         """
-        session_id = self._unannounced
-        if not session_id or not self._connected:
+        if self._unannounced:
+            announcement = receipts.Receipt("", [], new_session=self._unannounced)
+            self._announcement, self._unannounced = receipts.encode_receipt(announcement), ""
+            self._to_announce = list(devices())
+            log.info(
+                "new_session_announced", session=announcement.new_session, devices=len(self._to_announce)
+            )
+        if not self._connected:
             return
-        self._unannounced = ""
-        announcement = receipts.encode_receipt(receipts.Receipt("", [], new_session=session_id))
-        number = 0
-        for area, device in devices():
+        some, self._to_announce = (
+            self._to_announce[:ANNOUNCEMENTS_AT_ONCE],
+            self._to_announce[ANNOUNCEMENTS_AT_ONCE:],
+        )
+        for area, device in some:
             target = topics.Topic(area=area, device=device, kind=TopicKind.RECEIPT)
-            self._client.publish(str(target), announcement, qos=1)
-            number += 1
-        log.info("new_session_announced", session=session_id, devices=number)
+            self._client.publish(str(target), self._announcement, qos=1)
 
     def _make_client(self) -> BulkMqttClient:
         client = BulkMqttClient(
