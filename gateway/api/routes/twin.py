@@ -59,7 +59,7 @@ def estimates(
         raise ProblemError(422, "at: is in the future: give a time until now, or leave it out", where="at")
     try:
         found = estimated_state.estimate_quantity(
-            context.directory_index.directory, context.store, quantity, at_s
+            context.directory_index.directory.valid_at(at_s), context.store, quantity, at_s
         )
     except TwinModelError as error:
         raise ProblemError(422, f"quantity: {error}", where="quantity") from error
