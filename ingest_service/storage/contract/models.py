@@ -199,13 +199,13 @@ class Directory(msgspec.Struct, kw_only=True):
 
         A link whose ends were not valid then is left out. Everything else is as it is enrolled now.
         """
-        nodes = {one.node_id: one for one in self.nodes if (one.valid_from_s or 0.0) <= at_s}
-        links = {one.link_id: one for one in self.links if (one.valid_from_s or 0.0) <= at_s}
+        nodes = {one.node_id: one for one in self.nodes if _began(one, at_s)}
+        links = {one.link_id: one for one in self.links if _began(one, at_s)}
         for past_node in self.past_nodes:
-            if (past_node.node.valid_from_s or 0.0) <= at_s < past_node.valid_to_s:
+            if _began(past_node.node, at_s) and at_s < past_node.valid_to_s:
                 nodes[past_node.node.node_id] = past_node.node
         for past_link in self.past_links:
-            if (past_link.link.valid_from_s or 0.0) <= at_s < past_link.valid_to_s:
+            if _began(past_link.link, at_s) and at_s < past_link.valid_to_s:
                 links[past_link.link.link_id] = past_link.link
         return msgspec.structs.replace(
             self,
@@ -227,6 +227,10 @@ class Directory(msgspec.Struct, kw_only=True):
             series=[one for one in self.series if one.site_id not in self.origins],
             channels=[one for one in self.channels if one.site_id not in self.origins],
         )
+
+
+def _began(one: Node | Link, at_s: float) -> bool:
+    return one.valid_from_s is None or one.valid_from_s <= at_s
 
 
 class AnomalyFields(msgspec.Struct, frozen=True):
