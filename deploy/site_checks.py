@@ -260,6 +260,10 @@ def _invalid_course(link: Link, values_by_key: Mapping[Key, msgspec.Struct]) -> 
     if not link.length_m > 0:
         yield f"has length_m {link.length_m:g}: give a length above 0, and its ends different positions"
         return
+    for lon, lat in link.coordinates:
+        if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+            yield from _invalid_position(lon, lat)
+            return
     if link.from_node == link.to_node:
         yield "leads back to its first node: name another to_node"
         return
