@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
 
 MAX_SHOWN_FINDINGS = 20
-FORMATS = ("geojson", "csv")
+FORMATS = ("geojson", "csv", "swmm")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     actions = parser.add_subparsers(dest="action", required=True)
     bring = actions.add_parser("import", help="add and change nodes and links, from files")
-    bring.add_argument("files", nargs="+", type=Path, metavar="FILE", help="GeoJSON or CSV")
+    bring.add_argument("files", nargs="+", type=Path, metavar="FILE", help="GeoJSON, CSV or SWMM (.inp)")
     bring.add_argument("--dry-run", action="store_true", help="print what would change, and change nothing")
     bring.add_argument("--area", help="of sites and nodes that are new and have none")
     bring.add_argument("--network", choices=("river", "road"), help="of nodes that are new and have none")
@@ -46,10 +46,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="end the nodes and links of the same areas and networks that are not in the files",
     )
     export = actions.add_parser("export", help="write nodes and links to a file, or to a folder for CSV")
-    export.add_argument("path", type=Path, metavar="PATH", help="FILE.geojson, or a folder")
+    export.add_argument("path", type=Path, metavar="PATH", help="FILE.geojson, FILE.inp, or a folder")
     export.add_argument("--format", choices=FORMATS, help="by default that of the path's ending")
     check = actions.add_parser("check", help="what can't be right: returns 1 if something is found")
     check.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    for one in (bring, export):
+        one.add_argument("--crs", help="coordinate system of a map that names none, as EPSG:4549 (.inp)")
     for one in (export, check):
         one.add_argument("--area", help="this area and those below it alone")
         one.add_argument("--at", metavar="TIME", help="the networks that were valid then; now by default")
@@ -75,8 +77,9 @@ def _import(args: argparse.Namespace, store: PostgresStore) -> int:
 
     enrolled = store.directory()
     try:
+        found = formats.read_files(args.files, args.crs)
         change = change_builder.build_change(
-            formats.read_files(args.files),
+            found.records,
             enrolled,
             change_builder.ImportDefaults(args.area, args.network, args.speed_m_s),
             valid_from_s=_time_of(args.valid_from, "--valid-from", store),
@@ -100,6 +103,8 @@ def _import(args: argparse.Namespace, store: PostgresStore) -> int:
             command_audit.command_arguments(args, "files", "area", "network", "valid_from", "replace"),
         )
         print("\n".join([*enrolment_changes.summarise_changes(sentences), f"{len(sentences)} changes"]))
+    for note in found.notes:
+        print(note, file=sys.stderr)
     _print_findings(findings)
     return 0
 
@@ -143,10 +148,12 @@ def _export(args: argparse.Namespace, store: PostgresStore) -> int:
 
     directory = _directory(args, store, args.network)
     try:
-        written = formats.write_files(args.path, directory, args.format)
+        written = formats.write_files(args.path, directory, args.format, args.crs)
     except (SiteFileError, OSError) as error:
         raise SettingsError(str(error)) from error
-    print(f"{len(directory.nodes)} nodes, {len(directory.links)} links: {', '.join(map(str, written))}")
+    for note in written.notes:
+        print(note, file=sys.stderr)
+    print(f"{len(directory.nodes)} nodes, {len(directory.links)} links: {', '.join(map(str, written.paths))}")
     return 0
 
 

@@ -43,6 +43,13 @@ class FeatureRecord(NamedTuple):
     defaults: dict[str, Any]
 
 
+class ReadFeatures(NamedTuple):
+    """The features of files, and one sentence for each thing in the files that is not imported."""
+
+    records: list[FeatureRecord]
+    notes: list[str]
+
+
 def known_fields(kind: FeatureKind) -> tuple[str, ...]:
     """Return the fields of a kind of feature that files may give."""
     return tuple(name for name in STRUCTS[kind].__struct_fields__ if name not in GIVEN_BY_STORE)

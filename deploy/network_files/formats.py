@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from deploy.network_files import csv_files, geojson_file
+from deploy.network_files import csv_files, geojson_file, swmm_reader, swmm_writer
+from deploy.network_files.feature_record import ReadFeatures
 from deploy.site_format import SiteFileError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from deploy.network_files.feature_record import FeatureRecord
     from ingest_service.storage.contract.models import Directory
     from ingest_service.storage.contract.network_changes import NetworkChange
 
-EXPORT_FORMATS = ("geojson", "csv")
+EXPORT_FORMATS = ("geojson", "csv", "swmm")
+FORMAT_OF_ENDING = {".geojson": "geojson", ".json": "geojson", "": "csv", ".inp": "swmm"}
 
 
-def read_files(paths: Sequence[Path]) -> list[FeatureRecord]:
+ENDINGS = (".geojson", ".csv", ".inp")
+
+
+class WrittenFiles(NamedTuple):
+    """The files of an export, and one sentence for each thing that is not in them as it is enrolled."""
+
+    paths: list[Path]
+    notes: list[str]
+
+
+def read_files(paths: Sequence[Path], crs: str | None = None) -> ReadFeatures:
     """Return the features of files of any format, by their names and headers.
+
+    Parameters
+    ----------
+    paths : of the files
+    crs : coordinate system of a map without one of its own; None for longitude and latitude
 
     Raises
     ------
@@ -29,32 +45,44 @@ def read_files(paths: Sequence[Path]) -> list[FeatureRecord]:
         With one sentence for each problem in any of them, with its line.
 
     """
-    records: list[FeatureRecord] = []
+    found = ReadFeatures([], [])
     problems: list[str] = []
     for path in paths:
         try:
-            records += _read_file(path)
+            one = _read_file(path, crs)
         except SiteFileError as error:
             problems += error.problems
+        else:
+            found.records.extend(one.records)
+            found.notes.extend(one.notes)
     if problems:
         raise SiteFileError(problems)
-    return records
+    return found
 
 
-def _read_file(path: Path) -> list[FeatureRecord]:
+def _read_file(path: Path, crs: str | None) -> ReadFeatures:
     match path.suffix.lower():
         case ".geojson" | ".json":
-            return geojson_file.read_geojson(path)
+            return ReadFeatures(geojson_file.read_geojson(path), [])
         case ".csv":
-            return csv_files.read_csv(path)
+            return ReadFeatures(csv_files.read_csv(path), [])
+        case ".inp":
+            return swmm_reader.read_swmm(path, crs)
         case suffix:
-            raise SiteFileError(
-                [f"{path}: {suffix or 'no ending'} is no known ending: give .geojson or .csv"]
-            )
+            raise SiteFileError([f"{path}: {suffix or 'no ending'} is not known: give {', '.join(ENDINGS)}"])
 
 
-def write_files(path: Path, directory: Directory, file_format: str | None) -> list[Path]:
+def write_files(
+    path: Path, directory: Directory, file_format: str | None = None, crs: str | None = None
+) -> WrittenFiles:
     """Write networks in a format, by default that of the path's ending; return what was written.
+
+    Parameters
+    ----------
+    path : of the file, or of the folder for CSV
+    directory : with the networks
+    file_format : of `EXPORT_FORMATS`; None for that of the path's ending
+    crs : coordinate system of a map that names none; None for longitude and latitude
 
     Raises
     ------
@@ -62,14 +90,14 @@ def write_files(path: Path, directory: Directory, file_format: str | None) -> li
         If the format is not known, or can't hold the networks.
 
     """
-    if file_format is None:
-        file_format = {".geojson": "geojson", ".json": "geojson", "": "csv"}.get(path.suffix.lower())
-    match file_format:
+    match file_format or FORMAT_OF_ENDING.get(path.suffix.lower()):
         case "geojson":
             geojson_file.write_geojson(path, directory)
-            return [path]
+            return WrittenFiles([path], [])
         case "csv":
-            return csv_files.write_csv(path, directory)
+            return WrittenFiles(csv_files.write_csv(path, directory), [])
+        case "swmm":
+            return WrittenFiles([path], swmm_writer.write_swmm(path, directory, crs))
         case _:
             raise SiteFileError([f"{path}: is of no known format: give --format {', '.join(EXPORT_FORMATS)}"])
 

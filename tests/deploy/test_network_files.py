@@ -32,7 +32,7 @@ ab,a,b,河,0.3,0.03
 def change_of(*paths: Path, enrolled: Directory | None = None, **options: Any) -> NetworkChange:
     defaults = ImportDefaults(**{name: options.pop(name) for name in ("area_id", "network", "speed_m_s")
                                  if name in options})  # fmt: skip
-    return build_change(formats.read_files(paths), enrolled or Directory(), defaults, **options)
+    return build_change(formats.read_files(paths).records, enrolled or Directory(), defaults, **options)
 
 
 def problems(folder: Path, *paths: Path, **options: Any) -> list[str]:
@@ -49,12 +49,12 @@ def csv_files(folder: Path, nodes: str = NODES, links: str = LINKS) -> tuple[Pat
 
 @pytest.mark.parametrize("name", ["town.geojson", "tables"])
 def test_an_exported_network_is_read_back_the_same(name: str, tmp_path: Path) -> None:
-    written = formats.write_files(tmp_path / name, NETWORK, None)
-    found = change_of(*written)
+    written = formats.write_files(tmp_path / name, NETWORK)
+    found = change_of(*written.paths)
     assert (found.areas, found.sites) == (NETWORK.areas, NETWORK.sites)
     assert found.nodes == NETWORK.nodes
     assert found.links == NETWORK.links
-    again = change_of(*written, enrolled=NETWORK, replaces=True)
+    again = change_of(*written.paths, enrolled=NETWORK, replaces=True)
     assert (again.nodes, again.links) == (NETWORK.nodes, NETWORK.links)
     assert (again.ended_nodes, again.ended_links) == ([], [])
 
@@ -84,15 +84,15 @@ def test_what_is_not_in_the_files_ends_in_their_areas_alone(tmp_path: Path) -> N
     part = formats.part_of(NETWORK, {TOWN}, "road")
     gone = part.links[-1]
     kept = msgspec.structs.replace(part, links=part.links[:-1])
-    written = formats.write_files(tmp_path / "roads.geojson", kept, None)
-    found = change_of(*written, enrolled=NETWORK, replaces=True)
+    written = formats.write_files(tmp_path / "roads.geojson", kept)
+    found = change_of(*written.paths, enrolled=NETWORK, replaces=True)
     assert (found.ended_links, found.ended_nodes) == ([gone.link_id], [])
     without = msgspec.structs.replace(
         kept, nodes=[one for one in part.nodes if one.node_id != gone.from_node],
         links=[one for one in kept.links if gone.from_node not in {one.from_node, one.to_node}],
     )  # fmt: skip
-    written = formats.write_files(tmp_path / "roads.geojson", without, None)
-    found = change_of(*written, enrolled=NETWORK, replaces=True)
+    written = formats.write_files(tmp_path / "roads.geojson", without)
+    found = change_of(*written.paths, enrolled=NETWORK, replaces=True)
     assert found.ended_nodes == [gone.from_node]
     assert gone.link_id in found.ended_links
 

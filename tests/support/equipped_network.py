@@ -35,5 +35,5 @@ def _link(at: int, link: Link) -> Link:
         depth_m=3.1 if shape != "circular" else 2.0,
         side_slope=1.5 if shape == "trapezoidal" else None,
         manning_n=0.028,
-        structure="sluice" if at == 1 else None,
+        structure={10: "sluice", 12: "weir"}.get(at),  # type: ignore[arg-type]
     )

@@ -76,7 +76,7 @@ def network(
         Query(description="The networks that were valid then, without state; now by default (RFC 3339)"),
     ] = None,
 ) -> resource_models.NetworkResponse:
-    """Links, nodes and sites as GeoJSON; those of now have their state. `towntwin network import` reads it."""
+    """Links, nodes and sites as GeoJSON, which `towntwin network import` reads; those of now have a state."""
     directory = context.directory_index.directory
     if at is not None:
         directory = directory.valid_at(at.timestamp())
