@@ -99,11 +99,13 @@ def _parts_not_connected(directory: Directory) -> Iterator[NetworkFinding]:
 
 def _part_finding(network: str, area_id: str, nodes: Sequence[Node], n_largest: int) -> NetworkFinding:
     names = ", ".join(one.node_id for one in nodes[:MAX_NAMED]) + (", …" if len(nodes) > MAX_NAMED else "")
+    subject = f"{network} node {names}" if len(nodes) == 1 else f"{len(nodes)} {network} nodes {names}"
+    has = "has" if len(nodes) == 1 else "have"
     return _node_finding(
         "not_connected",
         nodes[0],
-        f"{len(nodes)} of the {network} nodes of {area_id} ({names}) have no link to the other {n_largest}",
-        f"{area_id}{NETWORK_ZH[network]}有{len(nodes)}个节点（{names}）与其余{n_largest}个节点不连通",
+        f"the {subject} of {area_id} {has} no link to its largest part, of {n_largest} nodes",
+        f"{area_id}{NETWORK_ZH[network]}有{len(nodes)}个节点（{names}）与最大部分（{n_largest}个节点）不连通",
     )
 
 

@@ -54,7 +54,7 @@ def test_the_demo_and_a_sound_network_have_nothing_to_find() -> None:
     [
         (
             msgspec.structs.replace(SOUND, links=SOUND.links[:1]),
-            "not_connected", "c", "1 of the river nodes of 330483-d1 (c) have no link to the other 2",
+            "not_connected", "c", "the river node c of 330483-d1 has no link to its largest part, of 2 nodes",
         ),
         (with_first_link(length_m=0.2), "zero_length", "a:b", "is 0.2 m"),
         (with_first_link(coordinates=[(120.5, 30.7), (120.5, 30.7)]), "zero_length", "a:b", "course 0 m"),
