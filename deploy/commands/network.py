@@ -21,15 +21,22 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
 
 MAX_SHOWN_FINDINGS = 20
-FORMATS = ("geojson", "csv", "swmm")
+FORMATS = ("geojson", "csv", "gpkg", "swmm", "gmns")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     actions = parser.add_subparsers(dest="action", required=True)
     bring = actions.add_parser("import", help="add and change nodes and links, from files")
-    bring.add_argument("files", nargs="+", type=Path, metavar="FILE", help="GeoJSON, CSV or SWMM (.inp)")
+    bring.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="GeoJSON, CSV, SWMM (.inp) or GMNS (node.csv, link.csv)",
+    )
     bring.add_argument("--dry-run", action="store_true", help="print what would change, and change nothing")
+    bring.add_argument("--id-prefix", help="put before the ids of nodes and links, to make them unique")
     bring.add_argument("--area", help="of sites and nodes that are new and have none")
     bring.add_argument("--network", choices=("river", "road"), help="of nodes that are new and have none")
     bring.add_argument(
@@ -46,7 +53,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="end the nodes and links of the same areas and networks that are not in the files",
     )
     export = actions.add_parser("export", help="write nodes and links to a file, or to a folder for CSV")
-    export.add_argument("path", type=Path, metavar="PATH", help="FILE.geojson, FILE.inp, or a folder")
+    export.add_argument(
+        "path", type=Path, metavar="PATH", help="FILE.geojson, FILE.gpkg, FILE.inp, or a folder"
+    )
     export.add_argument("--format", choices=FORMATS, help="by default that of the path's ending")
     check = actions.add_parser("check", help="what can't be right: returns 1 if something is found")
     check.add_argument("--json", action="store_true", help="one JSON document instead of lines")
@@ -78,6 +87,8 @@ def _import(args: argparse.Namespace, store: PostgresStore) -> int:
     enrolled = store.directory()
     try:
         found = formats.read_files(args.files, args.crs)
+        if args.id_prefix:
+            found = formats.with_prefix(found, args.id_prefix)
         change = change_builder.build_change(
             found.records,
             enrolled,

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from deploy.network_files import csv_files, geojson_file, swmm_reader, swmm_writer
+from deploy.network_files import (
+    csv_files,
+    geojson_file,
+    geopackage_file,
+    gmns_reader,
+    gmns_writer,
+    swmm_reader,
+    swmm_writer,
+)
 from deploy.network_files.feature_record import ReadFeatures
 from deploy.site_format import SiteFileError
 
@@ -17,11 +25,11 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Directory
     from ingest_service.storage.contract.network_changes import NetworkChange
 
-EXPORT_FORMATS = ("geojson", "csv", "swmm")
-FORMAT_OF_ENDING = {".geojson": "geojson", ".json": "geojson", "": "csv", ".inp": "swmm"}
+EXPORT_FORMATS = ("geojson", "csv", "gpkg", "swmm", "gmns")
+FORMAT_OF_ENDING = {".geojson": "geojson", ".json": "geojson", "": "csv", ".gpkg": "gpkg", ".inp": "swmm"}
 
 
-ENDINGS = (".geojson", ".csv", ".inp")
+ENDINGS = (".geojson", ".csv", ".gpkg", ".inp")
 
 
 class WrittenFiles(NamedTuple):
@@ -47,9 +55,9 @@ def read_files(paths: Sequence[Path], crs: str | None = None) -> ReadFeatures:
     """
     found = ReadFeatures([], [])
     problems: list[str] = []
-    for path in paths:
+    for group in _groups(paths):
         try:
-            one = _read_file(path, crs)
+            one = _read_group(group, crs)
         except SiteFileError as error:
             problems += error.problems
         else:
@@ -60,12 +68,40 @@ def read_files(paths: Sequence[Path], crs: str | None = None) -> ReadFeatures:
     return found
 
 
-def _read_file(path: Path, crs: str | None) -> ReadFeatures:
+def with_prefix(found: ReadFeatures, prefix: str) -> ReadFeatures:
+    """Return features with a prefix before the ids of nodes and links, to make them unique."""
+    ids = ("node_id", "link_id", "from_node", "to_node")
+    return found._replace(
+        records=[
+            one._replace(
+                fields={
+                    name: f"{prefix}{value}" if name in ids and value else value
+                    for name, value in one.fields.items()
+                }
+            )
+            for one in found.records
+        ]
+    )
+
+
+def _groups(paths: Sequence[Path]) -> list[list[Path]]:
+    """Return the files one by one, but the tables of GMNS, which need each other, together."""
+    of_gmns = [one for one in paths if one.suffix.lower() == ".csv" and gmns_reader.is_gmns_file(one)]
+    groups = [[one] for one in paths if one not in of_gmns]
+    return [*groups, of_gmns] if of_gmns else groups
+
+
+def _read_group(paths: list[Path], crs: str | None) -> ReadFeatures:
+    path = paths[0]
     match path.suffix.lower():
         case ".geojson" | ".json":
             return ReadFeatures(geojson_file.read_geojson(path), [])
+        case ".csv" if gmns_reader.is_gmns_file(path):
+            return gmns_reader.read_gmns(paths, crs)
         case ".csv":
             return ReadFeatures(csv_files.read_csv(path), [])
+        case ".gpkg":
+            return ReadFeatures(geopackage_file.read_geopackage(path), [])
         case ".inp":
             return swmm_reader.read_swmm(path, crs)
         case suffix:
@@ -94,8 +130,13 @@ def write_files(
         case "geojson":
             geojson_file.write_geojson(path, directory)
             return WrittenFiles([path], [])
+        case "gpkg":
+            geopackage_file.write_geopackage(path, directory)
+            return WrittenFiles([path], [])
         case "csv":
             return WrittenFiles(csv_files.write_csv(path, directory), [])
+        case "gmns":
+            return WrittenFiles(gmns_writer.write_gmns(path, directory), [])
         case "swmm":
             return WrittenFiles([path], swmm_writer.write_swmm(path, directory, crs))
         case _:

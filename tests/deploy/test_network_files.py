@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,7 +49,7 @@ def csv_files(folder: Path, nodes: str = NODES, links: str = LINKS) -> tuple[Pat
     return folder / "nodes.csv", folder / "links.csv"
 
 
-@pytest.mark.parametrize("name", ["town.geojson", "tables"])
+@pytest.mark.parametrize("name", ["town.geojson", "tables", "town.gpkg"])
 def test_an_exported_network_is_read_back_the_same(name: str, tmp_path: Path) -> None:
     written = formats.write_files(tmp_path / name, NETWORK)
     found = change_of(*written.paths)
@@ -211,3 +213,51 @@ def test_a_file_that_is_no_feature_collection_is_refused_with_its_line(tmp_path:
     assert "has no features" in problems(tmp_path, path)[0]
     crs = '"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::4549"}},'
     assert "convert it to longitude" in problems(tmp_path, geojson(tmp_path, NODE, before=crs))[0]
+
+
+def changed_geopackage(folder: Path, *statements: str) -> Path:
+    """Write the network as a GeoPackage, and change it by SQL."""
+    path = folder / "town.gpkg"
+    formats.write_files(path, NETWORK)
+    with closing(sqlite3.connect(path)) as database, database:
+        for one in statements:
+            database.execute(one)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        (
+            "UPDATE link SET geom = (SELECT geom FROM node) WHERE fid = 3",
+            "table link, row 3: its geometry is a Po",
+        ),
+        (
+            "UPDATE node SET geom = x'00' WHERE fid = 2",
+            "table node, row 2: its geometry is not that of a GeoPa",
+        ),
+        (
+            "UPDATE link SET manning_n = 'smooth' WHERE fid = 5",
+            "table link, row 5: manning_n is 'smooth': give a",
+        ),
+        ("UPDATE link SET manning_n = 5.0 WHERE fid = 5", "table link, row 5: link "),
+        (
+            "ALTER TABLE link RENAME COLUMN manning_n TO maning_n",
+            "table link: column 'maning_n' is not known (did",
+        ),
+        (
+            "UPDATE gpkg_spatial_ref_sys SET organization_coordsys_id = 4549 WHERE srs_id = 4326",
+            "table site: has the coordinate system 4549: convert it",
+        ),
+    ],
+)
+def test_an_error_has_the_row_of_the_geopackage(statement: str, sentence: str, tmp_path: Path) -> None:
+    found = problems(tmp_path, changed_geopackage(tmp_path, statement), enrolled=NETWORK)
+    assert found[0].startswith(f"town.gpkg, {sentence}"), found
+
+
+def test_a_file_that_is_no_geopackage_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "town.gpkg"
+    path.write_text("no database, but longer than the sixteen bytes of its first line", "utf-8")
+    assert problems(tmp_path, path) == ["town.gpkg: is no GeoPackage: file is not a database"]
+    assert problems(tmp_path, tmp_path / "other.gpkg")[0].startswith("other.gpkg: can't be read")
