@@ -38,7 +38,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     bring.add_argument("--dry-run", action="store_true", help="print what would change, and change nothing")
     bring.add_argument("--id-prefix", help="put before the ids of nodes and links, to make them unique")
     bring.add_argument("--area", help="of sites and nodes that are new and have none")
-    bring.add_argument("--network", choices=("river", "road"), help="of nodes that are new and have none")
+    bring.add_argument(
+        "--network",
+        choices=("river", "road"),
+        help="of nodes that are new and have none; of .osm.pbf, this network alone",
+    )
     bring.add_argument(
         "--speed-m-s", type=bounded_number(1e-3, 60.0), help="of links that are new and have none"
     )
@@ -86,7 +90,7 @@ def _import(args: argparse.Namespace, store: PostgresStore) -> int:
 
     enrolled = store.directory()
     try:
-        found = formats.read_files(args.files, args.crs)
+        found = formats.read_files(args.files, args.crs, args.network)
         if args.id_prefix:
             found = formats.with_prefix(found, args.id_prefix)
         change = change_builder.build_change(

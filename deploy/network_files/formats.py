@@ -12,6 +12,7 @@ from deploy.network_files import (
     geopackage_file,
     gmns_reader,
     gmns_writer,
+    osm_reader,
     swmm_reader,
     swmm_writer,
 )
@@ -29,7 +30,7 @@ EXPORT_FORMATS = ("geojson", "csv", "gpkg", "swmm", "gmns")
 FORMAT_OF_ENDING = {".geojson": "geojson", ".json": "geojson", "": "csv", ".gpkg": "gpkg", ".inp": "swmm"}
 
 
-ENDINGS = (".geojson", ".csv", ".gpkg", ".inp")
+ENDINGS = (".geojson", ".csv", ".gpkg", ".inp", ".osm", ".osm.pbf")
 
 
 class WrittenFiles(NamedTuple):
@@ -39,13 +40,14 @@ class WrittenFiles(NamedTuple):
     notes: list[str]
 
 
-def read_files(paths: Sequence[Path], crs: str | None = None) -> ReadFeatures:
+def read_files(paths: Sequence[Path], crs: str | None = None, network: str | None = None) -> ReadFeatures:
     """Return the features of files of any format, by their names and headers.
 
     Parameters
     ----------
     paths : of the files
     crs : coordinate system of a map without one of its own; None for longitude and latitude
+    network : river or road, of formats that have both and don't distinguish their features; None for both
 
     Raises
     ------
@@ -57,7 +59,7 @@ def read_files(paths: Sequence[Path], crs: str | None = None) -> ReadFeatures:
     problems: list[str] = []
     for group in _groups(paths):
         try:
-            one = _read_group(group, crs)
+            one = _read_group(group, crs, network)
         except SiteFileError as error:
             problems += error.problems
         else:
@@ -91,7 +93,7 @@ def _groups(paths: Sequence[Path]) -> list[list[Path]]:
     return [*groups, of_gmns] if of_gmns else groups
 
 
-def _read_group(paths: list[Path], crs: str | None) -> ReadFeatures:
+def _read_group(paths: list[Path], crs: str | None, network: str | None) -> ReadFeatures:
     path = paths[0]
     match path.suffix.lower():
         case ".geojson" | ".json":
@@ -104,6 +106,8 @@ def _read_group(paths: list[Path], crs: str | None) -> ReadFeatures:
             return ReadFeatures(geopackage_file.read_geopackage(path), [])
         case ".inp":
             return swmm_reader.read_swmm(path, crs)
+        case ".osm" | ".pbf":
+            return osm_reader.read_osm(path, network)
         case suffix:
             raise SiteFileError([f"{path}: {suffix or 'no ending'} is not known: give {', '.join(ENDINGS)}"])
 

@@ -24,9 +24,11 @@ NODES = """node_id,name,x_coord,y_coord,z_coord,node_type
 3,,120.52,30.70,,
 4,,120.50,30.71,,
 """
-LINKS = """link_id,name,from_node_id,to_node_id,directed,geometry,dir_flag,length,facility_type,capacity,free_speed,lanes,allowed_uses
+LINKS = """link_id,name,from_node_id,to_node_id,directed,geometry,dir_flag,length,facility_type,capacity,\
+free_speed,lanes,allowed_uses
 10,Mill Road,1,2,0,,,0.6,arterial,900,25,2,ALL
-11,Mill Road,3,2,1,"LINESTRING (120.51 30.70, 120.515 30.7001, 120.52 30.70)",-1,0.6,arterial,,25,,"AUTO, BIKE"
+11,Mill Road,3,2,1,"LINESTRING (120.51 30.70, 120.515 30.7001, 120.52 30.70)",-1,0.6,arterial,,25,,\
+"AUTO, BIKE"
 12,Path,1,4,0,,,0.7,footway,,3,,WALK
 """
 CONFIG = "dataset_name,short_length,long_length,speed,crs\nmill,foot,mile,mph,4326\n"
