@@ -51,7 +51,7 @@ def read_geopackage(path: Path) -> list[FeatureRecord]:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             database.row_factory = sqlite3.Row
             for kind in ("area", "site", "node", "link"):
-                records += _read_table(path, database, kind, problems)  # type: ignore[arg-type]
+                records += _read_table(path, database, kind, problems)
     except sqlite3.Error as error:
         raise SiteFileError([f"{path}: is no GeoPackage: {error}"]) from error
     if not records and not problems:

@@ -85,7 +85,7 @@ def _ways(path: Path) -> Iterator[_MapWay]:
     n_ways = 0
     try:
         for way in osmium.FileProcessor(str(path)).with_locations():
-            if not way.is_way():
+            if not isinstance(way, osmium.osm.Way):
                 continue
             tags = {tag.k: tag.v for tag in way.tags}
             network = _network(tags)

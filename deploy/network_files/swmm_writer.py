@@ -118,7 +118,7 @@ def _add_node(sections: _SwmmSections, node: Node, links: list[Link], point: tup
         sections.coordinates.append(f"{added} {point[0]!r} {point[1]!r}")
         sections.conduits.append(f"{added} {name} {added} {ADDED_LENGTH_M} {ASSUMED_MANNING_N} 0 0 0 0")
         sections.xsections.append(f"{added} RECT_OPEN {ASSUMED_DEPTH_M} {ASSUMED_WIDTH_M} 0 0 1")
-        sections.tags += [f"Node {added} {ADDED_TAG}", f"Link {added} {ADDED_TAG}"]
+        sections.tags.extend([f"Node {added} {ADDED_TAG}", f"Link {added} {ADDED_TAG}"])
 
 
 def _add_link(sections: _SwmmSections, link: Link, links: list[Link]) -> None:

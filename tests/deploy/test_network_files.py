@@ -156,7 +156,7 @@ def test_an_error_has_the_line_of_the_table(nodes: str, links: str, sentence: st
     assert [one for one in found if one.startswith(sentence)], found
 
 
-NODE = {
+NODE: dict[str, Any] = {
     "type": "Feature",
     "geometry": {"type": "Point", "coordinates": [120.5, 30.7, 9.0]},
     "properties": {"node_id": "a", "network": "river", "area_id": TOWN, "kind": "source", "zh": "甲"},
@@ -184,11 +184,11 @@ def test_a_point_is_a_node_and_its_third_coordinate_no_elevation(tmp_path: Path)
         (
             {"properties": NODE["properties"] | {"elevation_m": "low"}},
             "line 20: elevation_m is 'low': give a number",
-        ),  # type: ignore[operator]
+        ),
         (
             {"properties": NODE["properties"] | {"elevaton_m": 3}},
             "line 20: property 'elevaton_m' is not known (did",
-        ),  # type: ignore[operator]
+        ),
         ({"properties": {"feature": "node"}}, "line 4: has no node_id: give each node one of its own"),
         ({"geometry": {"type": "Polygon", "coordinates": []}}, "line 4: is a Polygon, and no node (Point)"),
         (

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 POINTS = {1: (0, 0), 2: (10, 0), 3: (20, 0), 4: (10, -10), 5: (15, -15), 6: (5, -15), 7: (0, 20), 8: (20, 20)}
 WAYS = """
 <way id="100"><nd ref="1"/><nd ref="2"/><nd ref="3"/><tag k="highway" v="secondary"/>
-  <tag k="name" v="磨坊路"/><tag k="name:en" v="Mill Road"/><tag k="lanes" v="4"/><tag k="maxspeed" v="54"/></way>
+  <tag k="name" v="磨坊路"/><tag k="name:en" v="Mill Road"/>
+  <tag k="lanes" v="4"/><tag k="maxspeed" v="54"/></way>
 <way id="101"><nd ref="4"/><nd ref="2"/><tag k="highway" v="residential"/><tag k="oneway" v="-1"/></way>
 <way id="102"><nd ref="4"/><nd ref="5"/><nd ref="6"/><nd ref="4"/><tag k="highway" v="tertiary"/>
   <tag k="junction" v="roundabout"/></way>

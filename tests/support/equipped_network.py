@@ -30,10 +30,10 @@ def _link(at: int, link: Link) -> Link:
     return msgspec.structs.replace(
         link,
         direction="both" if at % 2 else "forward",
-        section_shape=shape,  # type: ignore[arg-type]
+        section_shape=shape,
         width_m=12.5 + at if shape != "circular" else 2.0,
         depth_m=3.1 if shape != "circular" else 2.0,
         side_slope=1.5 if shape == "trapezoidal" else None,
         manning_n=0.028,
-        structure={10: "sluice", 12: "weir"}.get(at),  # type: ignore[arg-type]
+        structure={10: "sluice", 12: "weir"}.get(at),
     )

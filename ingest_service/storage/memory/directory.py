@@ -112,12 +112,12 @@ class MemoryDirectory:
 def _merged_by_key(old: Sequence[T], new: Sequence[T], key: str) -> list[T]:
     merged = {getattr(one, key): one for one in old}
     for one in new:
-        if isinstance(one, Node | Link):  # since when it is valid is kept
-            before = merged.get(getattr(one, key))
-            valid_from_s = None if before is None else before.valid_from_s
-            merged[getattr(one, key)] = msgspec.structs.replace(one, valid_from_s=valid_from_s)
-        else:
-            merged[getattr(one, key)] = one
+        before: Any = merged.get(getattr(one, key))
+        merged[getattr(one, key)] = (
+            msgspec.structs.replace(one, valid_from_s=None if before is None else before.valid_from_s)
+            if isinstance(one, Node | Link)  # since when it is valid is kept
+            else one
+        )
     return [merged[name] for name in sorted(merged)]
 
 

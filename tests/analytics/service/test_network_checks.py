@@ -15,14 +15,14 @@ TOWN = "330483-d1"
 
 
 def node(node_id: str, lon: float, **fields: Any) -> Node:
-    given = {"network": "river", "area_id": TOWN, "kind": "section", "lat": 30.7} | fields
+    given: dict[str, Any] = {"network": "river", "area_id": TOWN, "kind": "section", "lat": 30.7} | fields
     return Node(node_id=node_id, lon=lon, en=f"Node {node_id}", zh=f"点{node_id}", **given)
 
 
 def link(from_node: str, to_node: str, **fields: Any) -> Link:
-    given = {"network": "river", "length_m": 960.0, "speed_m_s": 0.3} | fields
-    ends = {"from_node": from_node, "to_node": to_node}
-    return Link(link_id=f"{from_node}:{to_node}", en="Reach", zh="河段", **ends, **given)
+    given: dict[str, Any] = {"network": "river", "length_m": 960.0, "speed_m_s": 0.3} | fields
+    name = f"{from_node}:{to_node}"
+    return Link(link_id=name, from_node=from_node, to_node=to_node, en="Reach", zh="河段", **given)
 
 
 SITE = Site(site_id="s", area_id=TOWN, kind="river_section", en="S", zh="断面", lon=120.51, lat=30.7)
