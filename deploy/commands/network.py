@@ -188,7 +188,6 @@ def _check(args: argparse.Namespace, store: PostgresStore) -> int:
 def _directory(args: argparse.Namespace, store: PostgresStore, network: str | None) -> Directory:
     """Return the areas and the time that the arguments give."""
     from deploy.network_files import formats
-    from gateway.api.directory_cache import areas_with_descendants
 
     directory = store.directory()
     at_s = _time_of(args.at, "--at", store)
@@ -196,7 +195,7 @@ def _directory(args: argparse.Namespace, store: PostgresStore, network: str | No
         directory = directory.valid_at(at_s)
     areas = {one.area_id for one in directory.areas}
     if args.area is not None:
-        areas = areas_with_descendants(directory, [args.area])
+        areas = formats.areas_below(directory, args.area)
         if not areas:
             raise SettingsError(f"--area: there is no area {args.area!r}")
     return formats.part_of(directory, areas, network)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 MAX_PROBLEMS = 50
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 BACK = ":back"  # appended to the id of a road's link for its other direction
 
 
@@ -133,6 +134,13 @@ class _ChangeBuilder:
         merged = self._merged(record)
         if merged is None:
             return
+        for field, value in merged.items():
+            if isinstance(value, str) and HALF_CHARACTER.search(
+                value
+            ):  # escaped in JSON; no database takes it
+                where = record.field_where.get(field, record.where)
+                self.problems.append(f"{where}: {field} holds half of a character: leave it out")
+                return
         try:
             value = self._value(record, merged)
         except msgspec.ValidationError as error:

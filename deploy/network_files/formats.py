@@ -147,6 +147,14 @@ def write_files(
             raise SiteFileError([f"{path}: is of no known format: give --format {', '.join(EXPORT_FORMATS)}"])
 
 
+def areas_below(directory: Directory, area_id: str) -> set[str]:
+    """Return an area and all below it; an empty set where there is no such area."""
+    found = {one.area_id for one in directory.areas} & {area_id}
+    while more := {one.area_id for one in directory.areas if one.parent in found} - found:
+        found |= more
+    return found
+
+
 def part_of(directory: Directory, area_ids: set[str], network: str | None) -> Directory:
     """Return areas, sites, nodes and links of some areas and of a network, or of both.
 

@@ -71,6 +71,8 @@ class _GeoJsonReader:
                     yield record
         except json.JSONDecodeError as error:
             self.problems.append(f"{self.path}, line {error.lineno}: is no JSON: {error.msg}")
+        except RecursionError:
+            self.problems.append(f"{self.path}: has brackets within brackets that are too deep")
 
     def _features(self) -> Iterator[tuple[int, int, Any]]:
         """Yield begin, end and content of each element of ``features`` of the top-level object."""

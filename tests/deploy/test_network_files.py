@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deploy.network_files import formats
 from deploy.network_files.change_builder import ImportDefaults, build_change
@@ -166,7 +169,7 @@ NODE: dict[str, Any] = {
 def geojson(folder: Path, *features: Any, before: str = "") -> Path:
     """Write features, the first begins in line 4, with one property a line from line 9 on."""
     path = folder / "town.geojson"
-    texts = [msgspec.json.format(msgspec.json.encode(one)).decode() for one in features]
+    texts = [json.dumps(one, indent=2) for one in features]
     path.write_text(
         f'{{"type": "FeatureCollection",{before}\n"features":\n[\n' + ",\n".join(texts) + "]}", "utf-8"
     )
@@ -196,6 +199,7 @@ def test_a_point_is_a_node_and_its_third_coordinate_no_elevation(tmp_path: Path)
             "line 4: node 'a' lies at lon 30.7, lat",
         ),
         ({"type": "Point"}, "line 4: is no Feature"),
+        ({"properties": NODE["properties"] | {"zh": "\ud800"}}, "line 19: zh holds half of a character"),
     ],
 )
 def test_an_error_has_the_line_of_the_feature(changed: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -261,3 +265,25 @@ def test_a_file_that_is_no_geopackage_is_refused(tmp_path: Path) -> None:
     path.write_text("no database, but longer than the sixteen bytes of its first line", "utf-8")
     assert problems(tmp_path, path) == ["town.gpkg: is no GeoPackage: file is not a database"]
     assert problems(tmp_path, tmp_path / "other.gpkg")[0].startswith("other.gpkg: can't be read")
+
+
+@given(
+    st.text(max_size=300),
+    st.sampled_from([
+        ("any.geojson", '{"type": "FeatureCollection", "features": ['),
+        ("any.csv", "node_id,kind,lon\n"),
+        ("any.csv", "link_id,from_node_id,to_node_id\n"),
+        ("any.inp", "[CONDUITS]\n"),
+        ("any.inp", "[JUNCTIONS]\na 1\n[COORDINATES]\na 120 30\n[XSECTIONS]\n"),
+    ]),
+)  # fmt: skip
+def test_any_text_is_a_change_or_problems(
+    tmp_path_factory: pytest.TempPathFactory, text: str, begin: tuple[str, str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / begin[0]
+    path.write_text(begin[1] + text, "utf-8", "surrogatepass")
+    with suppress(SiteFileError):
+        change_of(path, enrolled=Directory(areas=NETWORK.areas), area_id=TOWN, network="river", speed_m_s=0.3)
+    path.write_text("[" * 100_000, "utf-8")
+    with pytest.raises(SiteFileError):
+        change_of(path)
