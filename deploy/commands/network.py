@@ -103,7 +103,7 @@ def _import(args: argparse.Namespace, store: PostgresStore) -> int:
     except SiteFileError as error:
         raise SettingsError(str(error)) from error
     sentences = _differences(enrolled, change)
-    known = network_checks.check_networks(enrolled)
+    known = set(network_checks.check_networks(enrolled))
     findings = [
         one for one in network_checks.check_networks(formats.preview(enrolled, change)) if one not in known
     ]

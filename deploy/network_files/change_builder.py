@@ -99,11 +99,9 @@ def _ended(enrolled: Directory, nodes: Iterable[Node], links: Iterable[Link]) ->
         for one in enrolled.links
         if {one.from_node, one.to_node} <= in_covered and one.link_id not in kept_links
     ]
+    gone = set(ended_links)
     ends = {
-        name
-        for one in enrolled.links
-        if one.link_id not in ended_links
-        for name in (one.from_node, one.to_node)
+        name for one in enrolled.links if one.link_id not in gone for name in (one.from_node, one.to_node)
     }
     return sorted(in_covered - kept_nodes - ends), ended_links
 

@@ -184,9 +184,10 @@ def preview(enrolled: Directory, change: NetworkChange) -> Directory:
     sites = {one.site_id: one for one in [*enrolled.sites, *change.sites]}
     nodes = {one.node_id: one for one in [*enrolled.nodes, *change.nodes]}
     links = {one.link_id: one for one in [*enrolled.links, *change.links]}
+    ended_nodes, ended_links = set(change.ended_nodes), set(change.ended_links)
     return msgspec.structs.replace(
         enrolled,
         sites=list(sites.values()),
-        nodes=[one for name, one in nodes.items() if name not in set(change.ended_nodes)],
-        links=[one for name, one in links.items() if name not in set(change.ended_links)],
+        nodes=[one for name, one in nodes.items() if name not in ended_nodes],
+        links=[one for name, one in links.items() if name not in ended_links],
     )

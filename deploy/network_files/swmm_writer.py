@@ -83,10 +83,14 @@ def write_swmm(path: Path, directory: Directory, crs: str | None = None) -> list
         raise SiteFileError([f"{path}: {reason}: SWMM can't have it"])
     sections = _SwmmSections(*([] for _ in _SwmmSections._fields))
     convert = map_projection.from_lon_lat(crs)
-    for node in nodes:
-        _add_node(sections, node, links, convert((node.lon, node.lat)))
+    joined: dict[str, list[Link]] = {one.node_id: [] for one in nodes}
     for link in links:
-        _add_link(sections, link, links)
+        for end in {link.from_node, link.to_node}:
+            joined[end].append(link)
+    for node in nodes:
+        _add_node(sections, node, joined[node.node_id], convert((node.lon, node.lat)))
+    for link in links:
+        _add_link(sections, link, joined[link.from_node])
         points = [convert(point) for point in link.coordinates[1:-1]]
         sections.vertices.extend(f"{link.link_id} {x!r} {y!r}" for x, y in points)
     text = "[TITLE]\ntowntwin: the river network\n\n" + OPTIONS
@@ -98,19 +102,19 @@ def write_swmm(path: Path, directory: Directory, crs: str | None = None) -> list
     return [f"{n_assumed} nodes and reaches have values that were assumed: see [TAGS]"] if n_assumed else []
 
 
-def _add_node(sections: _SwmmSections, node: Node, links: list[Link], point: tuple[float, float]) -> None:
+def _add_node(sections: _SwmmSections, node: Node, joined: list[Link], point: tuple[float, float]) -> None:
     """Add a junction, or an outfall where the river ends: outfalls have one link, so one may be added."""
     name, elevation = node.node_id, node.elevation_m
     if elevation is None:
         elevation = ASSUMED_ELEVATION_M
         sections.tags.append(f"Node {name} {ASSUMED_TAG}elevation_m")
-    into = sum(one.to_node == name for one in links)
-    is_end = all(one.from_node != name for one in links)
+    into = sum(one.to_node == name for one in joined)
+    is_end = all(one.from_node != name for one in joined)
     sections.coordinates.append(f"{name} {point[0]!r} {point[1]!r}")
     if is_end and into == 1:
         sections.outfalls.append(f"{name} {elevation!r} FREE NO")
         return
-    depths = [one.depth_m or ASSUMED_DEPTH_M for one in links if name in {one.from_node, one.to_node}]
+    depths = [one.depth_m or ASSUMED_DEPTH_M for one in joined]
     sections.junctions.append(f"{name} {elevation!r} {max(depths, default=ASSUMED_DEPTH_M)!r} 0 0 0")
     if is_end and into:
         added = f"{name}:out"
@@ -121,12 +125,12 @@ def _add_node(sections: _SwmmSections, node: Node, links: list[Link], point: tup
         sections.tags.extend([f"Node {added} {ADDED_TAG}", f"Link {added} {ADDED_TAG}"])
 
 
-def _add_link(sections: _SwmmSections, link: Link, links: list[Link]) -> None:
-    """Add a conduit, orifice, weir or pump with its cross-section."""
+def _add_link(sections: _SwmmSections, link: Link, joined: list[Link]) -> None:
+    """Add a conduit, orifice, weir or pump with its cross-section; ``joined`` are all links at its begin."""
     name, ends = link.link_id, f"{link.from_node} {link.to_node}"
     assumed = []
     # An ideal pump has to be the only link that leaves its node.
-    is_pump = link.structure == "pump" and sum(one.from_node == link.from_node for one in links) == 1
+    is_pump = link.structure == "pump" and sum(one.from_node == link.from_node for one in joined) == 1
     if is_pump:
         sections.pumps.append(f"{name} {ends} * ON 0 0")
         return

@@ -158,11 +158,12 @@ def _check_ends(
     gone_links: Sequence[str],
 ) -> None:
     """Raise `NetworkChangeError` if a link that stays would have an end that doesn't."""
+    ended = set(gone_links)
     left = (nodes.keys() | {one.node_id for one in new_nodes}) - set(gone_nodes)
     changed = {one.link_id: one for one in new_links}
     for link in (links | changed).values():
         for node_id in (link.from_node, link.to_node):
-            if link.link_id not in gone_links and node_id not in left:
+            if link.link_id not in ended and node_id not in left:
                 raise NetworkChangeError(
                     f"link {link.link_id!r} would end at node {node_id!r}, which is no more: end that link,"
                     " too, or keep the node"
