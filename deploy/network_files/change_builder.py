@@ -67,7 +67,10 @@ def build_change(
         for record in records:
             if record.kind == kind:
                 builder.add(record)
-    problems = [*builder.problems, *site_checks.entry_problems(builder.entries, enrolled)]
+    problems = [
+        *builder.problems,
+        *map(builder.located, site_checks.entry_problems(builder.entries, enrolled)),
+    ]
     if problems:
         more = len(problems) - MAX_PROBLEMS
         raise SiteFileError(problems[:MAX_PROBLEMS] + ([f"{more} more problems"] if more > 0 else []))
@@ -126,12 +129,14 @@ class _ChangeBuilder:
         self._sites = {one.site_id: one for one in enrolled.sites}
         self._nodes = {one.node_id: one for one in enrolled.nodes}
         self._unread: set[str] = set()
+        self._field_where: dict[tuple[str, str], str] = {}  # by the feature's own line and the field
 
     def add(self, record: FeatureRecord) -> None:
         """Add a feature; areas and sites have to come before nodes, and nodes before links."""
         merged = self._merged(record)
         if merged is None:
             return
+        self._field_where |= {(record.where, name): where for name, where in record.field_where.items()}
         for field, value in merged.items():
             if isinstance(value, str) and HALF_CHARACTER.search(
                 value
@@ -150,6 +155,14 @@ class _ChangeBuilder:
                 self.problems += [f"{record.where}: {one}" for one in error.problems]
         else:
             self._append(record, value)
+
+    def located(self, problem: str) -> str:
+        """Return a problem of a feature with the line of the field that it names, where that is known."""
+        matched = re.match(r"(.*?): (?:area|site|node|link) '.*?' has (\w+) ", problem)
+        if matched is None:
+            return problem
+        where = self._field_where.get((matched[1], matched[2]))
+        return problem if where is None else f"{where}{problem.removeprefix(matched[1])}"
 
     def _merged(self, record: FeatureRecord) -> dict[str, Any] | None:
         """Return the fields of a feature, of the file, as enrolled, or by default; None without an id."""

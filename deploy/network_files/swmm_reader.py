@@ -114,12 +114,10 @@ class _SwmmReader:
         sections = self._cross_sections()
         for one in links:
             name, ends = one.fields["link_id"], (one.fields["from_node"], one.fields["to_node"])
+            where, section_fields = sections.get(name, (one.where, {}))
+            one.field_where.update(dict.fromkeys(section_fields, where))
             one.fields.update(
-                {
-                    key: value
-                    for key, value in sections.get(name, {}).items()
-                    if key not in self._assumed(name)
-                }
+                {key: value for key, value in section_fields.items() if key not in self._assumed(name)}
             )
             if name in courses and all(end in node_positions for end in ends):
                 begin, end = (node_positions[end] for end in ends)
@@ -220,8 +218,9 @@ class _SwmmReader:
             fields["structure"] = LINK_STRUCTURES[section]
         return FeatureRecord("link", line.where, fields, {}, {"network": "river"})
 
-    def _cross_sections(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+    def _cross_sections(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return line and fields of the section of each link."""
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
         for line in self._section("XSECTIONS", 3):
             name, shape_word = line.words[0], line.words[1].upper()
             shape = SECTION_SHAPES.get(shape_word)
@@ -233,5 +232,5 @@ class _SwmmReader:
             fields["width_m"] = fields["depth_m"] if shape == "circular" else width * self._unit_m
             if shape == "trapezoidal":
                 fields["side_slope"] = (left + right) / 2
-            found[name] = fields
+            found[name] = (line.where, fields)
         return found

@@ -123,7 +123,7 @@ def test_new_features_take_what_the_command_gives(tmp_path: Path) -> None:
         (
             NODES.replace("mouth", "mouht"),
             LINKS,
-            "nodes.csv, line 3: node 'b' has kind 'mouht', which is not",
+            "nodes.csv, line 3, column kind: node 'b' has kind 'mouht', which",
         ),
         (NODES.replace("330483-d1,source", "x,source"), LINKS, "nodes.csv, line 2: node 'a' names area 'x'"),
         (
@@ -138,8 +138,16 @@ def test_new_features_take_what_the_command_gives(tmp_path: Path) -> None:
             "links.csv, line 2: link 'ab' has length_m 0: give a length",
         ),
         (NODES, LINKS.replace("a,b", "a,c"), "links.csv, line 2: link 'ab' ends at node 'c', which is not"),
-        (NODES, LINKS.replace("0.03", "3"), "links.csv, line 2: link 'ab' has manning_n 3: it lies between"),
-        (NODES, LINKS.replace("0.3,", "nan,"), "links.csv, line 2: link 'ab' has speed_m_s nan"),
+        (
+            NODES,
+            LINKS.replace("0.03", "3"),
+            "links.csv, line 2, column manning_n: link 'ab' has manning_n 3: it lies between",
+        ),
+        (
+            NODES,
+            LINKS.replace("0.3,", "nan,"),
+            "links.csv, line 2, column speed_m_s: link 'ab' has speed_m_s nan",
+        ),
         (
             NODES,
             LINKS.replace("0.3,", ","),
@@ -199,6 +207,10 @@ def test_a_point_is_a_node_and_its_third_coordinate_no_elevation(tmp_path: Path)
             "line 4: node 'a' lies at lon 30.7, lat",
         ),
         ({"type": "Point"}, "line 4: is no Feature"),
+        (
+            {"properties": NODE["properties"] | {"kind": "end"}},
+            "line 18: node 'a' has kind 'end', which is not",
+        ),
         ({"properties": NODE["properties"] | {"zh": "\ud800"}}, "line 19: zh holds half of a character"),
     ],
 )

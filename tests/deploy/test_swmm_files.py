@@ -116,7 +116,7 @@ def test_values_that_were_assumed_are_not_read_back(tmp_path: Path) -> None:
         ("O1      120.503  30.700\n", "", "sewer.inp, line 13: node 'O1' has no position: add it to"),
         ("J1      120.500", "J1  512340.5", "sewer.inp, line 25: 512340.5 30.7 is no longitude and latitude"),
         ("C1      J1  J2  400", "C1      J1  J9  400", "sewer.inp, line 17: link 'C1' ends at node 'J9'"),
-        ("C1      CIRCULAR     3.0", "C1      CIRCULAR     0", "sewer.inp, line 17: link 'C1' has width_m 0"),
+        ("C1      CIRCULAR     3.0", "C1      CIRCULAR     0", "sewer.inp, line 22: link 'C1' has width_m 0"),
         (
             "C1      CIRCULAR     3.0  0  0  0  1",
             "C1      CIRCULAR",
