@@ -102,6 +102,7 @@ class _GmnsReader:
         self.notes: list[str] = []
         self.n_left_out = 0
         self._crs = crs
+        self._is_elsewhere = False  # whether positions are in another coordinate system
 
     def units(self, path: Path) -> _GmnsUnits:
         """Return the units in the ``config.csv`` beside a table; without one they are problems."""
@@ -129,10 +130,12 @@ class _GmnsReader:
             return None
         lon, lat = convert((x, y))
         if not map_projection.is_lon_lat((lon, lat)):
-            self.problems.append(
-                f"{row.where}: {x:.10g} {y:.10g} is no longitude and latitude: name the coordinate system in"
-                " config.csv, column crs, or by --crs EPSG:4549"
-            )
+            if not self._is_elsewhere:  # once is enough: it is the same for all
+                self.problems.append(
+                    f"{row.where}: {x:.10g} {y:.10g} is no longitude and latitude: name the coordinate system"
+                    " in config.csv, column crs, or by --crs EPSG:4549"
+                )
+            self._is_elsewhere = True
             return None
         fields: dict[str, Any] = {"node_id": row.cells.get("node_id") or None, "lon": lon, "lat": lat}
         if (elevation := self._number(row, "z_coord")) is not None:

@@ -75,6 +75,7 @@ class _SwmmReader:
         self.path = path
         self.problems: list[str] = []
         self.notes: list[str] = []
+        self._is_elsewhere = False  # whether positions are in another coordinate system
         self._sections: dict[str, list[_InputLine]] = {}
         section = ""
         for number, line in enumerate(text.splitlines(), 1):
@@ -173,10 +174,12 @@ class _SwmmReader:
                 continue
             lon, lat = convert((x, y))
             if not map_projection.is_lon_lat((lon, lat)):
-                self.problems.append(
-                    f"{line.where}: {x:.10g} {y:.10g} is no longitude and latitude: give the map's"
-                    " coordinate system, as --crs EPSG:4549"
-                )
+                if not self._is_elsewhere:  # once is enough: it is the same for all
+                    self.problems.append(
+                        f"{line.where}: {x:.10g} {y:.10g} is no longitude and latitude: give the map's"
+                        " coordinate system, as --crs EPSG:4549"
+                    )
+                self._is_elsewhere = True
                 break
             points.setdefault(line.words[0], []).append((lon, lat))
         return points
@@ -192,7 +195,8 @@ class _SwmmReader:
         if self._tags.get(("node", name)) == ADDED_TAG:
             return None
         if name not in positions:
-            self.problems.append(f"{line.where}: node {name!r} has no position: add it to [COORDINATES]")
+            if not self._is_elsewhere:
+                self.problems.append(f"{line.where}: node {name!r} has no position: add it to [COORDINATES]")
             return None
         fields: dict[str, Any] = {"node_id": name, "lon": positions[name][0], "lat": positions[name][1]}
         if len(line.words) > 1 and "elevation_m" not in self._assumed(name, "node"):

@@ -132,6 +132,7 @@ def test_values_that_were_assumed_are_not_read_back(tmp_path: Path) -> None:
 def test_an_error_has_its_line(old: str, new: str, sentence: str, tmp_path: Path) -> None:
     assert old in EXAMPLE
     found = problems(tmp_path / "sewer.inp", EXAMPLE.replace(old, new))
+    assert len({one.partition(": ")[0] for one in found}) == 1, "one wrong line is named, and no consequence"
     assert found[0].startswith(sentence), found
 
 
