@@ -199,11 +199,10 @@ class Directory(msgspec.Struct, kw_only=True):
 
         A link whose ends were not valid then is left out. Everything else is as it is enrolled now.
         """
-        if (
-            not self.past_nodes
-            and not self.past_links
-            and all(one.valid_from_s is None for one in (*self.nodes, *self.links))
-        ):
+        has_versions = bool(self.past_nodes or self.past_links)
+        has_versions |= any(one.valid_from_s is not None for one in self.nodes)
+        has_versions |= any(one.valid_from_s is not None for one in self.links)
+        if not has_versions:
             return self
         nodes = {one.node_id: one for one in self.nodes if _began(one, at_s)}
         links = {one.link_id: one for one in self.links if _began(one, at_s)}
