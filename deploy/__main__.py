@@ -41,6 +41,7 @@ COMMANDS = (
     "feedback",
     "probe",
     "twin",
+    "network",
     "report",
     "capacity",
     "doctor",

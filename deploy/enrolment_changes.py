@@ -21,7 +21,7 @@ KEY_FIELDS = {
     "links": ("link_id",),
 }
 SINGULAR = {"series": "series"}
-GIVEN_BY_STORE = {"series_id", "adopted", "score_shift"}
+GIVEN_BY_STORE = {"series_id", "adopted", "score_shift", "valid_from_s"}
 MAX_SHOWN_ADDITIONS = 20
 
 

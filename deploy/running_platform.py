@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 # Not the platform's own processes: a second ingest or service would compete with those of `up`.
 COMMANDS_USING_RUNNING_UP = frozenset(
-    {"dashboards", "doctor", "edge", "enrol", "feedback", "key", "letters", "probe", "report", "twin"}
+    {
+        "dashboards",
+        "doctor",
+        "edge",
+        "enrol",
+        "feedback",
+        "key",
+        "letters",
+        "network",
+        "probe",
+        "report",
+        "twin",
+    }
 )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from math import asin, cos, radians, sin, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.quality import default_limits
+from analytics.service.network_checks import distance_m
 from deploy import site_file_lines
 from deploy.site_kinds import NODE_KINDS, SITE_KINDS
 from edge.wire.quantities import QUANTITIES
@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 
 Key = tuple[str, tuple[str, ...]]  # kind of entry, and the values of its key fields
 
-EARTH_M = 6_371_008.8
 SPEED_MAX_M_S = {"river": 5.0, "road": 40.0}
+# Of nodes and links: the Dead Sea to Mount Everest, a pipe to the Yangtze, glass to a wood in flood.
+ATTRIBUTE_BOUNDS = {
+    "elevation_m": (-450.0, 9000.0),
+    "width_m": (0.01, 10_000.0),
+    "depth_m": (0.01, 200.0),
+    "side_slope": (0.0, 20.0),
+    "manning_n": (0.005, 0.5),
+    "lane_capacity_veh_h": (1.0, 4000.0),
+}
 MAX_DETOUR_FACTOR = 5.0  # largest length of a link over the distance of its end nodes
 EXTRA_LENGTH_M = 500.0  # allowed in addition, for short links
 KEYS: Mapping[type[msgspec.Struct], tuple[str, tuple[str, ...]]] = {
@@ -64,17 +72,6 @@ def key_of(value: msgspec.Struct) -> Key:
     """Return the kind and the key of an entry, which must be unique."""
     kind, fields = KEYS[type(value)]
     return kind, tuple(getattr(value, field) for field in fields)
-
-
-def length_m(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Return the great-circle distance of two points (longitude, latitude) [deg] on the sphere [m].
-
-    >>> round(length_m((120.0, 30.0), (120.0, 31.0)))
-    111195
-    """
-    (lon_1, lat_1), (lon_2, lat_2) = ((radians(lon), radians(lat)) for lon, lat in (one, other))
-    half = sin((lat_2 - lat_1) / 2) ** 2 + cos(lat_1) * cos(lat_2) * sin((lon_2 - lon_1) / 2) ** 2
-    return 2 * EARTH_M * asin(sqrt(half))
 
 
 def entry_problems(entries: Sequence[SiteFileEntry], enrolled: Directory | None = None) -> list[str]:
@@ -181,7 +178,9 @@ def _own_problems(value: msgspec.Struct, values_by_key: Mapping[Key, msgspec.Str
         case Node():
             yield from _invalid_position(value.lon, value.lat)
             yield from _unknown_choice("kind", value.kind, NODE_KINDS[value.network])
+            yield from _out_of_bounds(value)
         case Link():
+            yield from _out_of_bounds(value)
             yield from _invalid_link(value, values_by_key)
 
 
@@ -236,13 +235,35 @@ def _invalid_position(lon: float, lat: float) -> Iterator[str]:
         yield f"lies at lon {lon:g}, lat {lat:g}, which is nowhere on WGS 84 (are the two swapped?)"
 
 
+def _out_of_bounds(value: Node | Link) -> Iterator[str]:
+    """Yield a sentence for each attribute that no river or road has."""
+    for field, (low, high) in ATTRIBUTE_BOUNDS.items():
+        number = getattr(value, field, None)
+        if number is not None and not low <= number <= high:
+            yield f"has {field} {number:g}: it lies between {low:g} and {high:g}"
+
+
 def _invalid_link(link: Link, values_by_key: Mapping[Key, msgspec.Struct]) -> Iterator[str]:
-    """Yield a sentence for each implausible speed, lane count, course or length of a link."""
+    """Yield a sentence for each implausible speed, lane count, direction, course or length of a link."""
     speed_max = SPEED_MAX_M_S[link.network]
     if not 0 < link.speed_m_s <= speed_max:
         yield f"has speed_m_s {link.speed_m_s:g}: on a {link.network} it is above 0, at most {speed_max:g}"
     if link.network == "road" and (link.lanes is None or link.lanes < 1):
         yield "has no lanes: give at least 1"
+    if link.direction == "both" and link.network == "road":
+        yield "is a road in both directions: give a link for each"
+    yield from _invalid_course(link, values_by_key)
+
+
+def _invalid_course(link: Link, values_by_key: Mapping[Key, msgspec.Struct]) -> Iterator[str]:
+    """Yield a sentence for each implausible end, course or length of a link."""
+    if not link.length_m > 0:
+        yield f"has length_m {link.length_m:g}: give a length above 0, and its ends different positions"
+        return
+    for lon, lat in link.coordinates:
+        if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+            yield from _invalid_position(lon, lat)
+            return
     if link.from_node == link.to_node:
         yield "leads back to its first node: name another to_node"
         return
@@ -253,9 +274,9 @@ def _invalid_link(link: Link, values_by_key: Mapping[Key, msgspec.Struct]) -> It
     for node, point in zip(nodes, (link.coordinates[0], link.coordinates[-1]), strict=True):
         if node.network != link.network:
             yield f"is a {link.network} link, but {node.node_id!r} is a {node.network} node: join one network"
-        if (distance_m := length_m((node.lon, node.lat), point)) > MAX_END_DISTANCE_M:
-            distance = f"{distance_m:.0f} m away from its node {node.node_id!r}"
+        if (drawn_apart_m := distance_m((node.lon, node.lat), point)) > MAX_END_DISTANCE_M:
+            distance = f"{drawn_apart_m:.0f} m away from its node {node.node_id!r}"
             yield f"is drawn {distance}: mend the coordinates of one"
-    apart_m = length_m((nodes[0].lon, nodes[0].lat), (nodes[1].lon, nodes[1].lat))
+    apart_m = distance_m((nodes[0].lon, nodes[0].lat), (nodes[1].lon, nodes[1].lat))
     if not 0.9 * apart_m <= link.length_m <= MAX_DETOUR_FACTOR * apart_m + EXTRA_LENGTH_M:
         yield f"has length_m {link.length_m:.0f}, but its nodes are {apart_m:.0f} m apart: mend one of them"

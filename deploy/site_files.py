@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from analytics.core.parameters import ALARM_BUDGET
+from analytics.service.network_checks import distance_m
 from deploy import site_checks, site_format
-from deploy.site_checks import SiteFileEntry, length_m
+from deploy.site_checks import SiteFileEntry
 from deploy.site_format import LinkEntry, NodeEntry, SiteEntry, SiteFile, SiteFileError
 from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Link, Node, Series, Site
 
@@ -87,11 +88,11 @@ def _expand_files(
     sites = {site.site_id: site for site in [*enrolled.sites, *_values_of_type(Site, entries)]}
     for name, file in files_by_name.items():
         entries += _expand_each(
-            name, file.nodes, partial(_expand_node, sites=sites, area_id=file.defaults.area_id), problems
+            name, file.nodes, partial(expand_node, sites=sites, area_id=file.defaults.area_id), problems
         )
     nodes = {node.node_id: node for node in [*enrolled.nodes, *_values_of_type(Node, entries)]}
     for name, file in files_by_name.items():
-        entries += _expand_each(name, file.links, partial(_expand_link, nodes=nodes), problems)
+        entries += _expand_each(name, file.links, partial(expand_link, nodes=nodes), problems)
     return entries
 
 
@@ -145,7 +146,7 @@ def _expand_site(entry: SiteEntry, defaults: site_format.SiteFileDefaults) -> li
     return implied_entries
 
 
-def _expand_node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None) -> list[msgspec.Struct]:
+def expand_node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None) -> list[msgspec.Struct]:
     """Return a node, completed with the fields of its site."""
     site = sites.get(entry.site_id) if entry.site_id else None
     name = entry.node_id or entry.site_id
@@ -165,10 +166,20 @@ def _expand_node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | Non
         raise SiteFileError(
             [f"node {name!r} lacks {', '.join(missing)}: give it, or a site_id to take it from"]
         )
-    return [Node(node_id=name, network=entry.network, kind=entry.kind, site_id=entry.site_id, **node_fields)]
+    return [
+        Node(
+            node_id=name,
+            network=entry.network,
+            kind=entry.kind,
+            site_id=entry.site_id,
+            elevation_m=entry.elevation_m,
+            external_id=entry.external_id,
+            **node_fields,
+        )
+    ]
 
 
-def _expand_link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.Struct]:
+def expand_link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.Struct]:
     """Return a link with its course and length."""
     link_id = entry.link_id or f"{entry.from_node}:{entry.to_node}"
     for node_id in (entry.from_node, entry.to_node):
@@ -186,9 +197,20 @@ def _expand_link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.St
             to_node=entry.to_node,
             en=entry.en,
             zh=entry.zh,
-            length_m=entry.length_m or round(sum(length_m(one, other) for one, other in pairwise(course))),
+            length_m=round(sum(distance_m(one, other) for one, other in pairwise(course)))
+            if entry.length_m is None
+            else entry.length_m,
             speed_m_s=entry.speed_m_s,
             lanes=entry.lanes,
             coordinates=course,
+            direction=entry.direction,
+            section_shape=entry.section_shape,
+            width_m=entry.width_m,
+            depth_m=entry.depth_m,
+            side_slope=entry.side_slope,
+            manning_n=entry.manning_n,
+            structure=entry.structure,
+            lane_capacity_veh_h=entry.lane_capacity_veh_h,
+            external_id=entry.external_id,
         )
     ]

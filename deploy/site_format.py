@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import msgspec
 
 from deploy.errors import DeployError
-from ingest_service.storage.contract.models import Area, Channel, Device, Network, Series  # noqa: TC001 - read by msgspec
+from ingest_service.storage.contract.models import (  # noqa: TC001 - read by msgspec
+    Area,
+    Channel,
+    Device,
+    Direction,
+    Network,
+    SectionShape,
+    Series,
+    Structure,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +103,8 @@ class NodeEntry(_Table, frozen=True, kw_only=True):
     zh: str | None = None
     lon: float | None = None
     lat: float | None = None
+    elevation_m: float | None = None
+    external_id: str | None = None
 
 
 class LinkEntry(_Table, frozen=True, kw_only=True):
@@ -110,6 +121,15 @@ class LinkEntry(_Table, frozen=True, kw_only=True):
     lanes: int | None = None
     bends: list[LonLat] = []
     coordinates: list[LonLat] = []
+    direction: Direction = "forward"
+    section_shape: SectionShape | None = None
+    width_m: float | None = None
+    depth_m: float | None = None
+    side_slope: float | None = None
+    manning_n: float | None = None
+    structure: Structure | None = None
+    lane_capacity_veh_h: float | None = None
+    external_id: str | None = None
 
 
 class SiteFile(_Table, frozen=True, kw_only=True):

@@ -12,6 +12,6 @@ SITE_KINDS = (
     "road_section",
 )
 NODE_KINDS = {
-    "river": ("source", "confluence", "section", "outfall", "mouth"),
+    "river": ("source", "confluence", "section", "outfall", "mouth", "lake"),
     "road": ("junction", "detector", "end"),
 }

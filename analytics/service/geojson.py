@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.models import Directory, Link
 
 
-def network_geojson(directory: Directory, state: TwinState | None = None) -> dict[str, Any]:
-    """Return a FeatureCollection of links, nodes and sites; ``state`` is added to links and nodes."""
+def network_geojson(
+    directory: Directory, state: TwinState | None = None, *, with_areas: bool = False
+) -> dict[str, Any]:
+    """Return a FeatureCollection of links, nodes and sites; ``state`` is added to links and nodes.
+
+    Areas, which have no geometry, are included on request.
+    """
     nodes = {} if state is None else {one.node_id: one for one in state.nodes}
     links = {} if state is None else {one.link_id: one for one in state.links}
     node_positions = {one.node_id: (one.lon, one.lat) for one in directory.nodes}
@@ -29,6 +34,8 @@ def network_geojson(directory: Directory, state: TwinState | None = None) -> dic
     features += [
         _feature("Point", (site.lon, site.lat), "site", site.site_id, site, None) for site in directory.sites
     ]
+    if with_areas:
+        features += [_feature(None, None, "area", area.area_id, area, None) for area in directory.areas]
     return {"type": "FeatureCollection", "features": features}
 
 
@@ -37,7 +44,7 @@ def _line(link: Link, node_positions: dict[str, tuple[float, float]]) -> list[tu
 
 
 def _feature(  # noqa: PLR0917 - one parameter for each part of a feature
-    shape: str,
+    shape: str | None,
     coordinates: Any,
     feature_kind: str,
     name: str,
@@ -51,6 +58,6 @@ def _feature(  # noqa: PLR0917 - one parameter for each part of a feature
     return {
         "type": "Feature",
         "id": name,
-        "geometry": {"type": shape, "coordinates": coordinates},
+        "geometry": None if shape is None else {"type": shape, "coordinates": coordinates},
         "properties": properties,
     }

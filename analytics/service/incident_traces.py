@@ -124,7 +124,7 @@ def _infer(store: Store, directory: Directory, traced: Sequence[Anomaly]) -> Sou
     if not traced:
         return None
     return source_posterior.infer_sources(
-        directory,
+        directory.valid_at(traced[0].start_s),
         traced[0],
         lambda series_id, from_s, to_s: store.readings(series_id, from_s, to_s, limit=MAX_READINGS),
         window_s=WINDOW_S,

@@ -4,8 +4,9 @@ A detector counts what enters its node, all directions together. Hours that are 
 for others the mean of the same hour of the `DAYS` days before is taken. A detector between two links
 calibrates their diagrams: the free speed from its record, capacity and wave speed only where that has enough
 congestion (`fundamental_diagram.calibrate`), since the flows of an uncongested road don't show its capacity.
-Otherwise the free speed is the enrolled one, and a lane has `LANE_PER_S`. Demand and turn shares:
-`analytics.twin.road_demand`. Signals aren't enrolled: a scenario that changes one brings its usual green.
+Otherwise free speed and capacity of a lane are the enrolled ones; a lane without one has `LANE_PER_S`.
+Demand and turn shares: `analytics.twin.road_demand`. Signals aren't enrolled: a scenario that changes one
+brings its usual green.
 """
 
 from __future__ import annotations
@@ -171,7 +172,8 @@ def _layout(part: RoadPart, record: RoadRecord) -> tuple[RoadLayout, Fundamental
     for number, link in enumerate(part.links):
         found = record.diagrams.get(number, (link.speed_m_s, None, None))
         free.append(found[0])
-        capacity.append((link.lanes or 1) * (found[1] or LANE_PER_S))
+        enrolled = LANE_PER_S if link.lane_capacity_veh_h is None else link.lane_capacity_veh_h / HOUR_S
+        capacity.append((link.lanes or 1) * (found[1] or enrolled))
         wave.append(found[2] or WAVE_SPEED_M_S)
     diagram = FundamentalDiagram.of_capacity(np.array(free), np.array(capacity), np.array(wave))
     tail = np.array([at[one.from_node] for one in part.links], np.intp)

@@ -165,7 +165,13 @@ def explain(store: Store, settings: Settings, until: Mapping[str, int]) -> None:
     """
     reach_ticks = round(settings.several_reach_h * TICKS_PER_H) + CONTEXT_TICKS
     since_s = float((min(until.values(), default=0) - reach_ticks) * TICK_S)
-    explained_anomalies.explain_anomalies(store, store.directory().judged_here(), until, since_s=since_s)
+    explained_anomalies.explain_anomalies(store, _judged_directory(store, until), until, since_s=since_s)
+
+
+def _judged_directory(store: Store, until: Mapping[str, int]) -> Directory:
+    """Return what is judged here, with the networks that were valid at the newest of the judged ticks."""
+    directory = store.directory().judged_here()
+    return directory.valid_at(float(max(until.values()) * TICK_S)) if until else directory
 
 
 def _defer_faulty_sites(
@@ -218,7 +224,7 @@ def find_site_anomalies(
     StoreUnavailableError
 
     """
-    full_directory = store.directory().judged_here()
+    full_directory = _judged_directory(store, until)
     directory = _without_sites(full_directory, excluded_sites)
     area = {site.site_id: site.area_id for site in directory.sites if site.area_id in until}
     earliest_s = float((min(until.values(), default=0) - MAX_EVENT_TICKS) * TICK_S)

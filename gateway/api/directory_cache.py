@@ -137,6 +137,8 @@ def restricted_to_areas(directory: Directory, areas: Iterable[str]) -> Directory
     site_ids = {one.site_id for one in sites}
     nodes = [one for one in directory.nodes if one.area_id in visible_area_ids]
     node_ids = {one.node_id for one in nodes}
+    past_nodes = [one for one in directory.past_nodes if one.node.area_id in visible_area_ids]
+    past_node_ids = node_ids | {one.node.node_id for one in past_nodes}
     series = [one for one in directory.series if one.site_id in site_ids]
     return DirectoryIndex(
         msgspec.structs.replace(
@@ -148,6 +150,10 @@ def restricted_to_areas(directory: Directory, areas: Iterable[str]) -> Directory
             channels=[one for one in directory.channels if one.site_id in site_ids],
             nodes=nodes,
             links=[one for one in directory.links if {one.from_node, one.to_node} <= node_ids],
+            past_nodes=past_nodes,
+            past_links=[
+                one for one in directory.past_links if {one.link.from_node, one.link.to_node} <= past_node_ids
+            ],
         ),
         visible_area_ids,
     )

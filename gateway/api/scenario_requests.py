@@ -60,13 +60,15 @@ def release_of(context: RequestContext, incident_id: int) -> tuple[datetime, mod
     return datetime.fromtimestamp(release.at_s, UTC).replace(microsecond=0), spill
 
 
-def network_of(context: RequestContext, request: models.ScenarioRequest) -> Literal["water", "traffic"]:
-    """Return the network of a request's changes.
+def network_of(
+    context: RequestContext, request: models.ScenarioRequest, at_s: float
+) -> Literal["water", "traffic"]:
+    """Return the network of a request's changes, in the networks that are valid when it begins.
 
     Raises `ProblemError` 404 for a place that the principal's network doesn't have, and 422 for changes of
     both networks, or none.
     """
-    directory = context.directory_index.directory
+    directory = context.directory_index.directory.valid_at(at_s)
     nodes = {one.node_id for one in directory.nodes if one.network == "river"}
     links = {
         kind: {one.link_id for one in directory.links if one.network == kind} for kind in ("river", "road")
@@ -96,7 +98,7 @@ def network_of(context: RequestContext, request: models.ScenarioRequest) -> Lite
 def on_river(context: RequestContext, request: models.ScenarioRequest, at_s: float) -> ScenarioAnswer:
     """Return the answer of a scenario on the river. Raises `TwinModelError` as `water_scenario`."""
     return water_scenario(
-        context.directory_index.directory,
+        context.directory_index.directory.valid_at(at_s),
         lambda series, from_s, to_s: context.store.readings(series, from_s, to_s, limit=MAX_READINGS),
         [
             _water_change(one, request.hours * HOUR_S)
@@ -111,7 +113,7 @@ def on_river(context: RequestContext, request: models.ScenarioRequest, at_s: flo
 def on_roads(context: RequestContext, request: models.ScenarioRequest, at_s: float) -> ScenarioAnswer:
     """Return the answer of a scenario on the roads. Raises `TwinModelError` as `road_scenario`."""
     return road_scenario(
-        context.directory_index.directory,
+        context.directory_index.directory.valid_at(at_s),
         context.store.buckets,
         [
             _road_change(one, request.hours * HOUR_S)

@@ -42,6 +42,10 @@ ACTIONS: dict[str, list[tuple[str, ...]]] = {
     "dashboards": [(*TOWNTWIN, "dashboards", "--help"), ("-c", "import dashboards.push")],
     "backtest": [(*TOWNTWIN, "backtest", "--help"), ("-c", "import deploy.backtest.command")],
     "reports": [(*TOWNTWIN, "report", "--help"), ("-c", "import analytics.service.reports")],
+    "gis": [
+        (*TOWNTWIN, "network", "import", "--help"),
+        ("-c", "import pyproj, osmium, deploy.network_files.formats"),
+    ],
     "deploy": [(*TOWNTWIN, "up", "--help"), (*TOWNTWIN, "settings")],
 }
 

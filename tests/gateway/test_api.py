@@ -122,6 +122,10 @@ def test_the_twin_shows_every_node_and_link(client: Client) -> None:
     assert kinds.count("node") == len(state["nodes"])
     assert kinds.count("link") == len(state["links"])
     assert {"anomaly", "silent"} <= {one["status"] for one in state["nodes"]}
+    assert get(client, "/v1/twin/network/findings").json() == []
+    past = get(client, "/v1/twin/network", at="2026-03-01T00:00:00Z").json()
+    assert len(past["features"]) == len(network["features"]), "no version of it has another time"
+    assert not any("state" in one["properties"] for one in past["features"])
     assert all(0 <= one["congestion"] < 3 for one in state["links"] if one["congestion"] is not None)
 
 

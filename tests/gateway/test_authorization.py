@@ -105,7 +105,15 @@ PATHS_WITHOUT_PLACE = {
     "/v1/incidents/performance",
     "/v1/incidents/suppressed",
 }  # in the query
-PATHS_WITHOUT_AREA = {"/v1/me", "/v1/health", "/v1/quantities", "/v1/audit", "/sta/v1.1", "/sta/v1.1/"}
+PATHS_WITHOUT_AREA = {
+    "/v1/me",
+    "/v1/twin/network/findings",
+    "/v1/health",
+    "/v1/quantities",
+    "/v1/audit",
+    "/sta/v1.1",
+    "/sta/v1.1/",
+}
 ENDLESS_PATHS = {"/v1/live"}
 THINGS = "/sta/v1.1/{path:path}"
 SETS = (

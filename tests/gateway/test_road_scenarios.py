@@ -16,7 +16,17 @@ from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import IncidentQuery
-from ingest_service.storage.contract.models import READING, Device, Directory, Link, Node, Series, Site
+from ingest_service.storage.contract.models import (
+    READING,
+    AnomalyQuery,
+    Device,
+    Directory,
+    Link,
+    Node,
+    Series,
+    Site,
+)
+from ingest_service.storage.contract.network_changes import NetworkChange
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -112,11 +122,19 @@ def app(store: PostgresStore) -> FastAPI:
     return gateway_app(store, console=True)
 
 
-def send(app: FastAPI, method: str, path: str, body: Any = None, headers: Any = HEADERS) -> Response:
+def send(
+    app: FastAPI,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Any = HEADERS,
+    *,
+    root: str = "/v1/scenarios",
+) -> Response:
     async def request() -> Response:
         transport = ASGITransport(app, raise_app_exceptions=False)
         async with AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
-            return await client.request(method, f"/v1/scenarios{path}", json=body)
+            return await client.request(method, f"{root}{path}", json=body)
 
     return asyncio.run(request())
 
@@ -247,3 +265,29 @@ def test_a_traced_incident_is_replayed_with_a_closed_sluice(app: FastAPI, store:
     assert '<option value="a-o" selected>' in form
     assert f'value="Incident {incident.incident_id}, replayed"' in form
     assert f'name="amount" type="number" step="any" value="{spill["kg"]:g}"' in form
+
+
+def test_a_past_time_has_the_networks_that_were_valid_then(app: FastAPI, store: PostgresStore) -> None:
+    (event,) = store.anomalies(AnomalyQuery(site_ids=["a-r1"]))
+    before = send(app, "GET", "/network", root="/v1/twin").json()
+    store.change_network(
+        NetworkChange(
+            ended_nodes=["bottom", "a-o"],
+            ended_links=["fork:bottom", "bottom:east", "a-o:a-r1"],
+            valid_from_s=NOW_S - 3600,
+        )
+    )
+    time.sleep(1.1)  # the gateway checks for changes once a second
+    closed = {"kind": "road_closure", "link": "fork:bottom", "duration_minutes": 60}
+    assert roads(run(app, closed))["fork:bottom"]
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW_S - 60))
+    refused = send(app, "POST", "", {"name": "now", "at": at, "changes": [closed]})
+    assert (refused.status_code, "fork:bottom" in refused.text) == (404, True)
+    trace = send(app, "GET", f"/{event.anomaly_id}/trace", root="/v1/anomalies").json()
+    assert "a-o" in {one["node_id"] for one in trace["candidates"]}
+    past = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW_S - 7200))
+    found = send(app, "GET", f"/network?at={past}", root="/v1/twin").json()
+    assert len(found["features"]) == len(before["features"])
+    assert (
+        len(send(app, "GET", "/network", root="/v1/twin").json()["features"]) == len(before["features"]) - 5
+    )

@@ -119,6 +119,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/twin/state": ("/v1/twin/state", None),
     "GET /v1/twin/estimates": ("/v1/twin/estimates?quantity=dissolved_oxygen", None),
     "GET /v1/twin/network": ("/v1/twin/network", None),
+    "GET /v1/twin/network/findings": ("/v1/twin/network/findings", None),
     "POST /v1/scenarios": ("/v1/scenarios", SCENARIO),
     "GET /v1/scenarios": ("/v1/scenarios?limit=2", None),
     "GET /v1/scenarios/compare": ("/v1/scenarios/compare?a=1&b=2", None),

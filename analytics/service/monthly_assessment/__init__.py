@@ -130,7 +130,7 @@ def _read_month(store: Database, name: str, until_s: float) -> MonthData:
         name=name,
         from_s=from_s,
         to_s=until_s,
-        directory=store.directory(),
+        directory=store.directory().valid_at(min(until_s, to_s - 1.0)),
         measured={one.series_id: one for one in assessment_store.series(from_s, to_s)},
         hours=assessment_store.traffic(from_s, to_s),
         handled_anomalies=assessment_store.handled_anomalies(from_s, to_s),

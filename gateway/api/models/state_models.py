@@ -1,4 +1,4 @@
-"""Response models of the estimated state of the networks."""
+"""Response models of the estimated state of the networks, and of what can't be right in them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,23 @@ class EstimatedStateResponse(ApiModel):
     network: Literal["river", "road"]
     nodes: list[NodeEstimateResponse]
     links: list[LinkEstimateResponse]
+
+
+class NetworkFindingResponse(ApiModel):
+    """Something that can't be right in a network, and where."""
+
+    check: Literal[
+        "not_connected", "zero_length", "impossible_length", "impossible_slope", "sensor_off_network"
+    ]
+    network: str
+    feature: Literal["node", "link", "site"]
+    feature_id: str
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    explanation_en: str
+    explanation_zh: str
 
 
 def estimated_state_response(one: EstimatedState) -> EstimatedStateResponse:

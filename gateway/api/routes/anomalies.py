@@ -156,7 +156,7 @@ def trace(
     time, duration and amount for each outfall, what can't be told apart, and where to take one more sample.
     """
     matched = _visible_anomaly(context, anomaly_id)
-    directory = context.directory_index.directory
+    directory = context.directory_index.directory.valid_at(matched.start_s)
     window_s = window_hours * 3600 if window_hours else context.settings.trace_window_s
     return conversion.trace_response(
         network_state.trace_anomaly(directory, matched, window_s=window_s, uncertainty=uncertainty),

@@ -34,7 +34,7 @@ def run(context: CurrentContext, request: models.ScenarioRequest) -> models.Scen
     begun_s = time.time()
     request = scenario_requests.with_release(context, request)
     at_s = begun_s if request.at is None else request.at.timestamp()
-    network = scenario_requests.network_of(context, request)
+    network = scenario_requests.network_of(context, request, at_s)
     try:
         compute = {"water": scenario_requests.on_river, "traffic": scenario_requests.on_roads}[network]
         answer = compute(context, request, at_s)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 
 from analytics.errors import TwinModelError
-from analytics.service import estimated_state, geojson, network_state
+from analytics.service import estimated_state, geojson, network_checks, network_state
 from gateway.api import directory_cache, query_params
 from gateway.api.models import conversion, resource_models, state_models
 from gateway.api.problems import ProblemError, problem_responses
@@ -59,7 +60,7 @@ def estimates(
         raise ProblemError(422, "at: is in the future: give a time until now, or leave it out", where="at")
     try:
         found = estimated_state.estimate_quantity(
-            context.directory_index.directory, context.store, quantity, at_s
+            context.directory_index.directory.valid_at(at_s), context.store, quantity, at_s
         )
     except TwinModelError as error:
         raise ProblemError(422, f"quantity: {error}", where="quantity") from error
@@ -68,8 +69,35 @@ def estimates(
 
 @router.get("/network", responses=problem_responses())
 @requires(TWIN)
-def network(context: CurrentContext) -> resource_models.NetworkResponse:
-    """Links, nodes and sites as GeoJSON, links and nodes with their state."""
-    return resource_models.NetworkResponse(
-        **geojson.network_geojson(context.directory_index.directory, current_twin_state(context))
-    )
+def network(
+    context: CurrentContext,
+    at: Annotated[
+        query_params.QueryTime | None,
+        Query(description="The networks that were valid then, without state; now by default (RFC 3339)"),
+    ] = None,
+) -> resource_models.NetworkResponse:
+    """Links, nodes and sites as GeoJSON, which `towntwin network import` reads; those of now have a state."""
+    directory = context.directory_index.directory
+    if at is not None:
+        directory = directory.valid_at(at.timestamp())
+        return resource_models.NetworkResponse(**geojson.network_geojson(directory))
+    return resource_models.NetworkResponse(**geojson.network_geojson(directory, current_twin_state(context)))
+
+
+@router.get("/network/findings", responses=problem_responses())
+@requires(TWIN)
+def network_findings(
+    context: CurrentContext,
+    at: Annotated[
+        query_params.QueryTime | None,
+        Query(description="The networks that were valid then; now by default (RFC 3339)"),
+    ] = None,
+) -> list[state_models.NetworkFindingResponse]:
+    """What can't be right in the networks: parts not connected, lengths, slopes, sensors off the network."""
+    directory = context.directory_index.directory
+    if at is not None:
+        directory = directory.valid_at(at.timestamp())
+    return [
+        state_models.NetworkFindingResponse(**msgspec.structs.asdict(one))
+        for one in network_checks.check_networks(directory)
+    ]

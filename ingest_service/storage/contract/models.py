@@ -31,6 +31,9 @@ REVISION = np.dtype([("series_id", "<i4"), ("time_us", "<i8"), ("quality", "u1")
 
 Level = Literal["city", "county", "town"]
 Network = Literal["river", "road"]
+Direction = Literal["forward", "both"]
+SectionShape = Literal["rectangular", "trapezoidal", "circular"]
+Structure = Literal["sluice", "weir", "pump"]
 Verdict = Literal["false-alarm", "confirmed"]
 
 
@@ -98,23 +101,41 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the river or road network; with ``site_id`` if there is a site at it."""
+    """A node of the river or road network; with ``site_id`` if there is a site at it.
+
+    ``elevation_m`` is that of the bed or the road surface [m], ``external_id`` the id in a city information
+    model (CIM), ``valid_from_s`` the time since which this version holds [Unix s], None for always.
+    """
 
     node_id: str
     network: Network
     area_id: str
-    kind: str  # river: source, confluence, section, outfall, mouth; road: junction, detector, end
+    kind: str  # river: source, confluence, section, outfall, mouth, lake; road: junction, detector, end
     en: str
     zh: str
     lon: float
     lat: float
     site_id: str | None = None
+    elevation_m: float | None = None
+    external_id: str | None = None
+    valid_from_s: float | None = None  # given by the store
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """A river reach or a road link from one node to another.
 
-    ``speed_m_s`` is the usual water velocity, or the free-flow speed of the road [m/s].
+    Attributes
+    ----------
+    speed_m_s : usual water velocity, or free-flow speed of the road [m/s]
+    direction : "both" where the water also flows against the link; a road has a link for each direction
+    section_shape, width_m, depth_m, side_slope : cross-section of a reach: width at the bed, or diameter [m],
+        depth when full [m], and horizontal distance per vertical one of a trapezoid's banks
+    manning_n : roughness of a reach [s/m^(1/3)]
+    structure : what regulates the flow of a reach
+    lane_capacity_veh_h : of a road [vehicles/h and lane]
+    external_id : id in a city information model (CIM)
+    valid_from_s : time since which this version holds [Unix s]; None for always
+
     """
 
     link_id: str
@@ -127,6 +148,30 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     speed_m_s: float
     lanes: int | None = None
     coordinates: list[tuple[float, float]] = []
+    direction: Direction = "forward"
+    section_shape: SectionShape | None = None
+    width_m: float | None = None
+    depth_m: float | None = None
+    side_slope: float | None = None
+    manning_n: float | None = None
+    structure: Structure | None = None
+    lane_capacity_veh_h: float | None = None
+    external_id: str | None = None
+    valid_from_s: float | None = None  # given by the store
+
+
+class PastNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as it was from its ``valid_from_s`` up to, but not including, ``valid_to_s`` [Unix s]."""
+
+    node: Node
+    valid_to_s: float
+
+
+class PastLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link as it was from its ``valid_from_s`` up to, but not including, ``valid_to_s`` [Unix s]."""
+
+    link: Link
+    valid_to_s: float
 
 
 class Directory(msgspec.Struct, kw_only=True):
@@ -145,6 +190,37 @@ class Directory(msgspec.Struct, kw_only=True):
     maintenance: dict[int, list[tuple[float, float]]] = {}
     # Of sites that a town's platform forwards, its device; given by the store.
     origins: dict[str, str] = {}
+    # Of nodes and links that changed or ended, by the time of the change; given by the store.
+    past_nodes: list[PastNode] = []
+    past_links: list[PastLink] = []
+
+    def valid_at(self, at_s: float) -> Directory:
+        """Return the directory with the nodes and links that were valid at a time [Unix s].
+
+        A link whose ends were not valid then is left out. Everything else is as it is enrolled now.
+        """
+        has_versions = bool(self.past_nodes or self.past_links)
+        has_versions |= any(one.valid_from_s is not None for one in self.nodes)
+        has_versions |= any(one.valid_from_s is not None for one in self.links)
+        if not has_versions:
+            return self
+        nodes = {one.node_id: one for one in self.nodes if _began(one, at_s)}
+        links = {one.link_id: one for one in self.links if _began(one, at_s)}
+        for past_node in self.past_nodes:
+            if _began(past_node.node, at_s) and at_s < past_node.valid_to_s:
+                nodes[past_node.node.node_id] = past_node.node
+        for past_link in self.past_links:
+            if _began(past_link.link, at_s) and at_s < past_link.valid_to_s:
+                links[past_link.link.link_id] = past_link.link
+        return msgspec.structs.replace(
+            self,
+            nodes=[nodes[name] for name in sorted(nodes)],
+            links=[
+                links[name]
+                for name in sorted(links)
+                if links[name].from_node in nodes and links[name].to_node in nodes
+            ],
+        )
 
     def judged_here(self) -> Directory:
         """Return the directory without the sites, series and channels that a town's platform judges."""
@@ -156,6 +232,10 @@ class Directory(msgspec.Struct, kw_only=True):
             series=[one for one in self.series if one.site_id not in self.origins],
             channels=[one for one in self.channels if one.site_id not in self.origins],
         )
+
+
+def _began(one: Node | Link, at_s: float) -> bool:
+    return one.valid_from_s is None or one.valid_from_s <= at_s
 
 
 class AnomalyFields(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StoreHealth,
         Verdict,
     )
+    from ingest_service.storage.contract.network_changes import NetworkChange
     from ingest_service.storage.health.processes import (
         HealthLimits,
         HeartbeatWriter,
@@ -199,6 +200,13 @@ class Store(Reader, Protocol):
 
     def enrol(self, directory: Directory) -> Directory:
         """Insert or update everything in a directory, delete nothing; return the full directory, with ids."""
+        ...
+
+    def change_network(self, change: NetworkChange) -> Directory:
+        """Change the networks from a time on, or correct them; return the full directory.
+
+        Raises `NetworkChangeError` if the change contradicts what is enrolled, or its own time.
+        """
         ...
 
     def heartbeat(self, identity: ProcessIdentity, limits: HealthLimits) -> HeartbeatWriter:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from ingest_service.storage.contract.models import Channel, DeviceActivity, Directory, Series
+from ingest_service.storage.contract.models import Channel, DeviceActivity, Directory, Link, Node, Series
+from ingest_service.storage.contract.network_changes import plan_change
 from ingest_service.storage.postgres import feedback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ingest_service.storage.contract.models import NewestReading
+    from ingest_service.storage.contract.network_changes import NetworkChange
 
 T = TypeVar("T", bound=msgspec.Struct)
 ID_FIELDS = {
@@ -59,10 +61,31 @@ class MemoryDirectory:
         channels = self._merge_channels(directory.channels, series)
         now_s = time.time()
         enrolled_s = {one.device_id: old.enrolled_s.get(one.device_id, now_s) for one in kept["devices"]}
-        new = Directory(**kept, series=series, channels=channels, version=old.version, enrolled_s=enrolled_s)
+        new = msgspec.structs.replace(old, **kept, series=series, channels=channels, enrolled_s=enrolled_s)
         if new != old:
             new.version += 1
             self._directory = new
+
+    def change_network(self, change: NetworkChange) -> None:
+        """Change the networks from a time on, or correct them, as `PostgresStore` does."""
+        planned = plan_change(self._directory, change, time.time())
+        before = self._directory.version
+        self.enrol(Directory(areas=change.areas, sites=change.sites))
+        old = self._directory
+        nodes = {one.node_id: one for one in [*old.nodes, *planned.nodes]}
+        links = {one.link_id: one for one in [*old.links, *planned.links]}
+        self._directory = msgspec.structs.replace(
+            old,
+            nodes=[nodes[name] for name in sorted(nodes.keys() - set(planned.ended_nodes))],
+            links=[links[name] for name in sorted(links.keys() - set(planned.ended_links))],
+            past_nodes=sorted(
+                [*old.past_nodes, *planned.past_nodes], key=lambda past: (past.node.node_id, past.valid_to_s)
+            ),
+            past_links=sorted(
+                [*old.past_links, *planned.past_links], key=lambda past: (past.link.link_id, past.valid_to_s)
+            ),
+            version=before if planned.is_empty and old.version == before else before + 1,
+        )
 
     def _merge_series(self, new_ones: Iterable[Series]) -> list[Series]:
         merged_by_key = {(one.site_id, one.quantity): one for one in self._directory.series}
@@ -87,7 +110,14 @@ class MemoryDirectory:
 
 
 def _merged_by_key(old: Sequence[T], new: Sequence[T], key: str) -> list[T]:
-    merged = {getattr(one, key): one for one in (*old, *new)}
+    merged = {getattr(one, key): one for one in old}
+    for one in new:
+        before: Any = merged.get(getattr(one, key))
+        merged[getattr(one, key)] = (
+            msgspec.structs.replace(one, valid_from_s=None if before is None else before.valid_from_s)
+            if isinstance(one, Node | Link)  # since when it is valid is kept
+            else one
+        )
     return [merged[name] for name in sorted(merged)]
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.contract.batch import Batch, Checkpoint
     from ingest_service.storage.contract.explanations import Explanation
+    from ingest_service.storage.contract.network_changes import NetworkChange
     from ingest_service.storage.memory.shards import MemoryLease
 
 LATE_RULE = 64
@@ -86,6 +87,12 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
         """Insert or update everything in a directory; return the full directory, with ids."""
         with self._lock:
             self._directory.enrol(directory)
+            return self._directory.copy()
+
+    def change_network(self, change: NetworkChange) -> Directory:
+        """Change the networks from a time on, or correct them; return the full directory."""
+        with self._lock:
+            self._directory.change_network(change)
             return self._directory.copy()
 
     def directory(self) -> Directory:

@@ -18,6 +18,8 @@ from ingest_service.storage.contract.models import (
     Directory,
     Link,
     Node,
+    PastLink,
+    PastNode,
     Series,
     Site,
 )
@@ -83,6 +85,7 @@ def read_directory(connection: Connection[Any]) -> Directory:
     """Read the directory, in the caller's transaction; invalid rows are logged and left out."""
     (version,) = connection.execute(QUERIES["directory_version"]).fetchone() or (0,)
     series = fetch_valid_structs(connection, "series", Series)
+    past_nodes, past_links = past_networks(connection)
     return Directory(
         areas=fetch_valid_structs(connection, "areas", Area),
         sites=fetch_valid_structs(connection, "sites", Site),
@@ -95,7 +98,23 @@ def read_directory(connection: Connection[Any]) -> Directory:
         maintenance=maintenance_windows(connection),
         enrolled_s=dict(connection.execute(QUERIES["enrolled"]).fetchall()),
         origins=dict(connection.execute(QUERIES["site_origins"]).fetchall()),
+        past_nodes=past_nodes,
+        past_links=past_links,
     )
+
+
+def past_networks(connection: Connection[Any]) -> tuple[list[PastNode], list[PastLink]]:
+    """Read what nodes and links were, by the time of their change."""
+    nodes, links = list[PastNode](), list[PastLink]()
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(QUERIES["past_network"]):
+            if row["feature"] == "node":
+                node = msgspec.convert(row["content"], Node)
+                nodes.append(PastNode(node=node, valid_to_s=row["valid_to_s"]))
+            else:
+                link = msgspec.convert(row["content"], Link)
+                links.append(PastLink(link=link, valid_to_s=row["valid_to_s"]))
+    return nodes, links
 
 
 def maintenance_windows(connection: Connection[Any]) -> dict[int, list[tuple[float, float]]]:

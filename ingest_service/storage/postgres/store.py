@@ -29,6 +29,7 @@ from ingest_service.storage.postgres import (
     connection_pool,
     edition,
     feedback,
+    network_history,
     read_rows,
     rollups,
     shard_lease,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.batch import Batch, Committed
     from ingest_service.storage.contract.explanations import Explanation
     from ingest_service.storage.contract.models import Bucket, DeadLetterQuery, Directory, Verdict
+    from ingest_service.storage.contract.network_changes import NetworkChange
     from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
     from ingest_service.storage.postgres.connection_pool import TimeLimitedConnection
     from ingest_service.storage.postgres.shard_lease import PostgresLease
@@ -134,6 +136,12 @@ class PostgresStore(AreaScopedConnections):
         with self.transaction() as connection:
             if write_batch.enrol_directory(connection, directory):
                 connection.execute(QUERIES["directory_changed"])
+            return read_rows.read_directory(connection)
+
+    def change_network(self, change: NetworkChange) -> Directory:
+        """Change the networks from a time on, or correct them; return the full directory."""
+        with self.transaction() as connection:
+            network_history.change_network(connection, change)
             return read_rows.read_directory(connection)
 
     def directory(self) -> Directory:

@@ -14,6 +14,7 @@ from analytics.service.service_state import SiteJudgingState
 from analytics.service.settings import Settings
 from ingest_service.storage.contract.explanations import as_judged, explanation_of
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
+from ingest_service.storage.contract.network_changes import NetworkChange
 from tests.support.chinese_texts import english_in
 from tests.support.synthetic_sonde import AREA, BEGIN_S, DAY_S, HOUR_S, sonde_store
 
@@ -117,6 +118,13 @@ def test_water_that_passes_two_sites_is_one_cause() -> None:
             assert explanation is not None
             assert explanation.anomaly_id == own.anomaly_id
     assert sum(one.severity == 3 for one in found) <= 1, "one cause is one alarm"
+
+    end_s = BEGIN_S + DAYS * DAY_S
+    store.change_network(NetworkChange(ended_links=["l-s2"], valid_from_s=end_s + 300.0))
+    site_anomalies.explain(store, SETTINGS, {AREA: round(end_s / 300)})
+    after = store.anomaly(below.anomaly_id)
+    assert after is not None
+    assert "explained_by" in after.evidence, "the reach was there then"
 
 
 def test_an_explanation_goes_when_the_event_does() -> None:

@@ -20,6 +20,7 @@ from analytics.service.settings import Settings
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentAnomaly, IncidentUpdate
 from ingest_service.storage.contract.models import AnomalyQuery, Channel, Device, Directory, Series, Site
+from ingest_service.storage.contract.network_changes import NetworkChange
 from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
 from ingest_service.storage.postgres.incidents import Incidents
@@ -158,8 +159,16 @@ def test_a_month_is_made_anew_only_where_its_data_changed(filled: tuple[str, Pos
         assert not bring_up_to_date(store, month, own, newest_s=UNTIL_S)
     with psycopg.connect(dsn) as connection:  # the same data, computed from nothing: the same assessments
         connection.execute("UPDATE assessed_month SET fingerprint = ''")
+    link = next(one for one in store.directory().links if one.network == "road")
+    november_s = months.month_bounds("2026-11", ZONE)[0]
+    store.change_network(NetworkChange(ended_links=[link.link_id], valid_from_s=november_s))
     assert bring_up_to_date(store, "2026-10", own, newest_s=UNTIL_S)
-    assert stored_assessments(store) == before, "not even the time of computing moved"
+    assert stored_assessments(store) == before, (
+        "not even the time of computing moved, or the network of October"
+    )
+    assert any(one.link_id == link.link_id for one in stored_assessments(store, month="2026-10"))
+    store.change_network(NetworkChange(links=[link]))
+    assert bring_up_to_date(store, "2026-10", own, newest_s=UNTIL_S), "a month is made anew after a change"
 
     known = store.directory()
     (series,) = [

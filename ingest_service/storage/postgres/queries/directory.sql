@@ -33,25 +33,60 @@ SELECT %(device_id)s, %(name)s, series_id FROM series WHERE site_id = %(site_id)
 ON CONFLICT (device_id, name) DO UPDATE SET series_id = excluded.series_id
 WHERE channel.series_id IS DISTINCT FROM excluded.series_id;
 
--- enrol_node: Insert or update a node.
-INSERT INTO node (node_id, network, area_id, kind, en, zh, lon, lat, site_id)
-VALUES (%(node_id)s, %(network)s, %(area_id)s, %(kind)s, %(en)s, %(zh)s, %(lon)s, %(lat)s, %(site_id)s)
-ON CONFLICT (node_id) DO UPDATE SET network = excluded.network, area_id = excluded.area_id, kind = excluded.kind,
-    en = excluded.en, zh = excluded.zh, lon = excluded.lon, lat = excluded.lat, site_id = excluded.site_id
-WHERE (node.network, node.area_id, node.kind, node.en, node.zh, node.lon, node.lat, node.site_id)
-    IS DISTINCT FROM (excluded.network, excluded.area_id, excluded.kind, excluded.en, excluded.zh, excluded.lon,
-    excluded.lat, excluded.site_id);
+-- enrol_node: Insert or update a node; since when it is valid is kept.
+INSERT INTO node (node_id, network, area_id, kind, en, zh, lon, lat, site_id, elevation_m, external_id)
+VALUES (%(node_id)s, %(network)s, %(area_id)s, %(kind)s, %(en)s, %(zh)s, %(lon)s, %(lat)s, %(site_id)s,
+    %(elevation_m)s, %(external_id)s)
+ON CONFLICT (node_id) DO UPDATE SET network = excluded.network, area_id = excluded.area_id, kind = excluded.kind, en
+    = excluded.en, zh = excluded.zh, lon = excluded.lon, lat = excluded.lat, site_id = excluded.site_id, elevation_m
+    = excluded.elevation_m, external_id = excluded.external_id
+WHERE (node.network, node.area_id, node.kind, node.en, node.zh, node.lon, node.lat, node.site_id, node.elevation_m,
+    node.external_id) IS DISTINCT FROM (excluded.network, excluded.area_id, excluded.kind, excluded.en, excluded.zh,
+    excluded.lon, excluded.lat, excluded.site_id, excluded.elevation_m, excluded.external_id);
 
--- enrol_link: Insert or update a link.
-INSERT INTO link (link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates)
-VALUES (%(link_id)s, %(network)s, %(from_node)s, %(to_node)s, %(en)s, %(zh)s, %(length_m)s, %(speed_m_s)s, %(lanes)s,
-    %(coordinates)s)
-ON CONFLICT (link_id) DO UPDATE SET network = excluded.network, from_node = excluded.from_node,
-    to_node = excluded.to_node, en = excluded.en, zh = excluded.zh, length_m = excluded.length_m,
-    speed_m_s = excluded.speed_m_s, lanes = excluded.lanes, coordinates = excluded.coordinates
+-- enrol_link: Insert or update a link; since when it is valid is kept.
+INSERT INTO link (link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates, direction,
+    section_shape, width_m, depth_m, side_slope, manning_n, structure, lane_capacity_veh_h, external_id)
+VALUES (%(link_id)s, %(network)s, %(from_node)s, %(to_node)s, %(en)s, %(zh)s, %(length_m)s, %(speed_m_s)s,
+    %(lanes)s, %(coordinates)s, %(direction)s, %(section_shape)s, %(width_m)s, %(depth_m)s, %(side_slope)s,
+    %(manning_n)s, %(structure)s, %(lane_capacity_veh_h)s, %(external_id)s)
+ON CONFLICT (link_id) DO UPDATE SET network = excluded.network, from_node = excluded.from_node, to_node =
+    excluded.to_node, en = excluded.en, zh = excluded.zh, length_m = excluded.length_m, speed_m_s =
+    excluded.speed_m_s, lanes = excluded.lanes, coordinates = excluded.coordinates, direction = excluded.direction,
+    section_shape = excluded.section_shape, width_m = excluded.width_m, depth_m = excluded.depth_m, side_slope =
+    excluded.side_slope, manning_n = excluded.manning_n, structure = excluded.structure, lane_capacity_veh_h =
+    excluded.lane_capacity_veh_h, external_id = excluded.external_id
 WHERE (link.network, link.from_node, link.to_node, link.en, link.zh, link.length_m, link.speed_m_s, link.lanes,
-    link.coordinates) IS DISTINCT FROM (excluded.network, excluded.from_node, excluded.to_node, excluded.en,
-    excluded.zh, excluded.length_m, excluded.speed_m_s, excluded.lanes, excluded.coordinates);
+    link.coordinates, link.direction, link.section_shape, link.width_m, link.depth_m, link.side_slope,
+    link.manning_n, link.structure, link.lane_capacity_veh_h, link.external_id) IS DISTINCT FROM (excluded.network,
+    excluded.from_node, excluded.to_node, excluded.en, excluded.zh, excluded.length_m, excluded.speed_m_s,
+    excluded.lanes, excluded.coordinates, excluded.direction, excluded.section_shape, excluded.width_m,
+    excluded.depth_m, excluded.side_slope, excluded.manning_n, excluded.structure, excluded.lane_capacity_veh_h,
+    excluded.external_id);
+
+-- set_node_valid_from: Set since when the current version of a node is valid.
+UPDATE node SET valid_from = to_timestamp(%(valid_from_s)s) WHERE node_id = %(name)s;
+
+-- set_link_valid_from: Set since when the current version of a link is valid.
+UPDATE link SET valid_from = to_timestamp(%(valid_from_s)s) WHERE link_id = %(name)s;
+
+-- insert_past_network: Store a node or link as it was until a time.
+INSERT INTO network_history (feature, feature_id, area_ids, valid_from, valid_to, content)
+VALUES (%(feature)s, %(feature_id)s, %(area_ids)s, to_timestamp(%(valid_from_s)s), to_timestamp(%(valid_to_s)s), %(content)s);
+
+-- past_network: Every node and link as it was, the oldest first.
+SELECT feature, content || jsonb_build_object('valid_from_s', extract(epoch FROM valid_from)::float8) AS content,
+    extract(epoch FROM valid_to)::float8 AS valid_to_s
+FROM network_history ORDER BY feature, feature_id, valid_to;
+
+-- delete_links: Delete links by their ids.
+DELETE FROM link WHERE link_id = ANY(%(names)s);
+
+-- delete_nodes: Delete nodes by their ids.
+DELETE FROM node WHERE node_id = ANY(%(names)s);
+
+-- lock_directory: Wait for other changes of the directory, and keep them out until the end of the transaction.
+SELECT version FROM directory_version FOR UPDATE;
 
 -- directory_changed: Increment the version of the directory.
 UPDATE directory_version SET version = version + 1;
@@ -82,10 +117,13 @@ SELECT c.device_id, c.name, s.site_id, s.quantity, c.series_id
 FROM channel AS c JOIN series AS s USING (series_id) ORDER BY c.device_id, c.name;
 
 -- nodes: Every node.
-SELECT node_id, network, area_id, kind, en, zh, lon, lat, site_id FROM node ORDER BY node_id;
+SELECT node_id, network, area_id, kind, en, zh, lon, lat, site_id, elevation_m, external_id, extract(epoch FROM
+    valid_from)::float8 AS valid_from_s FROM node ORDER BY node_id;
 
 -- links: Every link.
-SELECT link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates FROM link ORDER BY link_id;
+SELECT link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates, direction,
+    section_shape, width_m, depth_m, side_slope, manning_n, structure, lane_capacity_veh_h, external_id,
+    extract(epoch FROM valid_from)::float8 AS valid_from_s FROM link ORDER BY link_id;
 
 -- update_status: Store the newest status of a device; without a new clock offset, the last one is kept.
 UPDATE device SET status = %(status)s, status_received = to_timestamp(%(received_s)s),

@@ -1,0 +1,1 @@
+"""Files of networks: GeoJSON, CSV, GeoPackage, SWMM, GMNS and OpenStreetMap, in and out."""
