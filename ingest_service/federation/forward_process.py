@@ -11,21 +11,19 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from prometheus_client import start_http_server
 
 from edge.agent.publisher import SpoolPublisher
 from edge.agent.settings import Settings as AgentSettings
 from edge.agent.spool import Spool, SpoolBusyError
 from edge.wire import federation
-from edge.wire.backoff import Backoff
 from edge.wire.topics import TopicKind
 from ingest_service.federation import metrics
 from ingest_service.federation.block_reader import BlockReader
 from ingest_service.federation.errors import FederationError
+from ingest_service.federation.lease_loop import own_or_stand_by
 from ingest_service.federation.policy import check_policy
-from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
-from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus, sending_heartbeats
-from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
+from ingest_service.storage.contract.errors import ShardLostError
+from ingest_service.storage.health.heartbeat_thread import WorkStatus
 from ingest_service.storage.postgres.federation_feed import FederationFeed
 
 if TYPE_CHECKING:
@@ -35,11 +33,12 @@ if TYPE_CHECKING:
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.store import Database, Lease
+    from ingest_service.storage.health.heartbeat_thread import ProgressRecorder
 
 log = structlog.get_logger()
 
 FORWARDER_SHARD: Final = "federation-forward"
-STANDBY_S: Final = 2.0
+FENCED_POLL_S: Final = 2.0
 RECEIPT_POLL_S: Final = 0.02
 PUBLISHER_END_S: Final = 2.0
 WAITING_POLL_S: Final = 5.0
@@ -57,29 +56,16 @@ def run(
         If the policy names what is not enrolled here, or the publisher ends.
 
     """
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
-    identity = ProcessIdentity(kind="federation", instance="forward")
-    limits = HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
-    backoff = Backoff()
-    with sending_heartbeats(store, identity, limits) as progress:
-        while not stop.is_set():
-            try:
-                with store.shard(FORWARDER_SHARD) as lease:
-                    progress.role = "standby" if lease is None else "starting"
-                    progress.loop_advanced()
-                    if lease is not None:
-                        _Forwarder(
-                            store, broker, policy, settings, lease=lease, stop=stop, progress=progress
-                        ).serve()
-                stop.wait(STANDBY_S)
-            except ShardLostError as error:
-                log.warning("forwarding_lost", error=str(error))
-            except StoreUnavailableError as error:
-                progress.waiting_for("database")
-                wait_s = backoff.next_s()
-                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
-                stop.wait(wait_s)
+    own_or_stand_by(
+        store,
+        FORWARDER_SHARD,
+        lambda lease, progress: _Forwarder(
+            store, broker, policy, settings, lease=lease, stop=stop, progress=progress
+        ).serve(),
+        instance="forward",
+        settings=settings,
+        stop=stop,
+    )
 
 
 class _Forwarder:
@@ -212,4 +198,4 @@ class _Forwarder:
         """Wait for a stop: to take the town back would only begin a quarrel with the other machine."""
         while not self._stop.is_set():
             self._progress.waiting_for("fenced")
-            self._stop.wait(STANDBY_S)
+            self._stop.wait(FENCED_POLL_S)
