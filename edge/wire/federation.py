@@ -217,7 +217,23 @@ class ForwardedIncidents(FederationMessage, frozen=True, kw_only=True, tag="inci
     incidents: list[ForwardedIncident]
 
 
-AnyMessage = Definitions | ForwardedReadings | ForwardedAnomalies | ForwardedIncidents
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a command at the town: why it was refused, or the number of the incident it opened."""
+
+    command_id: str
+    state: Literal["applied", "refused"]
+    detail: str = ""
+    incident_id: int | None = None
+    at_s: float
+
+
+class CommandResults(FederationMessage, frozen=True, kw_only=True, tag="command_results"):
+    """Results of commands of the platform above."""
+
+    results: list[CommandResult]
+
+
+AnyMessage = Definitions | ForwardedReadings | ForwardedAnomalies | ForwardedIncidents | CommandResults
 
 
 def decode_message(payload: bytes) -> AnyMessage:

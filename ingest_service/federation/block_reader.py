@@ -15,6 +15,7 @@ from edge.wire.token_bucket import TokenBucket
 from ingest_service.federation.incident_messages import IncidentMessages
 from ingest_service.federation.policy import areas_below
 from ingest_service.storage.contract.models import READING
+from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.federation_feed import MAX_RANGES
 from ingest_service.storage.postgres.incidents import Incidents
 
@@ -36,6 +37,7 @@ RANGES_PER_BLOCK: Final = 2000
 ANOMALIES_PER_BLOCK: Final = 500
 ANOMALIES_PER_MESSAGE: Final = 50
 INCIDENTS_PER_BLOCK: Final = 100
+RESULTS_PER_BLOCK: Final = 100
 FORWARDED_SUBJECTS: Final = frozenset({"series", "site", "device", "area"})
 """Kinds of subjects that the county gets: anomalies of the town's platform itself stay there."""
 
@@ -50,6 +52,7 @@ class Block:
     done : ranges that the county has then
     shortened : ranges of which it has the first part
     position : up to which it has anomalies and incidents
+    results : ids of the commands of which it has the results
     rows : numbers of rows by kind, for the metrics
 
     """
@@ -58,11 +61,12 @@ class Block:
     position: FeedPosition
     done: list[int] = field(default_factory=list)
     shortened: list[DueRange] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
 
 
 class BlockReader:
-    """Reads one block after another: definitions, anomalies, live readings, then those that waited.
+    """Reads one block after another: definitions, results of commands, anomalies, readings.
 
     Parameters
     ----------
@@ -82,6 +86,7 @@ class BlockReader:
         self._was_live = False
         self._anomalies_until = 0
         self._incident_feed = IncidentMessages(Incidents(store))
+        self._commands = FederationCommands(store)
         rate = settings.backlog_readings_per_s
         self._backlog_rate = TokenBucket(per_s=rate, burst=rate) if rate else None
 
@@ -93,6 +98,7 @@ class BlockReader:
         position = self._feed.position()
         return (
             self._definitions(position)
+            or self._results(position)
             or self._anomalies(position)
             or self._incidents(position)
             or self._readings(position, live=not self._was_live)
@@ -110,6 +116,14 @@ class BlockReader:
         message = definitions(directory, self._policy, **self._header())
         rows = {"definitions": len(message.sites) + len(message.series)}
         return Block([_entry(message, 1)], position, rows=rows)
+
+    def _results(self, position: FeedPosition) -> Block | None:
+        found = self._commands.results(RESULTS_PER_BLOCK)
+        if not found:
+            return None
+        message = federation.CommandResults(results=found, **self._header())
+        ids = [one.command_id for one in found]
+        return Block([_entry(message, 1)], position, results=ids, rows={"command_results": len(found)})
 
     def _anomalies(self, position: FeedPosition) -> Block | None:
         if not self._policy.anomalies:
@@ -196,7 +210,7 @@ class BlockReader:
             self._backlog_rate.spend(len(rows))
         done, shortened = _covered(ranges, permitted, rows if len(rows) == limit else None)
         entries = list(self._reading_messages(rows)) if len(rows) else []
-        return Block(entries, position, done, shortened, {"readings": len(rows)})
+        return Block(entries, position, done, shortened, rows={"readings": len(rows)})
 
     def _reading_messages(self, rows: NDArray[np.void]) -> Iterator[SpoolEntry]:
         for first in range(0, len(rows), federation.MAX_READINGS):

@@ -6,8 +6,10 @@ confirmed. One process forwards at a time (a lease); the county follows the newe
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,6 +21,7 @@ from edge.wire import federation
 from edge.wire.topics import TopicKind
 from ingest_service.federation import metrics
 from ingest_service.federation.block_reader import BlockReader
+from ingest_service.federation.command_applying import CommandApplying
 from ingest_service.federation.errors import FederationError
 from ingest_service.federation.lease_loop import own_or_stand_by
 from ingest_service.federation.policy import check_policy
@@ -42,6 +45,7 @@ FENCED_POLL_S: Final = 2.0
 RECEIPT_POLL_S: Final = 0.02
 PUBLISHER_END_S: Final = 2.0
 WAITING_POLL_S: Final = 5.0
+MAX_COMMANDS: Final = 100  # received and not yet applied
 PUBLISHER_SETTINGS: Final = AgentSettings()
 
 
@@ -85,6 +89,8 @@ class _Forwarder:
         self._store, self._broker, self._policy, self._settings = store, broker, policy, settings
         self._lease, self._stop, self._progress = lease, stop, progress
         self._feed = FederationFeed(store)
+        self._applying = CommandApplying(store, policy, lease.epoch)
+        self._commands: queue.Queue[bytes] = queue.Queue(MAX_COMMANDS)
         self._fenced = threading.Event()
         self._ended = threading.Event()
         self._waiting_due_s = 0.0
@@ -109,6 +115,7 @@ class _Forwarder:
             content_type=federation.CONTENT_TYPE,
             keeps_session=False,  # two machines of one identity would get each other's receipts
             on_refusal=self._on_refusal,
+            on_command=self._on_command,
         )
         publisher_stop = threading.Event()
         network = threading.Thread(
@@ -139,6 +146,7 @@ class _Forwarder:
             if not self._lease.held():
                 raise ShardLostError("another process of this town forwards now")
             self._measure_waiting()
+            self._apply_commands()
             block = reader.next_block()
             if block is None:
                 self._progress.work_succeeded()
@@ -147,7 +155,9 @@ class _Forwarder:
             self._send(spool, block)
             if self._is_over():
                 break
-            self._feed.confirm(block.done, block.shortened, block.position, self._lease.epoch)
+            self._feed.confirm(
+                block.done, block.shortened, block.position, self._lease.epoch, results=block.results
+            )
             self._progress.work_succeeded()
             for kind, count in block.rows.items():
                 metrics.CONFIRMED.labels(kind).inc(count)
@@ -193,6 +203,15 @@ class _Forwarder:
         if refused.reason == federation.FENCED:
             self._fenced.set()
             log.error("fenced", detail=refused.detail)
+
+    def _on_command(self, payload: bytes) -> None:
+        """Keep a command for the loop; one that finds no room is sent again by the county."""
+        with suppress(queue.Full):
+            self._commands.put_nowait(payload)
+
+    def _apply_commands(self) -> None:
+        while not self._commands.empty() and not self._is_over():
+            self._applying.apply(self._commands.get_nowait())
 
     def _wait_fenced(self) -> None:
         """Wait for a stop: to take the town back would only begin a quarrel with the other machine."""

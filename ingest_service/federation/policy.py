@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.wire.errors import TopicError
+from edge.wire.federation_commands import CommandKind  # noqa: TC001 - msgspec reads the annotations
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import Topic, TopicKind, parse_topic
 from ingest_service.federation.errors import FederationError
@@ -29,6 +30,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     readings : all, or none
     anomalies, incidents : whether they and their changes are forwarded
     history_days : readings from before the first start that are forwarded [d]
+    commands : kinds of commands that the county may give
     leave_out_sites, leave_out_quantities : of which nothing is forwarded
 
     """
@@ -39,6 +41,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     anomalies: bool = True
     incidents: bool = True
     history_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
+    commands: list[CommandKind] = []
     leave_out_sites: list[str] = []
     leave_out_quantities: list[str] = []
 

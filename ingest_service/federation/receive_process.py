@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from edge.wire.topics import TopicKind
+from ingest_service.federation.command_sending import CommandSending
 from ingest_service.federation.lease_loop import own_or_stand_by
 from ingest_service.federation.message_storing import MessageStoring
 from ingest_service.pipeline.inbox import Inbox
@@ -72,6 +73,7 @@ class _Receiver:
             broker, settings, self._inbox, "towntwin-federation", kinds=(TopicKind.FEDERATION,)
         )
         self._storing = MessageStoring(store, lease.epoch)
+        self._commands = CommandSending(store, self._session)
         self._next_housekeeping_s = 0.0
 
     def serve(self) -> None:
@@ -114,6 +116,7 @@ class _Receiver:
         )
         for one in dead_letters:
             self._storing.store(from_dead_letter(one))
+        self._commands.send_due(time.monotonic())
         if self._session.dropping and not len(self._inbox):
             self._session.reconnect_for_redelivery()
 

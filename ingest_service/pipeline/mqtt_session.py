@@ -193,6 +193,15 @@ class MqttSession:
                 self._client.publish(target, receipts.encode_receipt(receipt), qos=1)
                 metrics.RECEIPTS.inc()
 
+    def publish(self, topic: Topic, payload: bytes, content_type: str) -> bool:
+        """Publish a message of the platform; False without a connection."""
+        if not self._connected:
+            return False
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ContentType = content_type
+        self._client.publish(str(topic), payload, qos=1, properties=properties)
+        return True
+
     def _make_client(self) -> BulkMqttClient:
         client = BulkMqttClient(
             self._on_messages,

@@ -77,6 +77,8 @@ class FederationFeed:
         shortened: Sequence[DueRange],
         position: FeedPosition,
         epoch: Epoch | None,
+        *,
+        results: Sequence[str] = (),
     ) -> None:
         """Note what the county has confirmed. Raises `ShardLostError` if another process forwards now."""
         with translated_errors(), self._database.transaction() as connection, connection.cursor() as cursor:
@@ -85,6 +87,8 @@ class FederationFeed:
             for one in shortened:
                 cursor.execute(QUERIES["federation_shorten"], one._asdict())
             cursor.execute(QUERIES["federation_advance"], tuple(position))
+            if results:
+                cursor.execute(QUERIES["federation_results_confirmed"], (list(results),))
 
     def waiting(self) -> tuple[int, float]:
         """Return the number of ranges that wait, and the age of the oldest [s]."""

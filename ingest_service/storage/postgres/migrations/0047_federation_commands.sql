@@ -1,0 +1,39 @@
+-- 0047 pre: commands from a county down to its towns (decision 0090).
+
+-- At the platform that issues a command, at the one that applies it, and at each one between. device_id: forwarder of the
+-- platform below that gets it; NULL: it is applied here. from_above: it was received; its result is reported until the
+-- platform above has confirmed that. own_incident: the incident here that it is about.
+CREATE TABLE federation_command (
+    command_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    area_id text NOT NULL,
+    device_id text REFERENCES device,
+    from_above boolean NOT NULL,
+    kind text NOT NULL,
+    content jsonb NOT NULL,
+    who text NOT NULL,
+    note text NOT NULL,
+    issued timestamptz NOT NULL DEFAULT now(),
+    own_incident bigint,
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'applied', 'refused')),
+    detail text NOT NULL DEFAULT '',
+    incident_id bigint,  -- opened by it, by its number at the town
+    finished timestamptz,
+    is_reported boolean NOT NULL DEFAULT false
+);
+CREATE INDEX federation_command_by_issued ON federation_command (issued);
+CREATE INDEX federation_command_waiting ON federation_command (issued) WHERE state = 'waiting';
+CREATE INDEX federation_command_unreported ON federation_command (finished)
+    WHERE from_above AND state <> 'waiting' AND NOT is_reported;
+CREATE INDEX federation_command_by_incident ON federation_command (device_id, incident_id) WHERE own_incident IS NOT NULL;
+
+DO $$
+BEGIN
+    GRANT SELECT, INSERT, UPDATE ON federation_command TO towntwin_ingest;
+    GRANT SELECT, INSERT ON federation_command TO towntwin_gateway;
+    GRANT INSERT ON audit, adoption TO towntwin_ingest;
+    CALL wall('federation_command', 'area_id IN (SELECT area_seen())');
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object OR undefined_function THEN
+        RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';
+END
+$$;
