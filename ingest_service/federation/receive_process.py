@@ -103,6 +103,8 @@ class _Receiver:
     def _store_all(self, messages: Sequence[Message]) -> None:
         for message in messages:
             outcome = self._storing.store(message)
+            for topic in outcome.receipts:
+                self._commands.forwarded(topic.device)
             self._progress.work_succeeded()
             self._session.acknowledge([message])
             self._session.send_receipts(outcome.receipts)

@@ -258,8 +258,13 @@ def test_the_broker_lets_a_town_publish_as_itself_alone(federation: Federation) 
     for area, device in ((OTHER_TOWN, OTHER_BOX), (TOWN, BOX)):
         client.publish(f"towntwin/v1/{area}/{device}/federation", b"{}", qos=1).wait_for_publish(20)
     wait_until(lambda: len(answers) == 2, within_s=20, what="two answers of the broker")
+    client.on_subscribe = lambda _client, _data, _mid, reasons, _properties: answers.append(reasons[0].value)
+    for area, device in ((OTHER_TOWN, OTHER_BOX), (TOWN, BOX)):
+        client.subscribe(f"towntwin/v1/{area}/{device}/command", qos=1)
+    wait_until(lambda: len(answers) == 4, within_s=20, what="two more")
     client.disconnect()
     client.loop_stop()
+    assert answers[2:] == [NOT_AUTHORIZED, 1]
     assert answers[0] == NOT_AUTHORIZED
     assert answers[1] != NOT_AUTHORIZED
 
@@ -270,5 +275,5 @@ def test_the_user_of_the_receiver_reads_no_topic_of_devices(federation: Federati
     client = DeviceClient(BrokerAddress("127.0.0.1", federation.broker_port, user, password), user, password)
     assert client.subscribe("towntwin/v1/+/+/federation") == 1
     assert client.subscribe("towntwin/v1/+/+/data") == NOT_AUTHORIZED
-    assert client.publish(f"towntwin/v1/{TOWN}/sonde/command") == NOT_AUTHORIZED
+    assert client.publish(f"towntwin/v1/{TOWN}/sonde/data") == NOT_AUTHORIZED
     client.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from analytics.service.incident_maintenance import maintain_incidents
@@ -12,7 +13,11 @@ from analytics.service.settings import Settings as ServiceSettings
 from edge.wire import federation
 from edge.wire.broker_address import BrokerAddress
 from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.federation_commands import IssuedCommand
+from ingest_service.storage.contract.incidents import Incident, IncidentQuery
 from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.postgres.federation_commands import FederationCommands
+from ingest_service.storage.postgres.incidents import Incidents
 from tests.support.device_client import DeviceClient
 from tests.support.federated_platforms import (
     COUNTY,
@@ -23,6 +28,7 @@ from tests.support.federated_platforms import (
     county_directory,
     forwarding,
     receiving,
+    site_of,
     town_directory,
 )
 from tests.support.federated_towns import definitions
@@ -45,6 +51,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+ADOPTED = "SELECT limits, who FROM adoption"
+AUDITED = "SELECT status FROM audit WHERE action LIKE 'federation %'"
+DISPATCHED = "SELECT count(*) FROM incident WHERE summary = 'foam'"
+COMMANDS = ("limits", "incident")
+
+
 class Levels:
     """A city, its county and three towns on one server; each town has a line to the county's broker."""
 
@@ -60,11 +72,15 @@ class Levels:
     def run_county_and_city(self, stack: ExitStack) -> None:
         stack.enter_context(receiving(self.city, self.city_port))
         stack.enter_context(receiving(self.county, self.county_port))
-        stack.enter_context(forwarding(self.county, self.city_port, self.folder, COUNTY, COUNTY_BOX))
+        stack.enter_context(
+            forwarding(self.county, self.city_port, self.folder, COUNTY, COUNTY_BOX, commands=COMMANDS)
+        )
 
     def town_forwards(self, number: int, dsn: str | None = None) -> Any:
         line, town = self.lines[number], TOWNS[number]
-        return forwarding(dsn or self.towns[number], line.port, self.folder, town, box_of(town))
+        return forwarding(
+            dsn or self.towns[number], line.port, self.folder, town, box_of(town), commands=COMMANDS
+        )
 
     def wait_until_city_has(self, towns: Sequence[str]) -> None:
         for query in (READINGS, ANOMALIES, INCIDENTS):
@@ -87,6 +103,25 @@ def levels(timescale_server: Any, start_mosquitto: Any, tmp_path: Path) -> Itera
         yield found
         for line in found.lines:
             line.close()
+
+
+def issue(dsn: str, device: str, town: str, kind: str, **content: Any) -> str:
+    """Issue a command about the site of a town, as the gateway does; return its id."""
+    command = IssuedCommand(
+        area_id=town, device_id=device, kind=kind, content={"site_id": site_of(town), **content}, who="Li"
+    )
+    with opened(dsn) as store:
+        return FederationCommands(store).issue(command).command_id
+
+
+def state_of(dsn: str, command_id: str) -> str:
+    with opened(dsn) as store:
+        return FederationCommands(store).found(command_id=command_id)[0].state
+
+
+def incident_of(dsn: str) -> Incident:
+    with opened(dsn) as store:
+        return Incidents(store).found(IncidentQuery())[0]
 
 
 def add_event(dsn: str, ticks: range, **changed: Any) -> None:
@@ -112,6 +147,11 @@ def test_three_towns_reach_county_and_city_through_a_cut_line_and_a_restored_bac
             levels.wait_until_city_has(levels.towns)
 
         levels.lines[1].refuse()
+        incident = msgspec.structs.asdict(incident_of(first)) | {"summary": "foam"}
+        issued = [
+            issue(levels.city, COUNTY_BOX, TOWNS[1], "limits", quantity="ph", limits={"fail_high": 9.0}),
+            issue(levels.county, box_of(TOWNS[0]), TOWNS[0], "incident", incident=incident),
+        ]
         add_event(second, range(100, 200), severity=3)
         add_event(first, range(100, 150))
         with copy_of(timescale_server, third) as restored:
@@ -135,6 +175,27 @@ def test_three_towns_reach_county_and_city_through_a_cut_line_and_a_restored_bac
                 maintain_incidents(store, ServiceSettings())
             with levels.town_forwards(2, restored):
                 levels.wait_until_city_has([first, second, restored])
+        for dsn, command in zip((levels.city, levels.county), issued, strict=True):
+            wait_until(
+                lambda dsn=dsn, command=command: state_of(dsn, command) == "applied",  # type: ignore[misc]
+                within_s=WITHIN_S,
+                what="the command is applied",
+            )
+        wait_until(
+            lambda: all(rows_of(one, DISPATCHED) == [(1,)] for one in (first, levels.county, levels.city)),
+            within_s=WITHIN_S,
+            what="the dispatched incident is at the town, and came back",
+        )
+    assert rows_of(second, ADOPTED) == [({"fail_high": 9.0}, "above: Li")]
+    for dsn in (levels.county, levels.city):
+        assert [limits for limits, _ in rows_of(dsn, ADOPTED)] == [{"fail_high": 9.0}]
+    for dsn, statuses in (
+        (levels.city, [200]),
+        (levels.county, [202, 200, 200]),
+        (second, [200]),
+        (first, [200]),
+    ):
+        assert sorted(status for (status,) in rows_of(dsn, AUDITED)) == sorted(statuses)
     with opened(levels.county) as county, opened(levels.city) as city:
         assert county.dead_letters(DeadLetterQuery()) == city.dead_letters(DeadLetterQuery()) == []
         assert set(county.directory().origins.values()) == {box_of(one) for one in TOWNS}
