@@ -108,12 +108,14 @@ def add_missing_users(configuration: dict[str, Any], newest: Mapping[str, Any]) 
         missing = [one for one in newest[objects] if one[name] not in present]
         configuration[objects] += missing
         added += [str(one[name]) for one in missing]
-    wanted = {one["rolename"]: one["acls"] for one in newest["roles"]}
+    newest_permissions = {one["rolename"]: one["acls"] for one in newest["roles"]}
     for role in configuration["roles"]:
         permissions = role.setdefault("acls", [])
         present = {(one["acltype"], one["topic"]) for one in permissions}
         missing = [
-            one for one in wanted.get(role["rolename"], []) if (one["acltype"], one["topic"]) not in present
+            one
+            for one in newest_permissions.get(role["rolename"], [])
+            if (one["acltype"], one["topic"]) not in present
         ]
         permissions += missing
         added += [f"{role['rolename']}: {one['topic']}" for one in missing]

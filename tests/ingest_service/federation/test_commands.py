@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from analytics.incidents import manual_incident
+from analytics.incidents.priority_matrix import read_matrix
 from edge.wire import federation
 from edge.wire.federation_commands import FederationCommand, encode_command
 from ingest_service.federation.command_applying import CommandApplying
@@ -15,6 +17,7 @@ from ingest_service.storage.contract.federation import ForwarderFencedError
 from ingest_service.storage.contract.federation_commands import IssuedCommand
 from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.postgres.api_keys import ApiKeyStore, AuditQuery
+from ingest_service.storage.postgres.federated_incidents import FederatedIncidents
 from ingest_service.storage.postgres.federated_rows import FederatedRows
 from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.incidents import Incidents
@@ -29,6 +32,7 @@ from tests.support.federated_towns import (
     OTHER_TOWN,
     TOWN,
     definitions,
+    forwarded_incident,
     sender,
 )
 from tests.support.federation_rows import opened
@@ -159,4 +163,36 @@ def test_a_county_has_the_result_of_the_town_alone_that_it_commanded(timescale_d
     (series_id,) = [one.series_id for one in county.directory().series if one.site_id == "s1"][:1]
     assert [one.limits for one in LimitChangeLog(county).of(series_id)] == [{"fail_high": 9.5}]
     assert audit_of(timescale_dsn) == [(f"device:{BOX}", [TOWN], "federation limits", "s1", "below", 200)]
+
+    own = manual_incident.report(
+        COUNTY_DIRECTORY.sites[0],
+        kind="water",
+        cause="sewage",
+        summary="foam",
+        severity=2,
+        who="Li",
+        at_s=1.79e9,
+        matrix=read_matrix(None),
+    )
+    parent = Incidents(county).apply([own])[0].incident_id
+    dispatched = IssuedCommand(
+        area_id=TOWN, device_id=BOX, kind="incident", content=INCIDENT, who="Li", own_incident=parent
+    )
+    command_id, incidents = commands.issue(dispatched).command_id, FederatedIncidents(rows)
+    for number, order in enumerate(("result first", "incident first")):
+        result = federation.CommandResult(
+            command_id=command_id, state="applied", incident_id=70 + number, at_s=1.79e9
+        )
+        steps = [
+            lambda result=result: commands.store_results(rows, sender(7), [result]),
+            lambda number=number: FederatedIncidents(rows).store(
+                sender(7), [forwarded_incident(70 + number)]
+            ),
+        ]
+        for step in steps if order == "result first" else reversed(steps):
+            step()
+        incidents.store(sender(8), [forwarded_incident(70 + number, revision=2)])
+        command_id = commands.issue(dispatched).command_id
+    below = Incidents(county).found(IncidentQuery(parent_id=parent))
+    assert [one.revision > 0 for one in below] == [True, True]
     county.close()
