@@ -78,11 +78,15 @@ class ForwardedDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForwardedSeries(msgspec.Struct, frozen=True, kw_only=True):
-    """A series, named by site and quantity: numbers of series differ between platforms."""
+    """A series, named by site and quantity: numbers of series differ between platforms.
+
+    With ``only_rollups``, its rollups are forwarded instead of its readings.
+    """
 
     site_id: str
     quantity: str
     interval_s: float
+    only_rollups: bool = False
 
 
 class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions"):
@@ -121,6 +125,69 @@ class ForwardedReadings(FederationMessage, frozen=True, kw_only=True, tag="readi
     """Readings that are new, or whose flags changed."""
 
     series: list[ReadingColumns]
+
+
+class RollupColumns(msgspec.Struct, frozen=True, kw_only=True):
+    """Rollups of one series over 15 min as columns ``(n,)``, by the names of docs/rollups.md.
+
+    Attributes
+    ----------
+    bucket_us : begin of each, Unix time [us]
+
+    """
+
+    site_id: str
+    quantity: str
+    bucket_us: list[int]
+    count: list[int]
+    good: list[int]
+    min: list[float | None]
+    max: list[float | None]
+    total: list[float | None]
+    judged: list[int]
+    expected: list[float | None]
+    spread: list[float | None]
+    flagged: list[float | None]
+    weight: list[float | None]
+    weighted: list[float | None]
+
+
+class ForwardedRollups(FederationMessage, frozen=True, kw_only=True, tag="rollups"):
+    """Rollups that are new or changed, of series whose readings are not forwarded."""
+
+    series: list[RollupColumns]
+
+
+class ForwardedDeviceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The last status of a device of the town, when it came [us], and the offset of its clock [s]."""
+
+    device_id: str
+    received_us: int
+    status: dict[str, Any]
+    clock_offset_s: float | None = None
+
+
+class ForwardedDevices(FederationMessage, frozen=True, kw_only=True, tag="devices"):
+    """Health of devices: all after a start of the forwarder, then those that changed."""
+
+    devices: list[ForwardedDeviceHealth]
+
+
+class ForwardedAssessment(msgspec.Struct, frozen=True, kw_only=True):
+    """An assessment of a site or area of the town; ``assessment`` has its other fields."""
+
+    kind: str
+    subject: str
+    area_id: str
+    site_id: str | None = None
+    assessment: dict[str, Any]
+
+
+class ForwardedAssessments(FederationMessage, frozen=True, kw_only=True, tag="assessments"):
+    """All forwarded assessments of a month, such as ``2026-10``, in place of those sent before."""
+
+    month: str
+    assessments: list[ForwardedAssessment]
 
 
 class ForwardedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,7 +300,16 @@ class CommandResults(FederationMessage, frozen=True, kw_only=True, tag="command_
     results: list[CommandResult]
 
 
-AnyMessage = Definitions | ForwardedReadings | ForwardedAnomalies | ForwardedIncidents | CommandResults
+AnyMessage = (
+    Definitions
+    | ForwardedReadings
+    | ForwardedRollups
+    | ForwardedDevices
+    | ForwardedAssessments
+    | ForwardedAnomalies
+    | ForwardedIncidents
+    | CommandResults
+)
 
 
 def decode_message(payload: bytes) -> AnyMessage:

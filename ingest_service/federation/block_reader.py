@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,24 +13,24 @@ import numpy as np
 from edge.agent.spool import SpoolEntry
 from edge.wire import federation
 from edge.wire.token_bucket import TokenBucket
+from ingest_service.federation.definitions import definitions
 from ingest_service.federation.incident_messages import IncidentMessages
-from ingest_service.federation.policy import areas_below
-from ingest_service.storage.contract.models import READING
+from ingest_service.federation.state_messages import StateMessages
+from ingest_service.storage.contract.models import READING, Directory
 from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.federation_feed import MAX_RANGES
 from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    import msgspec
     from numpy.typing import NDArray
 
     from edge.wire.federation import AnyMessage
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.federation import DueRange, FeedPosition
-    from ingest_service.storage.contract.models import Anomaly, Directory, Series
+    from ingest_service.storage.contract.models import Anomaly, Series
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.federation_feed import FederationFeed
 
@@ -53,6 +54,7 @@ class Block:
     shortened : ranges of which it has the first part
     position : up to which it has anomalies and incidents
     results : ids of the commands of which it has the results
+    on_confirmed : to be called when the county has it
     rows : numbers of rows by kind, for the metrics
 
     """
@@ -62,6 +64,7 @@ class Block:
     done: list[int] = field(default_factory=list)
     shortened: list[DueRange] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+    on_confirmed: Callable[[], None] = lambda: None
     rows: dict[str, int] = field(default_factory=dict)
 
 
@@ -81,12 +84,16 @@ class BlockReader:
         self._forwarder = forwarder
         self._block = 0
         self._directory_version = -1
+        self._directory = Directory()
         self._series: dict[int, Series] = {}
+        self._with_readings: set[int] = set()
+        self._of_rollups: dict[int, Series] = {}
         self._sites: set[str] = set()
         self._was_live = False
         self._anomalies_until = 0
         self._incident_feed = IncidentMessages(Incidents(store))
         self._commands = FederationCommands(store)
+        self._states = StateMessages(store, policy)
         rate = settings.backlog_readings_per_s
         self._backlog_rate = TokenBucket(per_s=rate, burst=rate) if rate else None
 
@@ -101,6 +108,9 @@ class BlockReader:
             or self._results(position)
             or self._anomalies(position)
             or self._incidents(position)
+            or self._devices(position)
+            or self._assessments(position)
+            or self._rollups(position)
             or self._readings(position, live=not self._was_live)
             or self._readings(position, live=not self._was_live)
         )
@@ -111,7 +121,11 @@ class BlockReader:
             return None
         directory = self._store.directory()
         self._directory_version = directory.version
+        self._directory = directory
         self._series = {one.series_id: one for one in self._policy.series(directory)}
+        forms = self._policy.forms(directory)
+        self._with_readings = {name for name, form in forms.items() if form == "all"}
+        self._of_rollups = {name: one for name, one in self._series.items() if forms[name] == "rollups"}
         self._sites = {one.site_id for one in self._policy.sites(directory)}
         message = definitions(directory, self._policy, **self._header())
         rows = {"definitions": len(message.sites) + len(message.series)}
@@ -188,6 +202,45 @@ class BlockReader:
         position = position._replace(incident_revision=changed.revision)
         return Block(entries, position, rows={"incidents": sum(map(len, changed.messages))})
 
+    def _devices(self, position: FeedPosition) -> Block | None:
+        messages = self._states.devices(self._directory)
+        if not messages:
+            return None
+        devices = [one for message in messages for one in message]
+        return Block(
+            [_entry(federation.ForwardedDevices(devices=one, **self._header()), 1) for one in messages],
+            position,
+            rows={"devices": len(devices)},
+            on_confirmed=partial(self._states.devices_confirmed, devices),
+        )
+
+    def _assessments(self, position: FeedPosition) -> Block | None:
+        found = self._states.next_month(self._directory)
+        if found is None:
+            return None
+        month, state, assessments = found
+        message = federation.ForwardedAssessments(month=month, assessments=assessments, **self._header())
+        return Block(
+            [_entry(message, 1)],
+            position,
+            rows={"assessments": len(assessments)},
+            on_confirmed=partial(self._states.month_confirmed, month, state),
+        )
+
+    def _rollups(self, position: FeedPosition) -> Block | None:
+        """Return rollups of quarters of an hour that are over, of series whose readings are not forwarded."""
+        found = self._states.rollups(self._of_rollups, self._settings.block_readings)
+        if found is None:
+            return None
+        entries = [
+            _entry(federation.ForwardedRollups(series=one, **self._header()), 1) for one in found.messages
+        ]
+        return Block(entries, position, found.done, found.shortened, rows={"rollups": found.rows})
+
+    def waiting(self) -> tuple[int, float]:
+        """Return the number of ranges that wait, and the age of the oldest that could be sent [s]."""
+        return self._feed.waiting(self._of_rollups)
+
     def _readings(self, position: FeedPosition, *, live: bool) -> Block | None:
         """Return live readings or those that waited, the latter at a bounded rate; None if there are none.
 
@@ -199,12 +252,10 @@ class BlockReader:
             if tokens <= 0:
                 return None
             limit = min(limit, max(1, int(tokens)))
-        ranges = self._feed.due(RANGES_PER_BLOCK, live=live)
+        ranges = self._feed.due(RANGES_PER_BLOCK, live=live, without=self._of_rollups)
         if not ranges:
             return None
-        permitted = [
-            one for one in ranges if one.series_id in self._series and self._policy.readings == "all"
-        ]
+        permitted = [one for one in ranges if one.series_id in self._with_readings]
         rows = self._feed.readings(permitted, limit) if permitted else np.empty(0, READING)
         if not live and self._backlog_rate is not None:
             self._backlog_rate.spend(len(rows))
@@ -228,27 +279,6 @@ class BlockReader:
             "block": self._block,
             "release": version("towntwin"),
         }
-
-
-def definitions(directory: Directory, policy: Policy, **header: Any) -> federation.Definitions:
-    """Return the definitions of all that a policy lets the county see."""
-    areas = areas_below(directory, policy.area)
-    return federation.Definitions(
-        areas=_converted(
-            [one for one in directory.areas if one.area_id in areas - {policy.area}],
-            federation.ForwardedArea,
-        ),
-        sites=_converted(policy.sites(directory), federation.ForwardedSite),
-        devices=_converted(
-            [one for one in directory.devices if one.area_id in areas], federation.ForwardedDevice
-        ),
-        series=_converted(policy.series(directory), federation.ForwardedSeries),
-        **header,
-    )
-
-
-def _converted(items: Sequence[msgspec.Struct], kind: type[Any]) -> list[Any]:
-    return [kind(**{name: getattr(one, name) for name in kind.__struct_fields__}) for one in items]
 
 
 def _columns(series: Series, rows: NDArray[np.void]) -> federation.ReadingColumns:

@@ -145,24 +145,25 @@ class _Forwarder:
             self._progress.loop_advanced()
             if not self._lease.held():
                 raise ShardLostError("another process of this town forwards now")
-            self._measure_waiting()
+            self._measure_waiting(reader)
             self._apply_commands()
             block = reader.next_block()
             if block is None:
                 self._progress.work_succeeded()
                 self._stop.wait(self._settings.poll_s)
                 continue
-            self._send(spool, block)
+            self._send(spool, block, reader)
             if self._is_over():
                 break
             self._feed.confirm(
                 block.done, block.shortened, block.position, self._lease.epoch, results=block.results
             )
             self._progress.work_succeeded()
+            block.on_confirmed()
             for kind, count in block.rows.items():
                 metrics.CONFIRMED.labels(kind).inc(count)
 
-    def _send(self, spool: Spool, block: Block) -> None:
+    def _send(self, spool: Spool, block: Block, reader: BlockReader) -> None:
         """Put a block into the spool, and wait until it is empty."""
         while block.entries and not self._is_over():
             try:
@@ -173,7 +174,7 @@ class _Forwarder:
                 self._stop.wait(1.0)
         while spool.waiting and not self._is_over():
             self._progress.loop_advanced()
-            self._measure_waiting()
+            self._measure_waiting(reader)
             self._stop.wait(RECEIPT_POLL_S)
 
     def _is_over(self) -> bool:
@@ -183,10 +184,10 @@ class _Forwarder:
             )
         return self._stop.is_set() or self._fenced.is_set()
 
-    def _measure_waiting(self) -> None:
+    def _measure_waiting(self, reader: BlockReader) -> None:
         if time.monotonic() >= self._waiting_due_s:
             self._waiting_due_s = time.monotonic() + WAITING_POLL_S
-            count, self._waiting_age_s = self._feed.waiting()
+            count, self._waiting_age_s = reader.waiting()
             metrics.WAITING.set(count)
             metrics.WAITING_AGE.set(self._waiting_age_s)
 

@@ -19,9 +19,12 @@ from ingest_service.storage.contract.federation import (
 )
 from ingest_service.storage.postgres.federated_incidents import FederatedIncidents
 from ingest_service.storage.postgres.federated_rows import FederatedRows
+from ingest_service.storage.postgres.federated_state import FederatedState
 from ingest_service.storage.postgres.federation_commands import FederationCommands
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.wire.federation import AnyMessage
     from edge.wire.receipts import Receipt
     from edge.wire.topics import Topic
@@ -53,6 +56,7 @@ class MessageStoring:
         self._rows = FederatedRows(store, epoch)
         self._incidents = FederatedIncidents(self._rows)
         self._commands = FederationCommands(store)
+        self._state = FederatedState(self._rows)
 
     def store(self, message: Message) -> StoringOutcome:
         """Store a message. Raises `ShardLostError` and `StoreUnavailableError`: then nothing is stored."""
@@ -99,6 +103,13 @@ class MessageStoring:
                 self._incidents.store(sender, found.incidents)
             case federation.CommandResults():
                 self._commands.store_results(self._rows, sender, found.results)
+            case federation.ForwardedDevices():
+                self._state.store_devices(sender, found.devices)
+            case federation.ForwardedAssessments():
+                self._state.store_assessments(sender, found)
+            case federation.ForwardedRollups():
+                undefined = self._state.store_rollups(sender, found.series)
+                refusal = _refusal_of_undefined(undefined) if undefined else None
             case federation.ForwardedReadings():
                 refusal = self._store_readings(sender, found)
         metrics.RECEIVED.labels(str(found.__struct_config__.tag)).inc()
@@ -114,12 +125,7 @@ class MessageStoring:
         metrics.READINGS.labels("conflict").inc(stored.conflicts)
         metrics.READINGS.labels("repeated").inc(max(0, total - stored.new - stored.conflicts))
         if stored.undefined:
-            names = ", ".join(stored.undefined[:5])
-            return MessageRefusal(
-                "federation",
-                f"series {names} are not defined here, the others were stored: see the dead letter of the"
-                " definitions, or update this platform if their quantity is new, then replay this one",
-            )
+            return _refusal_of_undefined(stored.undefined)
         if stored.conflicts:
             return MessageRefusal(
                 "conflict",
@@ -127,6 +133,15 @@ class MessageStoring:
                 " see which of the two is right",
             )
         return None
+
+
+def _refusal_of_undefined(undefined: Sequence[str]) -> MessageRefusal:
+    names = ", ".join(undefined[:5])
+    return MessageRefusal(
+        "federation",
+        f"series {names} are not defined here, the others were stored: see the dead letter of the"
+        " definitions, or update this platform if their quantity is new, then replay this one",
+    )
 
 
 def _receipts(message: Message, refusal: MessageRefusal | None) -> dict[Topic, list[Receipt]]:

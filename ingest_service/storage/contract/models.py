@@ -145,6 +145,8 @@ class Directory(msgspec.Struct, kw_only=True):
     maintenance: dict[int, list[tuple[float, float]]] = {}
     # Of sites that a town's platform forwards, its device; given by the store.
     origins: dict[str, str] = {}
+    # Series of which a town's platform forwards only rollups; given by the store.
+    only_rollups: list[int] = []
 
     def judged_here(self) -> Directory:
         """Return the directory without the sites, series and channels that a town's platform judges."""

@@ -95,6 +95,7 @@ def read_directory(connection: Connection[Any]) -> Directory:
         maintenance=maintenance_windows(connection),
         enrolled_s=dict(connection.execute(QUERIES["enrolled"]).fetchall()),
         origins=dict(connection.execute(QUERIES["site_origins"]).fetchall()),
+        only_rollups=[one for (one,) in connection.execute(QUERIES["series_of_rollups"]).fetchall()],
     )
 
 

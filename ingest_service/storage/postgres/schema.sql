@@ -2853,7 +2853,7 @@ EXCEPTION
 END
 $$;
 
--- 0047 pre: commands from a county down to its towns (decision 0090).
+-- 0047 pre: commands from a county down to its towns; rollups instead of readings, assessments of towns (decision 0090).
 
 -- At the platform that issues a command, at the one that applies it, and at each one between. device_id: forwarder of the
 -- platform below that gets it; NULL: it is applied here. from_above: it was received; its result is reported until the
@@ -2881,8 +2881,29 @@ CREATE INDEX federation_command_unreported ON federation_command (finished)
     WHERE from_above AND state <> 'waiting' AND NOT is_reported;
 CREATE INDEX federation_command_by_incident ON federation_command (device_id, incident_id) WHERE own_incident IS NOT NULL;
 
+-- County: series of which only rollups are received, and assessments that a town made.
+ALTER TABLE series ADD COLUMN only_rollups boolean NOT NULL DEFAULT false;
+ALTER TABLE assessment ADD COLUMN origin text REFERENCES device;
+
+-- A changed flow changes the flow-weighted rollups of the speed at its site.
+CREATE OR REPLACE FUNCTION note_federation_due() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (SELECT FROM federation_uplink) THEN
+        INSERT INTO federation_due (series_id, since, until)
+        SELECT series_id, since, until FROM changed
+        UNION ALL
+        SELECT s.series_id, c.since, c.until FROM changed AS c JOIN flow_of_speed AS s ON s.flow_id = c.series_id
+        WHERE s.series_id NOT IN (SELECT series_id FROM changed);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 DO $$
 BEGIN
+    GRANT SELECT, INSERT, UPDATE, DELETE ON assessment TO towntwin_ingest;
+    GRANT SELECT, INSERT, UPDATE ON rollup_15min TO towntwin_ingest;
+    GRANT SELECT ON flow_of_speed TO towntwin_ingest;
     GRANT SELECT, INSERT, UPDATE ON federation_command TO towntwin_ingest;
     GRANT SELECT, INSERT ON federation_command TO towntwin_gateway;
     GRANT INSERT ON audit, adoption TO towntwin_ingest;

@@ -10,15 +10,15 @@ DELETE FROM federation_due;
 -- federation_position: How far the county has confirmed anomalies and incidents.
 SELECT anomaly_revision, incident_revision FROM federation_uplink;
 
--- federation_due_newest: Ranges noted within some seconds, newest first.
+-- federation_due_newest: Ranges noted within some seconds, newest first, without those of some series.
 SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
     (extract(epoch FROM until) * 1000000)::bigint AS until_us
-FROM federation_due WHERE noted >= now() - %s * interval '1 second' ORDER BY due_id DESC LIMIT %s;
+FROM federation_due WHERE noted >= now() - %s * interval '1 second' AND series_id <> ALL (%s::int[]) ORDER BY due_id DESC LIMIT %s;
 
--- federation_due_oldest: Ranges noted before, oldest first.
+-- federation_due_oldest: Ranges noted before, oldest first, without those of some series.
 SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
     (extract(epoch FROM until) * 1000000)::bigint AS until_us
-FROM federation_due WHERE noted < now() - %s * interval '1 second' ORDER BY noted, due_id LIMIT %s;
+FROM federation_due WHERE noted < now() - %s * interval '1 second' AND series_id <> ALL (%s::int[]) ORDER BY noted, due_id LIMIT %s;
 
 -- federation_readings: Readings of ranges of series, with their newest flags.
 COPY (
@@ -41,8 +41,9 @@ UPDATE federation_due SET since = 'epoch'::timestamptz + %(since_us)s * interval
 -- federation_advance: Note how far the county has confirmed anomalies and incidents.
 UPDATE federation_uplink SET anomaly_revision = %s, incident_revision = %s, confirmed = clock_timestamp();
 
--- federation_waiting: Number of ranges, and the age of the oldest [s].
-SELECT count(*), coalesce(extract(epoch FROM now() - min(noted)), 0)::float8 FROM federation_due;
+-- federation_waiting: Number of ranges, and the age of the oldest that could have been sent [s].
+SELECT count(*), coalesce(extract(epoch FROM now() - min(noted) FILTER (WHERE since < now() - interval '20 minutes'
+    OR series_id <> ALL (%s::int[]))), 0)::float8 FROM federation_due;
 
 -- federation_merge: Merge the ranges of each series that touch, except new ones.
 WITH old AS (
@@ -103,10 +104,10 @@ ON CONFLICT (device_id) DO UPDATE SET area_id = excluded.area_id, kind = exclude
 WHERE device.origin = excluded.origin AND (device.area_id, device.kind) IS DISTINCT FROM (excluded.area_id, excluded.kind);
 
 -- define_series: Insert or update a series at a site of an origin; its id is kept.
-INSERT INTO series (site_id, quantity, interval_s)
-SELECT site_id, %(quantity)s, %(interval_s)s FROM site WHERE site_id = %(site_id)s AND origin = %(origin)s
-ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s
-WHERE series.interval_s IS DISTINCT FROM excluded.interval_s;
+INSERT INTO series (site_id, quantity, interval_s, only_rollups)
+SELECT site_id, %(quantity)s, %(interval_s)s, %(only_rollups)s FROM site WHERE site_id = %(site_id)s AND origin = %(origin)s
+ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s, only_rollups = excluded.only_rollups
+WHERE (series.interval_s, series.only_rollups) IS DISTINCT FROM (excluded.interval_s, excluded.only_rollups);
 
 -- series_of_origin: Every series of an origin.
 SELECT s.site_id, s.quantity, s.series_id FROM series AS s JOIN site USING (site_id) WHERE site.origin = %s;
