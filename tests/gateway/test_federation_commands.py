@@ -19,7 +19,7 @@ from tests.support.gateway_access import gateway_app
 if TYPE_CHECKING:
     from httpx import Response
 
-SITE, TOWN, COUNTY = "xitang-r01", "330421-xitang", "330421"
+SITE, TOWN, COUNTY = "shendang-r01", "330424-shendang", "330424"
 LIMITS = {"site_id": SITE, "quantity": "ph", "limits": {"fail_high": 9.5}, "note": "low flow"}
 
 
@@ -57,18 +57,18 @@ def test_commands_to_a_town_need_the_right_for_its_area(timescale_dsn: str) -> N
         assert (put.status_code, "POST /v1/federation/limits" in put.json()["detail"]) == (409, True)
 
         limits = command("limits", LIMITS).json()
-        assert (limits["state"], limits["device_id"], limits["area_id"]) == ("waiting", "xitang-box", TOWN)
+        assert (limits["state"], limits["device_id"], limits["area_id"]) == ("waiting", "shendang-box", TOWN)
         reported = {"site_id": "own", "kind": "water", "summary": "foam", "severity": 3}
         opened_here = ask(Role.OPERATOR, None, "POST", "/v1/incidents", reported).json()
         dispatched = command(
             "incidents",
-            {"site_id": SITE, "summary": "foam in Xitang", "incident_id": opened_here["incident_id"]},
+            {"site_id": SITE, "summary": "foam in Shendang", "incident_id": opened_here["incident_id"]},
             Role.OPERATOR,
             None,
         ).json()
         sent = dispatched["content"]["incident"]
         assert (sent["severity"], sent["priority"]) == (3, opened_here["priority"])
-        assert sent["summary"] == "foam in Xitang"
+        assert sent["summary"] == "foam in Shendang"
         assert dispatched["own_incident"] == opened_here["incident_id"]
         listed = ask(Role.OPERATOR, COUNTY, "GET", "/v1/federation/commands").json()
         assert [one["command_id"] for one in listed] == [dispatched["command_id"], limits["command_id"]]

@@ -174,7 +174,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "POST /v1/federation/limits": (
         "/v1/federation/limits",
         {
-            "site_id": "xitang-r01",
+            "site_id": "shendang-r01",
             "quantity": "ph",
             "limits": TRIED_LIMITS,
             "note": "two false alarms a day at low flow",
@@ -182,7 +182,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     ),
     "POST /v1/federation/incidents": (
         "/v1/federation/incidents",
-        {"site_id": "xitang-r01", "cause": "dead_fish", "summary": "dead fish below the weir"},
+        {"site_id": "shendang-r01", "cause": "dead_fish", "summary": "dead fish below the weir"},
     ),
     "GET /v1/federation/commands": ("/v1/federation/commands?limit=2", None),
     "GET /v1/audit": ("/v1/audit?limit=2", None),

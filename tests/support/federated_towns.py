@@ -104,21 +104,21 @@ def forwarded_anomaly(**changed: Any) -> federation.ForwardedAnomaly:
 
 
 def add_example_town(store: Database) -> None:
-    """Enrol the town of docs/federation.md with one forwarded site, far from those of the demo."""
-    town, box = "330421-xitang", "xitang-box"
+    """Enrol a town with one forwarded site, far from those of the demo."""
+    town, box = "330424-shendang", "shendang-box"
     store.enrol(
         Directory(
             areas=[
-                Area(area_id="330421", parent="330400", level="county", en="Jiashan", zh="嘉善县"),
-                Area(area_id=town, parent="330421", level="town", en="Xitang", zh="西塘镇"),
+                Area(area_id="330424", level="county", en="Haiyan", zh="海盐县"),
+                Area(area_id=town, parent="330424", level="town", en="Shendang", zh="沈荡镇"),
             ],
             devices=[Device(device_id=box, area_id=town, kind=federation.DEVICE_KIND)],
         )
     )
     forwarded = federation.ForwardedSite(
-        site_id="xitang-r01", area_id=town, kind="river_section", en="Weir", zh="堰", lon=120.88, lat=30.94
+        site_id="shendang-r01", area_id=town, kind="river_section", en="Weir", zh="堰", lon=120.82, lat=30.57
     )
-    series = federation.ForwardedSeries(site_id="xitang-r01", quantity="ph", interval_s=300.0)
+    series = federation.ForwardedSeries(site_id="shendang-r01", quantity="ph", interval_s=300.0)
     FederatedRows(store).store_definitions(
         ForwarderIdentity(box, town, 1, 1, "0.3.0"),
         federation.Definitions(sites=[forwarded], series=[series], **header()),

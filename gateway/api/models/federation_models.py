@@ -6,15 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gateway.api.models.incident_models import Id, IncidentKind, RequiredText
+from gateway.api.models.incident_models import Id, RequiredText
 from gateway.api.models.judging_models import LimitsByName
 from gateway.api.models.resource_models import ApiModel, UtcTime
+from ingest_service.storage.contract.incidents import IncidentKind  # noqa: TC001 - pydantic reads it
 
 
 class LimitsCommandRequest(ApiModel):
     """Limits that a town shall adopt for a series that it forwards, in place of all adopted before."""
 
-    site_id: Id = Field(examples=["xitang-r01"])
+    site_id: Id = Field(examples=["shendang-r01"])
     quantity: Id = Field(examples=["ph"])
     limits: LimitsByName
     note: str = Field(default="", max_length=2000, examples=["two false alarms a day at low flow"])
@@ -23,7 +24,7 @@ class LimitsCommandRequest(ApiModel):
 class IncidentCommandRequest(ApiModel):
     """An incident that is dispatched to a town; with ``incident_id`` one of this platform."""
 
-    site_id: Id = Field(description="Site that the town forwards", examples=["xitang-r01"])
+    site_id: Id = Field(description="Site that the town forwards", examples=["shendang-r01"])
     incident_id: int | None = Field(
         default=None,
         ge=1,

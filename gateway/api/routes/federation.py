@@ -87,7 +87,7 @@ def command_incident(
     return _issued(context, site, "incident", content, requested.note, requested.incident_id)
 
 
-@router.get("/commands")
+@router.get("/commands", responses=problem_responses())
 @requires(RequiredRight(OPERATOR, "platform"))
 def federation_commands(
     context: CurrentContext, limit: Annotated[int, Query(ge=1, le=1000)] = 100

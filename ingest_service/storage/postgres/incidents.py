@@ -151,6 +151,28 @@ class Incidents:
         """Return the newest settled revision: no older one can still be committed."""
         return int(self._value("settled_revision", None))
 
+    # -- incidents of towns ------------------------------------------------------------------------
+
+    def newest_of_towns(self) -> int:
+        """Return the newest revision of the incidents that towns forwarded; 0 without any."""
+        return int(self._value("newest_of_towns", None))
+
+    def of_towns(self, since_s: float) -> list[Incident]:
+        """Return incidents of towns that are active, or had an anomaly since; below none of a town."""
+        return self._rows("incidents_of_towns", (since_s,), Incident)
+
+    def put_below(self, update: IncidentUpdate, incident_ids: Sequence[int]) -> Incident:
+        """Store an incident of this platform, and put incidents of towns below it.
+
+        Raises `RevisionConflictError` as `apply` does.
+        """
+        with self._database.transaction() as connection:
+            stored = apply_update(connection, update, [])
+            parameters = {"parent_id": stored.incident_id, "incident_ids": list(incident_ids)}
+            if incident_ids:
+                connection.execute(QUERIES["put_below"], parameters)
+        return stored
+
     # -- history -----------------------------------------------------------------------------------
 
     def history(

@@ -1,4 +1,4 @@
--- 0047 pre: commands from a county down to its towns; rollups instead of readings, assessments of towns (decision 0090).
+-- 0047 pre: commands from a county down to its towns; rollups, assessments, events across borders (decision 0090).
 
 -- At the platform that issues a command, at the one that applies it, and at each one between. device_id: forwarder of the
 -- platform below that gets it; NULL: it is applied here. from_above: it was received; its result is reported until the
@@ -25,6 +25,9 @@ CREATE INDEX federation_command_waiting ON federation_command (issued) WHERE sta
 CREATE INDEX federation_command_unreported ON federation_command (finished)
     WHERE from_above AND state <> 'waiting' AND NOT is_reported;
 CREATE INDEX federation_command_by_incident ON federation_command (device_id, incident_id) WHERE own_incident IS NOT NULL;
+
+-- County: whether an incident of a town has changed, for events across borders.
+CREATE INDEX incident_of_towns ON incident (revision) WHERE origin IS NOT NULL;
 
 -- County: series of which only rollups are received, and assessments that a town made.
 ALTER TABLE series ADD COLUMN only_rollups boolean NOT NULL DEFAULT false;
