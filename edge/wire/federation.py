@@ -13,7 +13,7 @@ import msgspec
 
 from edge.wire.errors import PayloadError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONTENT_TYPE = "application/vnd.towntwin.federation+json"
 DEVICE_KIND = "federation"
 FENCED = "fenced"

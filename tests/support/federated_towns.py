@@ -62,7 +62,7 @@ def definitions(
 
 
 def header(block: int = 1, forwarder: int = 1) -> dict[str, Any]:
-    return {"version": 1, "forwarder": forwarder, "block": block, "release": "0.3.0"}
+    return {"version": federation.FORMAT_VERSION, "forwarder": forwarder, "block": block, "release": "0.3.0"}
 
 
 def sender(

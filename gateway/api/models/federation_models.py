@@ -9,7 +9,7 @@ from pydantic import Field
 from gateway.api.models.incident_models import Id, RequiredText
 from gateway.api.models.judging_models import LimitsByName
 from gateway.api.models.resource_models import ApiModel, UtcTime
-from ingest_service.storage.contract.incidents import IncidentKind  # noqa: TC001 - pydantic reads it
+from ingest_service.storage.contract.incidents import IncidentKind
 
 
 class LimitsCommandRequest(ApiModel):
