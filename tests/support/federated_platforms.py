@@ -69,7 +69,7 @@ def forwarding(dsn: str, port: int, folder: Path, area: str, device: str, **poli
     """Forward from a platform while the context lasts."""
     spool = folder / f"{device}-{time.monotonic_ns()}.spool"
     settings = Settings(spool=spool, poll_s=0.1, backlog_readings_per_s=0)
-    usual = {"area": area, "device": device, "history_days": 36_500.0}
+    usual: dict[str, Any] = {"area": area, "device": device, "history_days": 36_500.0}
     broker, found = BrokerAddress("127.0.0.1", port), Policy(**usual | policy)
     with _running(dsn, lambda store, stop: forward_process.run(store, broker, found, settings, stop)):
         yield
