@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from psycopg.conninfo import make_conninfo
 
 from ingest_service.federation.block_reader import BlockReader
 from ingest_service.federation.message_storing import MessageStoring
@@ -99,8 +100,12 @@ def test_readings_rollups_health_and_assessments_follow_the_policy(
         town.enrol(DIRECTORY)
         town.commit(Batch(fresh=readings(1, range(40))))
         town.commit(Batch(fresh=readings(2, range(40))))
-        with working_as("ingest", county_dsn) as receiver:
-            line = Pair(town, receiver)
+        # The role is the cluster's, so one user has it at both databases.
+        with (
+            working_as("ingest", county_dsn) as receiver,
+            opened(make_conninfo(timescale_dsn, user="tests_ingest")) as sender,
+        ):
+            line = Pair(sender, receiver)
             line.forward()
             assert dict(rows_of(county_dsn, READINGS)) == {"turbidity": 40}
             assert rows_of(county_dsn, ROLLUPS) == [], "they are not rolled up in the town yet"
