@@ -89,6 +89,35 @@ class ForwardedSeries(msgspec.Struct, frozen=True, kw_only=True):
     only_rollups: bool = False
 
 
+class ForwardedNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the town's river or road network; its position is in WGS 84 [deg]."""
+
+    node_id: str
+    network: Literal["river", "road"]
+    area_id: str
+    kind: str
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    site_id: str | None = None
+
+
+class ForwardedLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link between two nodes of the town: length [m], usual or free-flow speed [m/s]."""
+
+    link_id: str
+    network: Literal["river", "road"]
+    from_node: str
+    to_node: str
+    en: str
+    zh: str
+    length_m: float
+    speed_m_s: float
+    lanes: int | None = None
+    coordinates: list[tuple[float, float]] = []
+
+
 class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions"):
     """Everything that later messages refer to; sent first, and again after every enrolment in the town."""
 
@@ -96,6 +125,8 @@ class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions
     sites: list[ForwardedSite] = []
     devices: list[ForwardedDevice] = []
     series: list[ForwardedSeries] = []
+    nodes: list[ForwardedNode] = []
+    links: list[ForwardedLink] = []
 
 
 class ReadingColumns(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edge.wire import federation
 from ingest_service.federation.policy import areas_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import msgspec
 
     from ingest_service.federation.policy import Policy
     from ingest_service.storage.contract.models import Directory
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def definitions(directory: Directory, policy: Policy, **header: Any) -> federation.Definitions:
     """Return the definitions of all that a policy lets the county see."""
     areas, forms = areas_below(directory, policy.area), policy.forms(directory)
+    sites = {one.site_id for one in policy.sites(directory)}
+    nodes = {one.node_id: one for one in directory.nodes if policy.networks and one.area_id in areas}
     return federation.Definitions(
         areas=_converted(
             [one for one in directory.areas if one.area_id in areas - {policy.area}],
@@ -37,6 +39,14 @@ def definitions(directory: Directory, policy: Policy, **header: Any) -> federati
             )
             for one in policy.series(directory)
         ],
+        nodes=[
+            msgspec.structs.replace(one, site_id=one.site_id if one.site_id in sites else None)
+            for one in _converted(list(nodes.values()), federation.ForwardedNode)
+        ],
+        links=_converted(
+            [one for one in directory.links if {one.from_node, one.to_node} <= nodes.keys()],
+            federation.ForwardedLink,
+        ),
         **header,
     )
 

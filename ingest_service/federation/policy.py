@@ -50,6 +50,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     readings : all, their rollups over 15 min, or none
     exceptions : other forms for some series; the first that applies counts
     anomalies, incidents, device_health, assessments : whether they and their changes are forwarded
+    networks : whether nodes and links are, from which the county computes the state of its twin
     history_days : readings from before the first start that are forwarded [d]
     commands : kinds of commands that the county may give
     leave_out_sites, leave_out_quantities : of which nothing is forwarded
@@ -64,6 +65,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     incidents: bool = True
     device_health: bool = True
     assessments: bool = True
+    networks: bool = False
     history_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
     commands: list[CommandKind] = []
     leave_out_sites: list[str] = []

@@ -2884,9 +2884,11 @@ CREATE INDEX federation_command_by_incident ON federation_command (device_id, in
 -- County: whether an incident of a town has changed, for events across borders.
 CREATE INDEX incident_of_towns ON incident (revision) WHERE origin IS NOT NULL;
 
--- County: series of which only rollups are received, and assessments that a town made.
+-- County: series of which only rollups are received; assessments that a town made, and its networks.
 ALTER TABLE series ADD COLUMN only_rollups boolean NOT NULL DEFAULT false;
 ALTER TABLE assessment ADD COLUMN origin text REFERENCES device;
+ALTER TABLE node ADD COLUMN origin text REFERENCES device;
+ALTER TABLE link ADD COLUMN origin text REFERENCES device;
 
 -- A changed flow changes the flow-weighted rollups of the speed at its site.
 CREATE OR REPLACE FUNCTION note_federation_due() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -2907,6 +2909,7 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON assessment TO towntwin_ingest;
     GRANT SELECT, INSERT, UPDATE ON rollup_15min TO towntwin_ingest;
     GRANT SELECT ON flow_of_speed TO towntwin_ingest;
+    GRANT SELECT, INSERT, UPDATE ON node, link TO towntwin_ingest;
     GRANT SELECT, INSERT, UPDATE ON federation_command TO towntwin_ingest;
     GRANT SELECT, INSERT ON federation_command TO towntwin_gateway;
     GRANT INSERT ON audit, adoption TO towntwin_ingest;

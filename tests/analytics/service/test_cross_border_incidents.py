@@ -44,7 +44,15 @@ class ForwardingTown:
             federation.ForwardedSeries(site_id=one.site_id, quantity=one.quantity, interval_s=300)
             for one in of.series
         ]
-        message = federation.Definitions(sites=sites, series=series, **header())
+        nodes = [
+            federation.ForwardedNode(**{name: getattr(one, name) for name in one.__struct_fields__})
+            for one in of.nodes
+        ]
+        links = [
+            federation.ForwardedLink(**{name: getattr(one, name) for name in one.__struct_fields__})
+            for one in of.links
+        ]
+        message = federation.Definitions(sites=sites, series=series, nodes=nodes, links=links, **header())
         self._rows.store_definitions(self._sender, message)
 
     def forward(
@@ -98,14 +106,9 @@ def test_an_event_of_two_towns_is_one_incident_of_the_county(timescale_dsn: str)
         boxes = [Device(device_id=f"box-{one}", area_id=one, kind=federation.DEVICE_KIND) for one in "ab"]
         county.enrol(Directory(areas=areas, devices=boxes))
         upstream, downstream = (ForwardingTown(county, one) for one in "ab")
-        # The river belongs to the county, which alone has all of it.
-        rivers = [town("b"), town("a", links_to="b")]
-        county.enrol(
-            Directory(
-                nodes=[node for one in rivers for node in one.nodes],
-                links=[link for one in rivers for link in one.links],
-            )
-        )
+        # The county alone has the reach from one town into the other.
+        across = [one for one in town("a", links_to="b").links if one.to_node == "b-r0"]
+        county.enrol(Directory(links=across))
         upstream.forward(1, "a-r2", START_S)
         downstream.forward(1, "b-r2", START_S - 48 * 3600, quantity="ph")
         assert one_round(service) == [], "an event of one town stays the town's"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psycopg.conninfo import make_conninfo
 
+from analytics.service.network_state import network_state
 from ingest_service.federation.block_reader import BlockReader
 from ingest_service.federation.message_storing import MessageStoring
 from ingest_service.federation.policy import Policy, PolicyException
@@ -38,6 +39,7 @@ POLICY = Policy(
     area=TOWN,
     device=BOX,
     history_days=36_500,
+    networks=True,
     exceptions=[
         PolicyException(quantities=["ph"], areas=[OTHER_TOWN], readings="none"),
         PolicyException(quantities=["ph"], sites=["s1"], readings="rollups"),
@@ -80,6 +82,15 @@ def assessment(value: float, **changed: Any) -> Assessment:
     usual = {"kind": "capture", "subject": "site/s1", "area_id": TOWN, "site_id": "s1", "month": "2026-09"}
     times = {"data_from_s": 1.79e9, "data_to_s": 1.79e9, "readings": 9, "version": "1"}
     return Assessment(**{**usual, **times, "value": value, **changed})
+
+
+def twin_of(store: PostgresStore) -> list[Any]:
+    """State of the networks, of what is measured without numbers of the platform and expected values."""
+    directory = store.directory()
+    series = [one.series_id for one in directory.series if one.quantity == "turbidity"]
+    state = network_state(directory, store.latest(series), [], now_s=START_US / 1e6 + 40 * STEP_US / 1e6)
+    nodes = [(one.node_id, one.status, [m.value for m in one.measured]) for one in state.nodes]
+    return [nodes, [(one.link_id, one.status) for one in state.links]]
 
 
 def roll_up(store: PostgresStore) -> None:
@@ -142,5 +153,7 @@ def test_readings_rollups_health_and_assessments_follow_the_policy(
             line.forward()
             assert rows_of(county_dsn, assessed) == [("capture", 0.5, BOX)]
         assert county.dead_letters(DeadLetterQuery()) == []
+        assert twin_of(county) == twin_of(town), "the county's twin has the town's state"
+        assert [measured for _, _, measured in twin_of(county)[0]] == [[], [39.25]]
         above = Policy(area=COUNTY, device="county-box").forms(county.directory())
         assert sorted(above.values()) == ["all", "rollups"], "the city gets what the county has"

@@ -109,6 +109,29 @@ SELECT site_id, %(quantity)s, %(interval_s)s, %(only_rollups)s FROM site WHERE s
 ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s, only_rollups = excluded.only_rollups
 WHERE (series.interval_s, series.only_rollups) IS DISTINCT FROM (excluded.interval_s, excluded.only_rollups);
 
+-- define_node: Insert or update a node of an origin, at a site of it; one of anybody else is left as it is.
+INSERT INTO node (node_id, network, area_id, kind, en, zh, lon, lat, site_id, origin)
+VALUES (%(node_id)s, %(network)s, %(area_id)s, %(kind)s, %(en)s, %(zh)s, %(lon)s, %(lat)s,
+    (SELECT site_id FROM site WHERE site_id = %(site_id)s AND origin = %(origin)s), %(origin)s)
+ON CONFLICT (node_id) DO UPDATE SET network = excluded.network, area_id = excluded.area_id, kind = excluded.kind,
+    en = excluded.en, zh = excluded.zh, lon = excluded.lon, lat = excluded.lat, site_id = excluded.site_id
+WHERE node.origin = excluded.origin AND (node.network, node.area_id, node.kind, node.en, node.zh, node.lon, node.lat,
+    node.site_id) IS DISTINCT FROM (excluded.network, excluded.area_id, excluded.kind, excluded.en, excluded.zh,
+    excluded.lon, excluded.lat, excluded.site_id);
+
+-- define_link: Insert or update a link between two nodes of an origin; one of anybody else is left as it is.
+INSERT INTO link (link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates, origin)
+SELECT %(link_id)s, %(network)s, a.node_id, b.node_id, %(en)s, %(zh)s, %(length_m)s, %(speed_m_s)s, %(lanes)s,
+    %(coordinates)s, %(origin)s
+FROM node AS a, node AS b
+WHERE a.node_id = %(from_node)s AND a.origin = %(origin)s AND b.node_id = %(to_node)s AND b.origin = %(origin)s
+ON CONFLICT (link_id) DO UPDATE SET network = excluded.network, from_node = excluded.from_node, to_node = excluded.to_node,
+    en = excluded.en, zh = excluded.zh, length_m = excluded.length_m, speed_m_s = excluded.speed_m_s,
+    lanes = excluded.lanes, coordinates = excluded.coordinates
+WHERE link.origin = excluded.origin AND (link.network, link.from_node, link.to_node, link.en, link.zh, link.length_m,
+    link.speed_m_s, link.lanes, link.coordinates) IS DISTINCT FROM (excluded.network, excluded.from_node, excluded.to_node,
+    excluded.en, excluded.zh, excluded.length_m, excluded.speed_m_s, excluded.lanes, excluded.coordinates);
+
 -- series_of_origin: Every series of an origin.
 SELECT s.site_id, s.quantity, s.series_id FROM series AS s JOIN site USING (site_id) WHERE site.origin = %s;
 
