@@ -155,9 +155,7 @@ def members(context: CurrentContext, incident_id: IncidentIdParam) -> list[model
     """
     access = IncidentAccess.of(context)
     access.visible(incident_id)
-    below = access.store.found(access.restricted(IncidentQuery(parent_id=incident_id)))
-    ids = [incident_id, *(one.incident_id for one in below if one.origin is not None)]
-    return [anomaly_response(one) for one in access.store.members(ids)]
+    return [anomaly_response(one) for one in access.store.members(access.with_those_of_towns(incident_id))]
 
 
 @router.get("/{incident_id}/history", responses=problem_responses(404))

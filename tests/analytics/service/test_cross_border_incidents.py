@@ -19,8 +19,10 @@ from ingest_service.storage.postgres.federated_incidents import FederatedInciden
 from ingest_service.storage.postgres.federated_rows import FederatedRows
 from ingest_service.storage.postgres.incidents import Incidents
 from tests.ingest_service.storage.test_database_roles import working_as
+from tests.support.asgi import send_request
 from tests.support.federated_towns import forwarded_anomaly, forwarded_incident, header
 from tests.support.federation_rows import opened
+from tests.support.gateway_access import HEADERS, gateway_app
 from tests.support.incident_world import town
 
 if TYPE_CHECKING:
@@ -121,6 +123,11 @@ def test_an_event_of_two_towns_is_one_incident_of_the_county(timescale_dsn: str)
         below = Incidents(county).found(IncidentQuery(parent_id=found.incident_id))
         assert {one.origin for one in below} == {"box-a", "box-b"}
         assert one_round(service) == [found], "a further round changes nothing"
+
+        shown = send_request(
+            gateway_app(county), "GET", f"/v1/incidents/{found.incident_id}/anomalies", headers=HEADERS
+        )
+        assert [one["site_id"] for one in shown.json()] == ["a-r2", "b-r0"]
 
         downstream.forward(2, "b-r0", START_S + 3600, active=False, anomaly_state="closed", severity=3)
         (changed,) = one_round(service)

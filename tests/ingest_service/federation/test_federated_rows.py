@@ -112,11 +112,9 @@ def test_a_town_can_neither_write_nor_look_sideways(county: PostgresStore) -> No
     other = sender(3, device=OTHER_BOX, area=OTHER_TOWN)
     nodes = [_node(one, OTHER_TOWN) for one in ("n1", "n2")]
     rows.store_definitions(other, definitions(area=OTHER_TOWN, prefix="other-", nodes=nodes))
-    stolen = {
-        "nodes": [_node("n1", TOWN), _node("n3", TOWN)],
-        "links": [_link("n1", "n2"), _link("n1", "n3")],
-    }
-    rows.store_definitions(sender(3), definitions(**stolen))
+    stolen = [_node("n1", TOWN), _node("n3", TOWN)]
+    links = [_link("n1", "n2"), _link("n1", "n3")]
+    rows.store_definitions(sender(3), definitions(nodes=stolen, links=links))
     assert [(one.node_id, one.area_id) for one in county.directory().nodes] == [
         ("n1", OTHER_TOWN),
         ("n2", OTHER_TOWN),
