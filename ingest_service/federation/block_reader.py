@@ -90,6 +90,7 @@ class BlockReader:
         self._of_rollups: dict[int, Series] = {}
         self._sites: set[str] = set()
         self._was_live = False
+        self._merged = 0
         self._anomalies_until = 0
         self._incident_feed = IncidentMessages(Incidents(store))
         self._commands = FederationCommands(store)
@@ -100,8 +101,9 @@ class BlockReader:
     def next_block(self) -> Block | None:
         """Return the next block; None if there is nothing to forward now. Raises as the store does."""
         self._block += 1
-        if self._feed.waiting()[0] > MAX_RANGES:
+        if self._feed.waiting()[0] > self._merged + MAX_RANGES:
             self._feed.merge()
+            self._merged = self._feed.waiting()[0]  # those that can't be merged or sent yet
         position = self._feed.position()
         return (
             self._definitions(position)

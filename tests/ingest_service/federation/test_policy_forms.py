@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from psycopg.conninfo import make_conninfo
 
 from analytics.service.network_state import network_state
 from ingest_service.federation.block_reader import BlockReader
+from ingest_service.federation.errors import FederationError
 from ingest_service.federation.message_storing import MessageStoring
-from ingest_service.federation.policy import Policy, PolicyException
+from ingest_service.federation.policy import Policy, PolicyException, read_policy
 from ingest_service.federation.settings import Settings
 from ingest_service.pipeline.message import Message
 from ingest_service.storage.contract.batch import Batch
@@ -45,6 +49,22 @@ POLICY = Policy(
         PolicyException(quantities=["ph"], sites=["s1"], readings="rollups"),
     ],
 )
+
+
+def test_the_policy_of_the_documentation_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/federation.md").read_text("utf-8")
+    (example,) = [one for one in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "history_days" in one]
+    (tmp_path / "federation.toml").write_text(example, "utf-8")
+    policy = read_policy(tmp_path / "federation.toml")
+    assert [one.readings for one in policy.exceptions] == ["rollups"]
+    for wrong, sentence in (
+        ('commands = ["dashboards"]', "Invalid enum value 'dashboards'"),
+        ('[[exceptions]]\nreadings = "some"', "Invalid enum value 'some'"),
+        ('[[exceptions]]\nreadings = "none"\nquantities = ["moon"]', "'moon' is no quantity"),
+    ):
+        (tmp_path / "wrong.toml").write_text(f'area = "a"\ndevice = "d"\n{wrong}\n', "utf-8")
+        with pytest.raises(FederationError, match=sentence):
+            read_policy(tmp_path / "wrong.toml")
 
 
 class Pair:
