@@ -19,8 +19,10 @@ from deploy.device_access.dynamic_security import DynamicSecurity
 from edge.wire.broker_address import BrokerAddress
 from edge.wire.password_file import read_password
 from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.federation_commands import IssuedCommand
 from ingest_service.storage.contract.incidents import HistoryEntry, IncidentQuery, IncidentUpdate
 from ingest_service.storage.contract.models import REVISION, DeadLetterQuery
+from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.incidents import Incidents
 from tests.support.device_client import DeviceClient
 from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
@@ -64,7 +66,7 @@ class Federation:
             "TOWNTWIN_BROKER_CERTIFICATE": str(certificate),
             "TOWNTWIN_BROKER_KEY": str(key),
         }
-        policy = f'area = "{TOWN}"\ndevice = "{BOX}"\nhistory_days = 36500\n'
+        policy = f'area = "{TOWN}"\ndevice = "{BOX}"\nhistory_days = 36500\ncommands = ["limits"]\n'
         (folder / "policy.toml").write_text(policy)
         self.receiver = PlatformProcess(
             "federate",
@@ -121,6 +123,11 @@ def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Feder
         wait_until_equal(town, county)
 
         federation.line.refuse()
+        limits = {"site_id": "s1", "quantity": "ph", "limits": {"fail_high": 9.5}}
+        with opened(county) as store:
+            FederationCommands(store).issue(
+                IssuedCommand(area_id=TOWN, device_id=BOX, kind="limits", content=limits, who="Li")
+            )
         late = readings(2, range(0, 1000, 2), rules=LATE, quality=2)
         add_readings(town, Batch(fresh=readings(2, range(1, 1000, 2))), Batch(doubtful=late))
         federation.restart(federation.sender)
@@ -145,6 +152,12 @@ def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Feder
             within_s=WITHIN_S,
             what="nothing waits",
         )
+        wait_until(
+            lambda: rows_of(county, "SELECT state FROM federation_command") == [("applied",)],
+            within_s=WITHIN_S,
+            what="the town has applied the command",
+        )
+    assert rows_of(town, "SELECT limits, who FROM adoption") == [({"fail_high": 9.5}, "above: Li")]
     assert rows_of(county, COUNT) == [(11_000,)]
     with opened(county) as store:
         assert store.dead_letters(DeadLetterQuery()) == []

@@ -139,6 +139,7 @@ def test_three_towns_reach_county_and_city_through_a_cut_line_and_a_restored_bac
     first, second, third = levels.towns
     for dsn in levels.towns:
         add_event(dsn, range(100))
+    levels.lines[0].delay_s = 0.05
     with ExitStack() as stack:
         levels.run_county_and_city(stack)
         stack.enter_context(levels.town_forwards(0))
@@ -202,6 +203,17 @@ def test_three_towns_reach_county_and_city_through_a_cut_line_and_a_restored_bac
         assert set(city.directory().origins.values()) == {COUNTY_BOX}
 
 
+def publish_to_receiver(client: DeviceClient, topic: str, payload: bytes) -> None:
+    """Publish a message again until the broker has the receiver's subscription for it."""
+
+    def is_taken() -> bool:
+        mid = client.client.publish(topic, payload, qos=1).mid
+        wait_until(lambda: mid in client.acknowledged, within_s=WITHIN_S, what="PUBACK")
+        return client.acknowledged[mid] == 0
+
+    wait_until(is_taken, within_s=WITHIN_S, what="the receiver has subscribed")
+
+
 def test_neither_a_town_nor_a_county_writes_sideways(levels: Levels) -> None:
     cases = (
         (levels.county, levels.county_port, TOWNS[0], box_of(TOWNS[0]), TOWNS[1]),
@@ -211,7 +223,7 @@ def test_neither_a_town_nor_a_county_writes_sideways(levels: Levels) -> None:
         for dsn, port, area, device, elsewhere in cases:
             client = DeviceClient(BrokerAddress("127.0.0.1", port), device)
             payload = federation.encode_message(definitions(area=elsewhere))
-            client.client.publish(f"towntwin/v1/{area}/{device}/federation", payload, qos=1)
+            publish_to_receiver(client, f"towntwin/v1/{area}/{device}/federation", payload)
             with opened(dsn) as store:
                 wait_until(
                     lambda store=store: store.dead_letters(DeadLetterQuery()) != [],  # type: ignore[misc]
