@@ -2890,6 +2890,25 @@ ALTER TABLE assessment ADD COLUMN origin text REFERENCES device;
 ALTER TABLE node ADD COLUMN origin text REFERENCES device;
 ALTER TABLE link ADD COLUMN origin text REFERENCES device;
 
+-- The anomalies of the towns' incidents below one of the county are its own too.
+CREATE OR REPLACE VIEW incident_view AS
+SELECT
+    i.incident_id, i.opened AS "time", i.started, i.last, i.updated, i.closed, i.kind, i.cause, i.priority, i.severity,
+    i.state, i.alarm_state, i.active, i.team_id, i.assignee, i.parent_id, i.annunciations,
+    i.state NOT IN ('closed', 'false_alarm') AS is_open,
+    (SELECT count(*) FROM incident_anomaly AS m WHERE m.incident_id = i.incident_id AND m.role <> 'suppressed')
+        + (SELECT count(*) FROM incident AS c JOIN incident_anomaly AS m ON m.incident_id = c.incident_id
+            WHERE c.parent_id = i.incident_id AND c.origin IS NOT NULL AND m.role <> 'suppressed') AS anomalies,
+    i.main_site_id AS site_id, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat,
+    town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
+    county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
+    city.area_id AS city_id, city.en AS city_en, city.zh AS city_zh
+FROM incident AS i
+JOIN site ON site.site_id = i.main_site_id
+JOIN area AS town ON town.area_id = i.area_id
+LEFT JOIN area AS county ON county.area_id = town.parent
+LEFT JOIN area AS city ON city.area_id = county.parent;
+
 -- A changed flow changes the flow-weighted rollups of the speed at its site.
 CREATE OR REPLACE FUNCTION note_federation_due() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -2914,6 +2933,7 @@ BEGIN
     GRANT SELECT, INSERT ON federation_command TO towntwin_gateway;
     GRANT INSERT ON audit, adoption TO towntwin_ingest;
     CALL wall('federation_command', 'area_id IN (SELECT area_seen())');
+    CALL wall_views();
 EXCEPTION
     WHEN insufficient_privilege OR undefined_object OR undefined_function THEN
         RAISE NOTICE 'roles were not made: this user may not; grants are yours to make';

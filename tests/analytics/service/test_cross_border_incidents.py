@@ -21,7 +21,7 @@ from ingest_service.storage.postgres.incidents import Incidents
 from tests.ingest_service.storage.test_database_roles import working_as
 from tests.support.asgi import send_request
 from tests.support.federated_towns import forwarded_anomaly, forwarded_incident, header
-from tests.support.federation_rows import opened
+from tests.support.federation_rows import opened, rows_of
 from tests.support.gateway_access import HEADERS, gateway_app
 from tests.support.incident_world import town
 
@@ -124,6 +124,8 @@ def test_an_event_of_two_towns_is_one_incident_of_the_county(timescale_dsn: str)
         assert {one.origin for one in below} == {"box-a", "box-b"}
         assert one_round(service) == [found], "a further round changes nothing"
 
+        counted = rows_of(timescale_dsn, "SELECT anomalies FROM incident_view ORDER BY incident_id")
+        assert counted == [(1,), (1,), (1,), (2,)]
         shown = send_request(
             gateway_app(county), "GET", f"/v1/incidents/{found.incident_id}/anomalies", headers=HEADERS
         )
