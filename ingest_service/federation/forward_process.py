@@ -32,7 +32,7 @@ from ingest_service.storage.postgres.federation_feed import FederationFeed
 if TYPE_CHECKING:
     from edge.wire.broker_address import BrokerAddress
     from edge.wire.receipts import RefusedMessage
-    from ingest_service.federation.block_reader import Block
+    from ingest_service.federation.block import Block
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.store import Database, Lease
