@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from analytics.service import device_silence, item_backoff, simultaneous_silence
+from analytics.service.cross_border_incidents import join_incidents_of_towns
 from analytics.service.dead_letter_quotas import report_letter_quotas
 from analytics.service.detector_diagnostics import diagnose_detectors
 from analytics.service.device_maintenance import device_maintenance
@@ -193,6 +194,7 @@ TASKS: tuple[Task, ...] = (
     roll_up,
     judge_sites,
     maintain_incidents,
+    join_incidents_of_towns,
     escalate,
     send_notifications,
     trace_incidents,

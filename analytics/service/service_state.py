@@ -42,6 +42,24 @@ class SiteJudgingState:
 
 
 @dataclass(slots=True)
+class CrossBorderTaskState:
+    """State of the grouping of towns' incidents between two rounds; it can be recomputed.
+
+    Attributes
+    ----------
+    relations : of all sites, as of ``directory_version``
+    grouped : newest revision of the incidents that were grouped last
+    next_s : when the next round may begin, by the monotonic clock [s]
+
+    """
+
+    relations: SiteRelations | None = None
+    directory_version: int = -1
+    grouped: int = 0
+    next_s: float = -math.inf
+
+
+@dataclass(slots=True)
 class IncidentTaskState:
     """State of the maintenance of incidents between two rounds; it can be recomputed.
 
@@ -120,6 +138,7 @@ class ServiceState:
     watch: WatchState = field(default_factory=WatchState)
     _directory: Directory | None = None
     incidents: IncidentTaskState = field(default_factory=IncidentTaskState)
+    cross_border: CrossBorderTaskState = field(default_factory=CrossBorderTaskState)
     _backoffs: dict[str, ItemBackoff] = field(default_factory=dict)
 
     def directory_of(self, store: Store) -> Directory:

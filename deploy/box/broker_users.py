@@ -32,11 +32,12 @@ ACLS_BY_ROLE: dict[str, list[tuple[str, str]]] = {
         ("publishClientSend", f"{ALL}/receipt"),
         ("publishClientSend", f"{ALL}/command"),
     ],
-    # `towntwin federate receive` receives what towns forward and nothing else, and sends its receipts.
+    # `towntwin federate receive` receives what towns forward, and sends receipts and commands; nothing else.
     "towntwin-federation": [
         ("subscribePattern", f"{ALL}/federation"),
         ("publishClientReceive", f"{ALL}/federation"),
         ("publishClientSend", f"{ALL}/receipt"),
+        ("publishClientSend", f"{ALL}/command"),
     ],
     # The HJ 212 server publishes for all of its stations, and receives their receipts and commands.
     "towntwin-stations": [
@@ -91,9 +92,9 @@ def initial_configuration(
 
 
 def add_missing_users(configuration: dict[str, Any], newest: Mapping[str, Any]) -> list[str]:
-    """Add the platform's roles and users that a broker lacks to its configuration; return their names.
+    """Add the platform's roles, their permissions and users that a broker lacks; return their names.
 
-    What the configuration has already, such as the users of devices, is left as it is.
+    What the configuration has besides, such as the users of devices, is left as it is.
 
     Parameters
     ----------
@@ -107,6 +108,17 @@ def add_missing_users(configuration: dict[str, Any], newest: Mapping[str, Any]) 
         missing = [one for one in newest[objects] if one[name] not in present]
         configuration[objects] += missing
         added += [str(one[name]) for one in missing]
+    newest_permissions = {one["rolename"]: one["acls"] for one in newest["roles"]}
+    for role in configuration["roles"]:
+        permissions = role.setdefault("acls", [])
+        present = {(one["acltype"], one["topic"]) for one in permissions}
+        missing = [
+            one
+            for one in newest_permissions.get(role["rolename"], [])
+            if (one["acltype"], one["topic"]) not in present
+        ]
+        permissions += missing
+        added += [f"{role['rolename']}: {one['topic']}" for one in missing]
     return added
 
 

@@ -63,6 +63,8 @@ class SpoolPublisher:
     keeps_session : whether the broker keeps the session, with receipts, while the connection is lost; without
         it all messages that have no receipt are sent again
     on_refused, on_refusal : called with each refused message, described in a sentence, and as received
+    on_command : called with the payload of each command for the device, on the thread of `run`; without it
+        its commands are not subscribed to
     addresses : ``area/device`` of the other devices that messages of the spool are published for
 
     Attributes
@@ -90,12 +92,14 @@ class SpoolPublisher:
         content_type: str = senml.CONTENT_TYPE_JSON,
         keeps_session: bool = True,
         on_refusal: Callable[[RefusedMessage], None] = lambda _refused: None,
+        on_command: Callable[[bytes], None] | None = None,
     ) -> None:
         self._has_status = has_status
         self._addresses = ["", *addresses]
         self._on_refused = on_refused or partial(log.warning, "%s: %s", device)
         self._is_live, self._kind, self._content_type = is_live, kind, content_type
         self._on_refusal, self._keeps_session = on_refusal, keeps_session
+        self._on_command = on_command
         self._recorded = [receipts.RECORDED_PROPERTY] if recorded else []
         self._area, self._device = area, device
         self._spool, self._broker, self._settings = spool, broker, settings
@@ -358,6 +362,8 @@ class SpoolPublisher:
     def _subscribe(self) -> None:
         self._subscribed = True
         topics = [(self._topic(TopicKind.RECEIPT, address), 1) for address in self._addresses]
+        if self._on_command is not None:
+            topics.append((self._topic(TopicKind.COMMAND), 1))
         for first in range(0, len(topics), MAX_TOPICS_PER_SUBSCRIBE):
             self._client.subscribe(topics[first : first + MAX_TOPICS_PER_SUBSCRIBE])
 
@@ -388,6 +394,9 @@ class SpoolPublisher:
                 )
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if self._on_command is not None and message.topic == self._topic(TopicKind.COMMAND):
+            self._on_command(bytes(message.payload))
+            return
         try:
             receipt = receipts.decode_receipt(bytes(message.payload))
         except PayloadError as error:

@@ -13,7 +13,7 @@ import msgspec
 
 from edge.wire.errors import PayloadError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONTENT_TYPE = "application/vnd.towntwin.federation+json"
 DEVICE_KIND = "federation"
 FENCED = "fenced"
@@ -78,11 +78,44 @@ class ForwardedDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForwardedSeries(msgspec.Struct, frozen=True, kw_only=True):
-    """A series, named by site and quantity: numbers of series differ between platforms."""
+    """A series, named by site and quantity: numbers of series differ between platforms.
+
+    With ``only_rollups``, its rollups are forwarded instead of its readings.
+    """
 
     site_id: str
     quantity: str
     interval_s: float
+    only_rollups: bool = False
+
+
+class ForwardedNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the town's river or road network; its position is in WGS 84 [deg]."""
+
+    node_id: str
+    network: Literal["river", "road"]
+    area_id: str
+    kind: str
+    en: str
+    zh: str
+    lon: float
+    lat: float
+    site_id: str | None = None
+
+
+class ForwardedLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link between two nodes of the town: length [m], usual or free-flow speed [m/s]."""
+
+    link_id: str
+    network: Literal["river", "road"]
+    from_node: str
+    to_node: str
+    en: str
+    zh: str
+    length_m: float
+    speed_m_s: float
+    lanes: int | None = None
+    coordinates: list[tuple[float, float]] = []
 
 
 class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions"):
@@ -92,6 +125,8 @@ class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions
     sites: list[ForwardedSite] = []
     devices: list[ForwardedDevice] = []
     series: list[ForwardedSeries] = []
+    nodes: list[ForwardedNode] = []
+    links: list[ForwardedLink] = []
 
 
 class ReadingColumns(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +156,69 @@ class ForwardedReadings(FederationMessage, frozen=True, kw_only=True, tag="readi
     """Readings that are new, or whose flags changed."""
 
     series: list[ReadingColumns]
+
+
+class RollupColumns(msgspec.Struct, frozen=True, kw_only=True):
+    """Rollups of one series over 15 min as columns ``(n,)``, by the names of docs/rollups.md.
+
+    Attributes
+    ----------
+    bucket_us : begin of each, Unix time [us]
+
+    """
+
+    site_id: str
+    quantity: str
+    bucket_us: list[int]
+    count: list[int]
+    good: list[int]
+    min: list[float | None]
+    max: list[float | None]
+    total: list[float | None]
+    judged: list[int]
+    expected: list[float | None]
+    spread: list[float | None]
+    flagged: list[float | None]
+    weight: list[float | None]
+    weighted: list[float | None]
+
+
+class ForwardedRollups(FederationMessage, frozen=True, kw_only=True, tag="rollups"):
+    """Rollups that are new or changed, of series whose readings are not forwarded."""
+
+    series: list[RollupColumns]
+
+
+class ForwardedDeviceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The last status of a device of the town, when it came [us], and the offset of its clock [s]."""
+
+    device_id: str
+    received_us: int
+    status: dict[str, Any]
+    clock_offset_s: float | None = None
+
+
+class ForwardedDevices(FederationMessage, frozen=True, kw_only=True, tag="devices"):
+    """Health of devices: all after a start of the forwarder, then those that changed."""
+
+    devices: list[ForwardedDeviceHealth]
+
+
+class ForwardedAssessment(msgspec.Struct, frozen=True, kw_only=True):
+    """An assessment of a site or area of the town; ``assessment`` has its other fields."""
+
+    kind: str
+    subject: str
+    area_id: str
+    site_id: str | None = None
+    assessment: dict[str, Any]
+
+
+class ForwardedAssessments(FederationMessage, frozen=True, kw_only=True, tag="assessments"):
+    """All forwarded assessments of a month, such as ``2026-10``, in place of those sent before."""
+
+    month: str
+    assessments: list[ForwardedAssessment]
 
 
 class ForwardedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +315,32 @@ class ForwardedIncidents(FederationMessage, frozen=True, kw_only=True, tag="inci
     incidents: list[ForwardedIncident]
 
 
-AnyMessage = Definitions | ForwardedReadings | ForwardedAnomalies | ForwardedIncidents
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a command at the town: why it was refused, or the number of the incident it opened."""
+
+    command_id: str
+    state: Literal["applied", "refused"]
+    detail: str = ""
+    incident_id: int | None = None
+    at_s: float
+
+
+class CommandResults(FederationMessage, frozen=True, kw_only=True, tag="command_results"):
+    """Results of commands of the platform above."""
+
+    results: list[CommandResult]
+
+
+AnyMessage = (
+    Definitions
+    | ForwardedReadings
+    | ForwardedRollups
+    | ForwardedDevices
+    | ForwardedAssessments
+    | ForwardedAnomalies
+    | ForwardedIncidents
+    | CommandResults
+)
 
 
 def decode_message(payload: bytes) -> AnyMessage:

@@ -16,6 +16,7 @@ from gateway.api.models.conversion import posterior_response
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found
 from gateway.auth.principal import Role
+from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         IncidentAnomaly,
         IncidentHistory,
         IncidentPhoto,
-        IncidentQuery,
         IncidentRequest,
     )
 
@@ -123,6 +123,11 @@ class IncidentAccess:
         return self.context.directory_index.visible_area_ids.intersection(
             incident.area_ids
         ) != frozenset() and (teams is None or incident.team_id in teams)
+
+    def with_those_of_towns(self, incident_id: int) -> list[int]:
+        """Return an incident and those of towns below it, whose anomalies are its own too."""
+        below = self.store.found(IncidentQuery(parent_id=incident_id))
+        return [incident_id, *(one.incident_id for one in below if one.origin and self.may_see(one))]
 
     def changeable(self, incident_id: int, revision: int | None = None) -> Incident:
         """Return an incident that the principal may change.

@@ -64,7 +64,9 @@ def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
     """Read an incident. Raises `ProblemError` 404 where it is not visible, and as the store does."""
     incident = access.visible(incident_id)
     members = [
-        one for one in access.store.members([incident_id], limit=MAX_MEMBERS) if one.role != "suppressed"
+        one
+        for one in access.store.members(access.with_those_of_towns(incident_id), limit=MAX_MEMBERS)
+        if one.role != "suppressed"
     ]
     plotted = next((one for one in members if one.series_id is not None), next(iter(members), None))
     return IncidentRecord(

@@ -2,67 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from edge.agent.spool import SpoolEntry
 from edge.wire import federation
-from edge.wire.token_bucket import TokenBucket
+from ingest_service.federation.block import Block, entry_of
+from ingest_service.federation.definitions import definitions
 from ingest_service.federation.incident_messages import IncidentMessages
-from ingest_service.federation.policy import areas_below
-from ingest_service.storage.contract.models import READING
+from ingest_service.federation.reading_blocks import ReadingBlocks
+from ingest_service.federation.state_messages import StateMessages
+from ingest_service.storage.contract.models import Directory
+from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.federation_feed import MAX_RANGES
 from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import msgspec
-    from numpy.typing import NDArray
-
-    from edge.wire.federation import AnyMessage
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
-    from ingest_service.storage.contract.federation import DueRange, FeedPosition
-    from ingest_service.storage.contract.models import Anomaly, Directory, Series
+    from ingest_service.storage.contract.federation import FeedPosition
+    from ingest_service.storage.contract.models import Anomaly, Series
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.federation_feed import FederationFeed
 
-RANGES_PER_BLOCK: Final = 2000
 ANOMALIES_PER_BLOCK: Final = 500
 ANOMALIES_PER_MESSAGE: Final = 50
 INCIDENTS_PER_BLOCK: Final = 100
+RESULTS_PER_BLOCK: Final = 100
 FORWARDED_SUBJECTS: Final = frozenset({"series", "site", "device", "area"})
 """Kinds of subjects that the county gets: anomalies of the town's platform itself stay there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Messages that the county confirms together, and what its confirmation means.
-
-    Attributes
-    ----------
-    entries : messages for the spool
-    done : ranges that the county has then
-    shortened : ranges of which it has the first part
-    position : up to which it has anomalies and incidents
-    rows : numbers of rows by kind, for the metrics
-
-    """
-
-    entries: list[SpoolEntry]
-    position: FeedPosition
-    done: list[int] = field(default_factory=list)
-    shortened: list[DueRange] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
-
-
 class BlockReader:
-    """Reads one block after another: definitions, anomalies, live readings, then those that waited.
+    """Reads one block after another: definitions, results of commands, anomalies, readings.
 
     Parameters
     ----------
@@ -77,26 +49,33 @@ class BlockReader:
         self._forwarder = forwarder
         self._block = 0
         self._directory_version = -1
+        self._directory = Directory()
         self._series: dict[int, Series] = {}
+        self._of_rollups: dict[int, Series] = {}
         self._sites: set[str] = set()
-        self._was_live = False
+        self._merged = 0
         self._anomalies_until = 0
         self._incident_feed = IncidentMessages(Incidents(store))
-        rate = settings.backlog_readings_per_s
-        self._backlog_rate = TokenBucket(per_s=rate, burst=rate) if rate else None
+        self._commands = FederationCommands(store)
+        self._states = StateMessages(store, policy)
+        self._readings = ReadingBlocks(feed, settings)
 
     def next_block(self) -> Block | None:
         """Return the next block; None if there is nothing to forward now. Raises as the store does."""
         self._block += 1
-        if self._feed.waiting()[0] > MAX_RANGES:
+        if self._feed.waiting()[0] > self._merged + MAX_RANGES:
             self._feed.merge()
+            self._merged = self._feed.waiting()[0]  # those that can't be merged or sent yet
         position = self._feed.position()
         return (
             self._definitions(position)
+            or self._results(position)
             or self._anomalies(position)
             or self._incidents(position)
-            or self._readings(position, live=not self._was_live)
-            or self._readings(position, live=not self._was_live)
+            or self._devices(position)
+            or self._assessments(position)
+            or self._rollups(position)
+            or self._readings.next_block(position, self._header())
         )
 
     def _definitions(self, position: FeedPosition) -> Block | None:
@@ -105,11 +84,24 @@ class BlockReader:
             return None
         directory = self._store.directory()
         self._directory_version = directory.version
+        self._directory = directory
         self._series = {one.series_id: one for one in self._policy.series(directory)}
+        forms = self._policy.forms(directory)
+        self._of_rollups = {name: one for name, one in self._series.items() if forms[name] == "rollups"}
+        self._readings.series = {name: one for name, one in self._series.items() if forms[name] == "all"}
+        self._readings.without = self._of_rollups.keys()
         self._sites = {one.site_id for one in self._policy.sites(directory)}
         message = definitions(directory, self._policy, **self._header())
         rows = {"definitions": len(message.sites) + len(message.series)}
-        return Block([_entry(message, 1)], position, rows=rows)
+        return Block([entry_of(message)], position, rows=rows)
+
+    def _results(self, position: FeedPosition) -> Block | None:
+        found = self._commands.results(RESULTS_PER_BLOCK)
+        if not found:
+            return None
+        message = federation.CommandResults(results=found, **self._header())
+        ids = [one.command_id for one in found]
+        return Block([entry_of(message)], position, results=ids, rows={"command_results": len(found)})
 
     def _anomalies(self, position: FeedPosition) -> Block | None:
         if not self._policy.anomalies:
@@ -124,7 +116,7 @@ class BlockReader:
         position = position._replace(anomaly_revision=changed[-1].revision)
         forwarded = [one for one in map(self._forwarded_anomaly, changed) if one is not None]
         entries = [
-            _entry(
+            entry_of(
                 federation.ForwardedAnomalies(
                     anomalies=forwarded[first : first + ANOMALIES_PER_MESSAGE], **self._header()
                 ),
@@ -168,44 +160,50 @@ class BlockReader:
         if changed is None:
             return None
         entries = [
-            _entry(federation.ForwardedIncidents(incidents=part, **self._header()), 1)
+            entry_of(federation.ForwardedIncidents(incidents=part, **self._header()))
             for part in changed.messages
         ]
         position = position._replace(incident_revision=changed.revision)
         return Block(entries, position, rows={"incidents": sum(map(len, changed.messages))})
 
-    def _readings(self, position: FeedPosition, *, live: bool) -> Block | None:
-        """Return live readings or those that waited, the latter at a bounded rate; None if there are none.
-
-        They are read in blocks of their own: a reading in both would be sent with two flags at once.
-        """
-        limit, self._was_live = self._settings.block_readings, live
-        if not live and self._backlog_rate is not None:
-            tokens = self._backlog_rate.tokens_at(time.monotonic())
-            if tokens <= 0:
-                return None
-            limit = min(limit, max(1, int(tokens)))
-        ranges = self._feed.due(RANGES_PER_BLOCK, live=live)
-        if not ranges:
+    def _devices(self, position: FeedPosition) -> Block | None:
+        messages = self._states.devices(self._directory)
+        if not messages:
             return None
-        permitted = [
-            one for one in ranges if one.series_id in self._series and self._policy.readings == "all"
-        ]
-        rows = self._feed.readings(permitted, limit) if permitted else np.empty(0, READING)
-        if not live and self._backlog_rate is not None:
-            self._backlog_rate.spend(len(rows))
-        done, shortened = _covered(ranges, permitted, rows if len(rows) == limit else None)
-        entries = list(self._reading_messages(rows)) if len(rows) else []
-        return Block(entries, position, done, shortened, {"readings": len(rows)})
+        devices = [one for message in messages for one in message]
+        return Block(
+            [entry_of(federation.ForwardedDevices(devices=one, **self._header())) for one in messages],
+            position,
+            rows={"devices": len(devices)},
+            on_confirmed=partial(self._states.devices_confirmed, devices),
+        )
 
-    def _reading_messages(self, rows: NDArray[np.void]) -> Iterator[SpoolEntry]:
-        for first in range(0, len(rows), federation.MAX_READINGS):
-            part = rows[first : first + federation.MAX_READINGS]
-            starts = np.flatnonzero(np.append(True, np.diff(part["series_id"]) != 0))
-            columns = [
-                _columns(self._series[int(one["series_id"][0])], one) for one in np.split(part, starts[1:])
-            ]
-            yield _entry(federation.ForwardedReadings(series=columns, **self._header()), len(part))
+    def _assessments(self, position: FeedPosition) -> Block | None:
+        found = self._states.next_month(self._directory)
+        if found is None:
+            return None
+        month, state, assessments = found
+        message = federation.ForwardedAssessments(month=month, assessments=assessments, **self._header())
+        return Block(
+            [entry_of(message)],
+            position,
+            rows={"assessments": len(assessments)},
+            on_confirmed=partial(self._states.month_confirmed, month, state),
+        )
+
+    def _rollups(self, position: FeedPosition) -> Block | None:
+        """Return rollups of quarters of an hour that are over, of series whose readings are not forwarded."""
+        found = self._states.rollups(self._of_rollups, self._settings.block_readings)
+        if found is None:
+            return None
+        entries = [
+            entry_of(federation.ForwardedRollups(series=one, **self._header())) for one in found.messages
+        ]
+        return Block(entries, position, found.done, found.shortened, rows={"rollups": found.rows})
+
+    def waiting(self) -> tuple[int, float]:
+        """Return the number of ranges that wait, and the age of the oldest that could be sent [s]."""
+        return self._feed.waiting(self._of_rollups)
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -214,57 +212,3 @@ class BlockReader:
             "block": self._block,
             "release": version("towntwin"),
         }
-
-
-def definitions(directory: Directory, policy: Policy, **header: Any) -> federation.Definitions:
-    """Return the definitions of all that a policy lets the county see."""
-    areas = areas_below(directory, policy.area)
-    return federation.Definitions(
-        areas=_converted(
-            [one for one in directory.areas if one.area_id in areas - {policy.area}],
-            federation.ForwardedArea,
-        ),
-        sites=_converted(policy.sites(directory), federation.ForwardedSite),
-        devices=_converted(
-            [one for one in directory.devices if one.area_id in areas], federation.ForwardedDevice
-        ),
-        series=_converted(policy.series(directory), federation.ForwardedSeries),
-        **header,
-    )
-
-
-def _converted(items: Sequence[msgspec.Struct], kind: type[Any]) -> list[Any]:
-    return [kind(**{name: getattr(one, name) for name in kind.__struct_fields__}) for one in items]
-
-
-def _columns(series: Series, rows: NDArray[np.void]) -> federation.ReadingColumns:
-    lists = {name: rows[name].tolist() for name in rows.dtype.names or () if name != "series_id"}
-    return federation.ReadingColumns(site_id=series.site_id, quantity=series.quantity, **lists)
-
-
-def _entry(message: AnyMessage, readings: int) -> SpoolEntry:
-    return SpoolEntry(federation.encode_message(message), readings)
-
-
-def _covered(
-    ranges: Sequence[DueRange], permitted: Sequence[DueRange], rows: NDArray[np.void] | None
-) -> tuple[list[int], list[DueRange]]:
-    """Return the ids of the ranges that some readings cover, and what is left of one covered in part.
-
-    Parameters
-    ----------
-    ranges, permitted : all ranges, and those whose readings were read
-    rows : READING by series and time, if reading ended at its limit; None if all was read
-
-    """
-    if rows is None:
-        return [one.due_id for one in ranges], []
-    last_series, last_us = int(rows["series_id"][-1]), int(rows["time_us"][-1])
-    done = {one.due_id for one in ranges} - {one.due_id for one in permitted}
-    shortened = []
-    for one in permitted:
-        if (one.series_id, one.until_us) <= (last_series, last_us):
-            done.add(one.due_id)
-        elif one.series_id == last_series and one.since_us <= last_us:
-            shortened.append(one._replace(since_us=last_us + 1))
-    return sorted(done), shortened

@@ -6,43 +6,46 @@ confirmed. One process forwards at a time (a lease); the county follows the newe
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from prometheus_client import start_http_server
 
 from edge.agent.publisher import SpoolPublisher
 from edge.agent.settings import Settings as AgentSettings
 from edge.agent.spool import Spool, SpoolBusyError
 from edge.wire import federation
-from edge.wire.backoff import Backoff
 from edge.wire.topics import TopicKind
 from ingest_service.federation import metrics
 from ingest_service.federation.block_reader import BlockReader
+from ingest_service.federation.command_applying import CommandApplying
 from ingest_service.federation.errors import FederationError
+from ingest_service.federation.lease_loop import own_or_stand_by
 from ingest_service.federation.policy import check_policy
-from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
-from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus, sending_heartbeats
-from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
+from ingest_service.storage.contract.errors import ShardLostError
+from ingest_service.storage.health.heartbeat_thread import WorkStatus
 from ingest_service.storage.postgres.federation_feed import FederationFeed
 
 if TYPE_CHECKING:
     from edge.wire.broker_address import BrokerAddress
     from edge.wire.receipts import RefusedMessage
-    from ingest_service.federation.block_reader import Block
+    from ingest_service.federation.block import Block
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.store import Database, Lease
+    from ingest_service.storage.health.heartbeat_thread import ProgressRecorder
 
 log = structlog.get_logger()
 
 FORWARDER_SHARD: Final = "federation-forward"
-STANDBY_S: Final = 2.0
+FENCED_POLL_S: Final = 2.0
 RECEIPT_POLL_S: Final = 0.02
 PUBLISHER_END_S: Final = 2.0
 WAITING_POLL_S: Final = 5.0
+MAX_COMMANDS: Final = 100  # received and not yet applied
 PUBLISHER_SETTINGS: Final = AgentSettings()
 
 
@@ -57,29 +60,16 @@ def run(
         If the policy names what is not enrolled here, or the publisher ends.
 
     """
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
-    identity = ProcessIdentity(kind="federation", instance="forward")
-    limits = HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
-    backoff = Backoff()
-    with sending_heartbeats(store, identity, limits) as progress:
-        while not stop.is_set():
-            try:
-                with store.shard(FORWARDER_SHARD) as lease:
-                    progress.role = "standby" if lease is None else "starting"
-                    progress.loop_advanced()
-                    if lease is not None:
-                        _Forwarder(
-                            store, broker, policy, settings, lease=lease, stop=stop, progress=progress
-                        ).serve()
-                stop.wait(STANDBY_S)
-            except ShardLostError as error:
-                log.warning("forwarding_lost", error=str(error))
-            except StoreUnavailableError as error:
-                progress.waiting_for("database")
-                wait_s = backoff.next_s()
-                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
-                stop.wait(wait_s)
+    own_or_stand_by(
+        store,
+        FORWARDER_SHARD,
+        lambda lease, progress: _Forwarder(
+            store, broker, policy, settings, lease=lease, stop=stop, progress=progress
+        ).serve(),
+        instance="forward",
+        settings=settings,
+        stop=stop,
+    )
 
 
 class _Forwarder:
@@ -99,6 +89,8 @@ class _Forwarder:
         self._store, self._broker, self._policy, self._settings = store, broker, policy, settings
         self._lease, self._stop, self._progress = lease, stop, progress
         self._feed = FederationFeed(store)
+        self._applying = CommandApplying(store, policy, lease.epoch)
+        self._commands: queue.Queue[bytes] = queue.Queue(MAX_COMMANDS)
         self._fenced = threading.Event()
         self._ended = threading.Event()
         self._waiting_due_s = 0.0
@@ -123,6 +115,7 @@ class _Forwarder:
             content_type=federation.CONTENT_TYPE,
             keeps_session=False,  # two machines of one identity would get each other's receipts
             on_refusal=self._on_refusal,
+            on_command=self._on_command,
         )
         publisher_stop = threading.Event()
         network = threading.Thread(
@@ -152,21 +145,25 @@ class _Forwarder:
             self._progress.loop_advanced()
             if not self._lease.held():
                 raise ShardLostError("another process of this town forwards now")
-            self._measure_waiting()
+            self._measure_waiting(reader)
+            self._apply_commands()
             block = reader.next_block()
             if block is None:
                 self._progress.work_succeeded()
                 self._stop.wait(self._settings.poll_s)
                 continue
-            self._send(spool, block)
+            self._send(spool, block, reader)
             if self._is_over():
                 break
-            self._feed.confirm(block.done, block.shortened, block.position, self._lease.epoch)
+            self._feed.confirm(
+                block.done, block.shortened, block.position, self._lease.epoch, results=block.results
+            )
             self._progress.work_succeeded()
+            block.on_confirmed()
             for kind, count in block.rows.items():
                 metrics.CONFIRMED.labels(kind).inc(count)
 
-    def _send(self, spool: Spool, block: Block) -> None:
+    def _send(self, spool: Spool, block: Block, reader: BlockReader) -> None:
         """Put a block into the spool, and wait until it is empty."""
         while block.entries and not self._is_over():
             try:
@@ -177,7 +174,7 @@ class _Forwarder:
                 self._stop.wait(1.0)
         while spool.waiting and not self._is_over():
             self._progress.loop_advanced()
-            self._measure_waiting()
+            self._measure_waiting(reader)
             self._stop.wait(RECEIPT_POLL_S)
 
     def _is_over(self) -> bool:
@@ -187,10 +184,10 @@ class _Forwarder:
             )
         return self._stop.is_set() or self._fenced.is_set()
 
-    def _measure_waiting(self) -> None:
+    def _measure_waiting(self, reader: BlockReader) -> None:
         if time.monotonic() >= self._waiting_due_s:
             self._waiting_due_s = time.monotonic() + WAITING_POLL_S
-            count, self._waiting_age_s = self._feed.waiting()
+            count, self._waiting_age_s = reader.waiting()
             metrics.WAITING.set(count)
             metrics.WAITING_AGE.set(self._waiting_age_s)
 
@@ -208,8 +205,17 @@ class _Forwarder:
             self._fenced.set()
             log.error("fenced", detail=refused.detail)
 
+    def _on_command(self, payload: bytes) -> None:
+        """Keep a command for the loop; one that finds no room is sent again by the county."""
+        with suppress(queue.Full):
+            self._commands.put_nowait(payload)
+
+    def _apply_commands(self) -> None:
+        while not self._commands.empty() and not self._is_over():
+            self._applying.apply(self._commands.get_nowait())
+
     def _wait_fenced(self) -> None:
         """Wait for a stop: to take the town back would only begin a quarrel with the other machine."""
         while not self._stop.is_set():
             self._progress.waiting_for("fenced")
-            self._stop.wait(STANDBY_S)
+            self._stop.wait(FENCED_POLL_S)

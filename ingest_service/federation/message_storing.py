@@ -19,8 +19,12 @@ from ingest_service.storage.contract.federation import (
 )
 from ingest_service.storage.postgres.federated_incidents import FederatedIncidents
 from ingest_service.storage.postgres.federated_rows import FederatedRows
+from ingest_service.storage.postgres.federated_state import FederatedState
+from ingest_service.storage.postgres.federation_commands import FederationCommands
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.wire.federation import AnyMessage
     from edge.wire.receipts import Receipt
     from edge.wire.topics import Topic
@@ -51,6 +55,8 @@ class MessageStoring:
         self._store, self._epoch = store, epoch
         self._rows = FederatedRows(store, epoch)
         self._incidents = FederatedIncidents(self._rows)
+        self._commands = FederationCommands(store)
+        self._state = FederatedState(self._rows)
 
     def store(self, message: Message) -> StoringOutcome:
         """Store a message. Raises `ShardLostError` and `StoreUnavailableError`: then nothing is stored."""
@@ -85,34 +91,41 @@ class MessageStoring:
             return MessageRefusal("store", f"the store refuses it: {error}")
 
     def _store_content(self, sender: ForwarderIdentity, found: AnyMessage) -> MessageRefusal | None:
-        if isinstance(found, federation.Definitions):
-            undefined = self._rows.store_definitions(sender, found)
-            if undefined:
-                log.warning("unknown_quantities", device=sender.device, series=undefined)
-            metrics.RECEIVED.labels("definitions").inc()
-            return None
-        if isinstance(found, federation.ForwardedAnomalies):
-            self._rows.store_anomalies(sender, found.anomalies)
-            metrics.RECEIVED.labels("anomalies").inc()
-            return None
-        if isinstance(found, federation.ForwardedIncidents):
-            self._incidents.store(sender, found.incidents)
-            metrics.RECEIVED.labels("incidents").inc()
-            return None
+        refusal = None
+        match found:
+            case federation.Definitions():
+                undefined = self._rows.store_definitions(sender, found)
+                if undefined:
+                    log.warning("unknown_quantities", device=sender.device, series=undefined)
+            case federation.ForwardedAnomalies():
+                self._rows.store_anomalies(sender, found.anomalies)
+            case federation.ForwardedIncidents():
+                self._incidents.store(sender, found.incidents)
+            case federation.CommandResults():
+                self._commands.store_results(self._rows, sender, found.results)
+            case federation.ForwardedDevices():
+                self._state.store_devices(sender, found.devices)
+            case federation.ForwardedAssessments():
+                self._state.store_assessments(sender, found)
+            case federation.ForwardedRollups():
+                undefined = self._state.store_rollups(sender, found.series)
+                refusal = _refusal_of_undefined(undefined) if undefined else None
+            case federation.ForwardedReadings():
+                refusal = self._store_readings(sender, found)
+        metrics.RECEIVED.labels(str(found.__struct_config__.tag)).inc()
+        return refusal
+
+    def _store_readings(
+        self, sender: ForwarderIdentity, found: federation.ForwardedReadings
+    ) -> MessageRefusal | None:
         stored = self._rows.store_readings(sender, found.series)
-        metrics.RECEIVED.labels("readings").inc()
         total = sum(len(one.time_us) for one in found.series)
         metrics.READINGS.labels("new").inc(stored.new)
         metrics.READINGS.labels("revised").inc(stored.revised)
         metrics.READINGS.labels("conflict").inc(stored.conflicts)
         metrics.READINGS.labels("repeated").inc(max(0, total - stored.new - stored.conflicts))
         if stored.undefined:
-            names = ", ".join(stored.undefined[:5])
-            return MessageRefusal(
-                "federation",
-                f"series {names} are not defined here, the others were stored: see the dead letter of the"
-                " definitions, or update this platform if their quantity is new, then replay this one",
-            )
+            return _refusal_of_undefined(stored.undefined)
         if stored.conflicts:
             return MessageRefusal(
                 "conflict",
@@ -120,6 +133,15 @@ class MessageStoring:
                 " see which of the two is right",
             )
         return None
+
+
+def _refusal_of_undefined(undefined: Sequence[str]) -> MessageRefusal:
+    names = ", ".join(undefined[:5])
+    return MessageRefusal(
+        "federation",
+        f"series {names} are not defined here, the others were stored: see the dead letter of the"
+        " definitions, or update this platform if their quantity is new, then replay this one",
+    )
 
 
 def _receipts(message: Message, refusal: MessageRefusal | None) -> dict[Topic, list[Receipt]]:

@@ -15,6 +15,11 @@ REFUSED = Counter(
 RECEIVED = Counter(
     "towntwin_federation_received_total", "Messages of towns that were stored, by kind", ["kind"]
 )
+COMMANDS = Counter(
+    "towntwin_federation_commands_total",
+    "Commands of the platform above, by what became of them",
+    ["outcome"],
+)
 READINGS = Counter(
     "towntwin_federation_readings_total", "Readings of towns, by what became of them", ["outcome"]
 )

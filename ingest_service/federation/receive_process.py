@@ -10,18 +10,16 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from prometheus_client import start_http_server
 
-from edge.wire.backoff import Backoff
 from edge.wire.topics import TopicKind
+from ingest_service.federation.command_sending import CommandSending
+from ingest_service.federation.lease_loop import own_or_stand_by
 from ingest_service.federation.message_storing import MessageStoring
 from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import from_dead_letter
 from ingest_service.pipeline.mqtt_session import MqttSession
-from ingest_service.pipeline.settings import Settings as IngestSettings
-from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
-from ingest_service.storage.health.heartbeat_thread import WorkStatus, sending_heartbeats
-from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
+from ingest_service.storage.contract.errors import ShardLostError
+from ingest_service.storage.health.heartbeat_thread import WorkStatus
 
 if TYPE_CHECKING:
     import threading
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 RECEIVER_SHARD: Final = "federation-receive"
-STANDBY_S: Final = 1.0
 IDLE_WAIT_S: Final = 0.5
 HOUSEKEEPING_S: Final = 2.0
 MESSAGES_AT_ONCE: Final = 100
@@ -44,28 +41,16 @@ MESSAGES_AT_ONCE: Final = 100
 
 def run(store: Database, broker: BrokerAddress, settings: Settings, stop: threading.Event) -> None:
     """Receive until ``stop`` is set; stand by while another process of this county receives."""
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
-    identity = ProcessIdentity(kind="federation", instance="receive")
-    limits = HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
-    backoff = Backoff()
-    with sending_heartbeats(store, identity, limits) as progress:
-        while not stop.is_set():
-            try:
-                with store.shard(RECEIVER_SHARD) as lease:
-                    progress.role = "standby" if lease is None else "starting"
-                    progress.loop_advanced()
-                    if lease is not None:
-                        _Receiver(store, broker, settings, lease=lease, stop=stop, progress=progress).serve()
-                        continue
-                stop.wait(STANDBY_S)
-            except ShardLostError as error:
-                log.warning("receiving_lost", error=str(error))
-            except StoreUnavailableError as error:
-                progress.waiting_for("database")
-                wait_s = backoff.next_s()
-                log.warning("store_unavailable", error=str(error).strip(), next_try_in_s=round(wait_s, 2))
-                stop.wait(wait_s)
+    own_or_stand_by(
+        store,
+        RECEIVER_SHARD,
+        lambda lease, progress: _Receiver(
+            store, broker, settings, lease=lease, stop=stop, progress=progress
+        ).serve(),
+        instance="receive",
+        settings=settings,
+        stop=stop,
+    )
 
 
 class _Receiver:
@@ -83,16 +68,12 @@ class _Receiver:
     ) -> None:
         self._store, self._settings, self._lease = store, settings, lease
         self._stop, self._progress = stop, progress
-        session_settings = IngestSettings(areas=settings.areas)
-        self._inbox = Inbox(session_settings.inbox_bytes)
+        self._inbox = Inbox(settings.inbox_bytes)
         self._session = MqttSession(
-            broker,
-            session_settings,
-            self._inbox,
-            kinds=(TopicKind.FEDERATION,),
-            client_id="towntwin-federation",
+            broker, settings, self._inbox, "towntwin-federation", kinds=(TopicKind.FEDERATION,)
         )
         self._storing = MessageStoring(store, lease.epoch)
+        self._commands = CommandSending(store, self._session)
         self._next_housekeeping_s = 0.0
 
     def serve(self) -> None:
@@ -122,6 +103,8 @@ class _Receiver:
     def _store_all(self, messages: Sequence[Message]) -> None:
         for message in messages:
             outcome = self._storing.store(message)
+            for topic in outcome.receipts:
+                self._commands.forwarded(topic.device)
             self._progress.work_succeeded()
             self._session.send_receipts(outcome.receipts)
             self._session.acknowledge([message])
@@ -136,6 +119,7 @@ class _Receiver:
         )
         for one in dead_letters:
             self._storing.store(from_dead_letter(one))
+        self._commands.send_due(time.monotonic())
         if self._session.dropping and not len(self._inbox):
             self._session.reconnect_for_redelivery()
 

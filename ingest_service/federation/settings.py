@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
+from ingest_service.pipeline.settings import SessionSettings
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+
+class Settings(SessionSettings, frozen=True, kw_only=True):
     """Settings of forwarding (at a town) and receiving (at its county)."""
 
     policy: Annotated[
@@ -42,21 +43,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 5000.0
-    areas: Annotated[
-        list[str],
-        Meta(
-            description="Areas whose towns the county's process receives; + alone means every area.",
-            min_length=1,
-        ),
-    ] = msgspec.field(default_factory=lambda: ["+"])
-    stuck_s: Annotated[
-        float,
-        Meta(
-            description="Health shows the process as stuck where its main loop does not move on for so long.",
-            extra={"unit": "s"},
-            gt=0,
-        ),
-    ] = 30.0
     behind_s: Annotated[
         float,
         Meta(
@@ -65,6 +51,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 300.0
-    metrics_port: Annotated[
-        int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
-    ] = 0

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edge.wire.receipts import Receipt
     from edge.wire.topics import Topic
     from ingest_service.pipeline.inbox import Inbox
-    from ingest_service.pipeline.settings import Settings
+    from ingest_service.pipeline.settings import SessionSettings
 
 log = structlog.get_logger()
 
@@ -62,19 +62,19 @@ class MqttSession:
 
     Parameters
     ----------
+    client_id : of the session
     kinds : of the topics of each area to subscribe to
-    client_id : of the session; that of the shard where None
 
     """
 
     def __init__(
         self,
         broker: BrokerAddress,
-        settings: Settings,
+        settings: SessionSettings,
         inbox: Inbox,
+        client_id: str,
         *,
         kinds: Sequence[TopicKind] = (TopicKind.DATA, TopicKind.STATUS),
-        client_id: str | None = None,
     ) -> None:
         self._broker, self._kinds = broker, kinds
         self._settings = settings
@@ -99,7 +99,7 @@ class MqttSession:
         self._probe_mid: int | None = None
         self._is_receiving = False  # paho's thread is in `_on_message`, perhaps waiting for room in the inbox
         self._lock = threading.Lock()
-        self._client_id = client_id or f"towntwin-ingest-{settings.shard}"
+        self._client_id = client_id
         self._client = self._make_client()
 
     @property
@@ -222,6 +222,15 @@ class MqttSession:
         for area, device in some:
             target = topics.Topic(area=area, device=device, kind=TopicKind.RECEIPT)
             self._client.publish(str(target), self._announcement, qos=1)
+
+    def publish(self, topic: Topic, payload: bytes, content_type: str) -> bool:
+        """Publish a message of the platform; False without a connection."""
+        if not self._connected:
+            return False
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ContentType = content_type
+        self._client.publish(str(topic), payload, qos=1, properties=properties)
+        return True
 
     def _make_client(self) -> BulkMqttClient:
         client = BulkMqttClient(

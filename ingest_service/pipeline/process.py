@@ -118,7 +118,7 @@ class _ShardOwner:
             store, settings, wait=grace.wait, epoch=lease.epoch, use_compiled=compiled_judge.use_compiled
         )
         self._inbox = Inbox(settings.inbox_bytes)
-        self._session = MqttSession(broker, settings, self._inbox)
+        self._session = MqttSession(broker, settings, self._inbox, f"towntwin-ingest-{settings.shard}")
         self._disk = DiskGuard(store, settings.disk_reserve_bytes, settings.disk_folder)
         self._next_housekeeping_s = 0.0
 

@@ -1,4 +1,4 @@
-"""Settings of the ingest process."""
+"""Settings of the ingest process, and those that it shares with the receiver of federation."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import msgspec
 from msgspec import Meta
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of one shard of the ingest service."""
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of every process that receives from the broker for some areas."""
 
-    shard: Annotated[
-        str,
-        Meta(
-            description="Name of the shard: its MQTT client id, its session and its lock.",
-            pattern="^[a-z0-9-]+$",
-        ),
-    ] = "main"
     areas: Annotated[
-        list[str], Meta(description="Areas that the shard takes; + alone means every area.", min_length=1)
+        list[str], Meta(description="Areas that the process takes; + alone means every area.", min_length=1)
     ] = msgspec.field(default_factory=lambda: ["+"])
     receive_maximum: Annotated[
         int,
@@ -48,6 +41,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=1 << 20,
         ),
     ] = 64 << 20
+    stuck_s: Annotated[
+        float,
+        Meta(
+            description="Health shows the process as stuck where its main loop does not move on for so long.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 30.0
+    metrics_port: Annotated[
+        int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
+    ] = 0
+
+
+class Settings(SessionSettings, frozen=True, kw_only=True):
+    """Settings of one shard of the ingest service."""
+
+    shard: Annotated[
+        str,
+        Meta(
+            description="Name of the shard: its MQTT client id, its session and its lock.",
+            pattern="^[a-z0-9-]+$",
+        ),
+    ] = "main"
     batch_messages: Annotated[
         int, Meta(description="Messages in one transaction at most.", extra={"unit": "messages"}, ge=1)
     ] = 2000
@@ -103,14 +119,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="Time for committing what is held when asked to stop.", extra={"unit": "s"}, ge=0),
     ] = 10.0
-    stuck_s: Annotated[
-        float,
-        Meta(
-            description="Health shows the process as stuck where its main loop does not move on for so long.",
-            extra={"unit": "s"},
-            gt=0,
-        ),
-    ] = 30.0
     behind_s: Annotated[
         float,
         Meta(
@@ -136,6 +144,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "user may read its name (pg_read_all_settings), where they are on this machine."
         ),
     ] = msgspec.field(default_factory=list)
-    metrics_port: Annotated[
-        int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
-    ] = 0

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psycopg
 import pytest
 from msgspec.structs import replace
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from psycopg.conninfo import conninfo_to_dict
 
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.settings import Settings as ServiceSettings
@@ -22,85 +19,37 @@ from deploy.device_access.dynamic_security import DynamicSecurity
 from edge.wire.broker_address import BrokerAddress
 from edge.wire.password_file import read_password
 from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.federation_commands import IssuedCommand
 from ingest_service.storage.contract.incidents import HistoryEntry, IncidentQuery, IncidentUpdate
 from ingest_service.storage.contract.models import REVISION, DeadLetterQuery
+from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.incidents import Incidents
-from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.device_client import DeviceClient
 from tests.support.dynamic_mosquitto import ADMIN, ADMIN_PASSWORD, start_dynamic_mosquitto
 from tests.support.federated_towns import BOX, COUNTY_DIRECTORY, OTHER_BOX, OTHER_TOWN, TOWN
+from tests.support.federation_rows import (
+    ANOMALIES,
+    COUNT,
+    INCIDENTS,
+    READINGS,
+    WITHIN_S,
+    add_readings,
+    copy_of,
+    opened,
+    rows_of,
+    wait_until_equal,
+)
 from tests.support.processes import PlatformProcess, running_processes, wait_until
 from tests.support.store_samples import DIRECTORY, LATE, START_US, STEP_US, anomaly, readings
 from tests.support.tcp_proxy import Proxy
-from tests.support.throwaway_servers import PostgresServer, fresh_database
+from tests.support.throwaway_servers import fresh_database
 from tests.support.tls_mosquitto import issue_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WITHIN_S = 60.0
 NOT_AUTHORIZED = 135
-COUNT = "SELECT count(*) FROM reading"
-READINGS = """
-SELECT s.site_id, s.quantity, r."time", r.received, r.value, r.expected::text, r.spread::text,
-    coalesce(v.quality, r.quality), coalesce(v.rules, r.rules)
-FROM reading AS r JOIN series AS s USING (series_id) LEFT JOIN flag_revision AS v USING (series_id, "time")
-ORDER BY 1, 2, 3
-"""
-ANOMALIES = """
-SELECT a.site_id, s.quantity, split_part(a.subject, '/', 1), a.start, a."end", a.state, a.severity, a.score,
-    a.n_readings, a.reason_en, a.reason_zh, a.evidence::text
-FROM anomaly AS a LEFT JOIN series AS s USING (series_id) ORDER BY 1, 2, 3, 4
-"""
-INCIDENTS = """
-SELECT i.area_ids, i.main_site_id, i.cause, i.priority, i.state, i.alarm_state, i.opened, i.closed, i.summary,
-    (SELECT array_agg((a.start, a.state)::text ORDER BY a.start, a.state)
-        FROM incident_anomaly AS m JOIN anomaly AS a USING (anomaly_id) WHERE m.incident_id = i.incident_id),
-    (SELECT array_agg((h."at", h.event, h.who, h.to_state)::text ORDER BY h."at", h.event)
-        FROM incident_history AS h WHERE h.incident_id = i.incident_id)
-FROM incident AS i ORDER BY i.opened, i.main_site_id
-"""
-
-
-def rows_of(dsn: str, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(dsn) as connection:
-        return connection.execute(query).fetchall()
-
-
-def wait_until_equal(town: str, county: str) -> None:
-    for query in (COUNT, READINGS, ANOMALIES, INCIDENTS):
-        wait_until(
-            lambda query=query: rows_of(town, query) == rows_of(county, query),  # type: ignore[misc]
-            within_s=WITHIN_S,
-            what="the county has what the town has",
-        )
-
-
-@contextmanager
-def opened(dsn: str) -> Iterator[PostgresStore]:
-    store = PostgresStore.open(dsn)
-    yield store
-    store.close()
-
-
-@contextmanager
-def copy_of(server: PostgresServer, dsn: str) -> Iterator[str]:
-    """A database as it would be restored from a backup of another, whose processes have ended."""
-    name = str(conninfo_to_dict(dsn)["dbname"])
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
-        )
-        connection.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        for setting in server.provide_schema_template():
-            connection.execute("ALTER DATABASE {} SET {} = {}".format(f"{name}_copy", *setting.split("=", 1)))
-        try:
-            yield server.dsn(f"{name}_copy")
-        finally:
-            connection.execute(f"DROP DATABASE {name}_copy WITH (FORCE)")
 
 
 class Federation:
@@ -117,7 +66,7 @@ class Federation:
             "TOWNTWIN_BROKER_CERTIFICATE": str(certificate),
             "TOWNTWIN_BROKER_KEY": str(key),
         }
-        policy = f'area = "{TOWN}"\ndevice = "{BOX}"\nhistory_days = 36500\n'
+        policy = f'area = "{TOWN}"\ndevice = "{BOX}"\nhistory_days = 36500\ncommands = ["limits"]\n'
         (folder / "policy.toml").write_text(policy)
         self.receiver = PlatformProcess(
             "federate",
@@ -167,12 +116,6 @@ def federation(
         found.line.close()
 
 
-def add_readings(dsn: str, *batches: Batch) -> None:
-    with opened(dsn) as store:
-        for batch in batches:
-            store.commit(batch)
-
-
 def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Federation) -> None:
     town, county = federation.town, federation.county
     add_readings(town, Batch(fresh=readings(1, range(4000))))
@@ -180,6 +123,11 @@ def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Feder
         wait_until_equal(town, county)
 
         federation.line.refuse()
+        limits = {"site_id": "s1", "quantity": "ph", "limits": {"fail_high": 9.5}}
+        with opened(county) as store:
+            FederationCommands(store).issue(
+                IssuedCommand(area_id=TOWN, device_id=BOX, kind="limits", content=limits, who="Li")
+            )
         late = readings(2, range(0, 1000, 2), rules=LATE, quality=2)
         add_readings(town, Batch(fresh=readings(2, range(1, 1000, 2))), Batch(doubtful=late))
         federation.restart(federation.sender)
@@ -204,6 +152,12 @@ def test_readings_reach_the_county_once_through_cuts_and_kills(federation: Feder
             within_s=WITHIN_S,
             what="nothing waits",
         )
+        wait_until(
+            lambda: rows_of(county, "SELECT state FROM federation_command") == [("applied",)],
+            within_s=WITHIN_S,
+            what="the town has applied the command",
+        )
+    assert rows_of(town, "SELECT limits, who FROM adoption") == [({"fail_high": 9.5}, "above: Li")]
     assert rows_of(county, COUNT) == [(11_000,)]
     with opened(county) as store:
         assert store.dead_letters(DeadLetterQuery()) == []
@@ -317,8 +271,13 @@ def test_the_broker_lets_a_town_publish_as_itself_alone(federation: Federation) 
     for area, device in ((OTHER_TOWN, OTHER_BOX), (TOWN, BOX)):
         client.publish(f"towntwin/v1/{area}/{device}/federation", b"{}", qos=1).wait_for_publish(20)
     wait_until(lambda: len(answers) == 2, within_s=20, what="two answers of the broker")
+    client.on_subscribe = lambda _client, _data, _mid, reasons, _properties: answers.append(reasons[0].value)
+    for area, device in ((OTHER_TOWN, OTHER_BOX), (TOWN, BOX)):
+        client.subscribe(f"towntwin/v1/{area}/{device}/command", qos=1)
+    wait_until(lambda: len(answers) == 4, within_s=20, what="two more")
     client.disconnect()
     client.loop_stop()
+    assert answers[2:] == [NOT_AUTHORIZED, 1]
     assert answers[0] == NOT_AUTHORIZED
     assert answers[1] != NOT_AUTHORIZED
 
@@ -329,5 +288,5 @@ def test_the_user_of_the_receiver_reads_no_topic_of_devices(federation: Federati
     client = DeviceClient(BrokerAddress("127.0.0.1", federation.broker_port, user, password), user, password)
     assert client.subscribe("towntwin/v1/+/+/federation") == 1
     assert client.subscribe("towntwin/v1/+/+/data") == NOT_AUTHORIZED
-    assert client.publish(f"towntwin/v1/{TOWN}/sonde/command") == NOT_AUTHORIZED
+    assert client.publish(f"towntwin/v1/{TOWN}/sonde/data") == NOT_AUTHORIZED
     client.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy.box.broker_users import ROLE_BY_USER, add_missing_users, initial_configuration
 from deploy.device_access import rabbitmq
 from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
 from deploy.device_access.dynamic_security import DynamicSecurity
@@ -133,3 +135,15 @@ def test_permissions_of_rabbitmq_match_the_own_topics_alone() -> None:
         rabbitmq.RabbitMq("http://127.0.0.1:9", "admin", "x").granted()
     with pytest.raises(BrokerAccessError, match="without a dot"):
         rabbitmq.topic_permissions(DeviceAccess("t-1", "wz.01"))
+
+
+def test_roles_of_an_older_version_get_the_permissions_that_they_lack() -> None:
+    newest = initial_configuration(dict.fromkeys(ROLE_BY_USER, "secret"))
+    older = deepcopy(newest)
+    (role,) = [one for one in older["roles"] if one["rolename"] == "towntwin-federation"]
+    role["acls"] = [one for one in role["acls"] if not one["topic"].endswith("/command")]
+    older["roles"].append({"rolename": "towntwin-device-wz-01", "acls": []})
+    assert add_missing_users(older, newest) == ["towntwin-federation: towntwin/v1/+/+/command"]
+    assert older["roles"][:-1] == newest["roles"]
+    assert older["roles"][-1]["acls"] == [], "a device's own"
+    assert add_missing_users(older, newest) == []

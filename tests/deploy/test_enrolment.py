@@ -371,7 +371,7 @@ def test_the_commands_of_the_page_let_the_platform_itself_use_the_broker(
         assert done.returncode == 0, (command, done.stderr)
     broker = BrokerAddress("127.0.0.1", dynamic.plain.port, "towntwin-ingest", "platform")
     inbox = Inbox(1 << 20)
-    session = MqttSession(broker, IngestSettings(), inbox)
+    session = MqttSession(broker, IngestSettings(), inbox, "ingest")
     session.start()
     try:
         wait_until(lambda: session.fault_key == "", within_s=20, what="ingest subscribes")

@@ -34,6 +34,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import server_installation
 from tests.support.demo_store import fill_with_demo
 from tests.support.duty_samples import add_deadline, duty_requests, enrol_duty
+from tests.support.federated_towns import add_example_town
 from tests.support.forecast_samples import extend_history
 from tests.support.gateway_access import ACCOUNTS, HEADERS, KEY, gateway_app
 from tests.support.incident_examples import INCIDENT_REQUESTS, add_example_incidents
@@ -171,6 +172,20 @@ REQUESTS: dict[str, tuple[str, Any]] = {
         {"reference": 7.0, "before": 7.12, "after": 7.01},
     ),
     "GET /v1/series/{series_id}/calibrations": ("/v1/series/12/calibrations", None),
+    "POST /v1/federation/limits": (
+        "/v1/federation/limits",
+        {
+            "site_id": "shendang-r01",
+            "quantity": "ph",
+            "limits": TRIED_LIMITS,
+            "note": "two false alarms a day at low flow",
+        },
+    ),
+    "POST /v1/federation/incidents": (
+        "/v1/federation/incidents",
+        {"site_id": "shendang-r01", "cause": "dead_fish", "summary": "dead fish below the weir"},
+    ),
+    "GET /v1/federation/commands": ("/v1/federation/commands?limit=2", None),
     "GET /v1/audit": ("/v1/audit?limit=2", None),
     "GET /v1/health": ("/v1/health", None),
     "GET /healthz": ("/healthz", None),
@@ -194,6 +209,7 @@ def prepare(store: PostgresStore) -> None:
     enrolments.create_code(ENROLMENT_CODE)
     enrolments.create_code(msgspec.structs.replace(ENROLMENT_CODE, code_id="000000000001"))
     enrolments.propose(ENROLMENT_CODE, PROPOSAL)
+    add_example_town(store)
     extend_history(store, 12, days=8)
 
 

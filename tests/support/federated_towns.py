@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 from edge.wire import federation
 from ingest_service.storage.contract.federation import ForwarderIdentity
 from ingest_service.storage.contract.models import Area, Device, Directory, Series, Site
+from ingest_service.storage.postgres.federated_rows import FederatedRows
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ingest_service.storage.contract.store import Database
 
 COUNTY, TOWN, OTHER_TOWN = "330483", "330483-d1", "330483-d2"
 BOX, OTHER_BOX = "box-1", "box-2"
@@ -59,7 +62,7 @@ def definitions(
 
 
 def header(block: int = 1, forwarder: int = 1) -> dict[str, Any]:
-    return {"version": 1, "forwarder": forwarder, "block": block, "release": "0.3.0"}
+    return {"version": federation.FORMAT_VERSION, "forwarder": forwarder, "block": block, "release": "0.3.0"}
 
 
 def sender(
@@ -98,3 +101,45 @@ def forwarded_anomaly(**changed: Any) -> federation.ForwardedAnomaly:
         "reason_zh": "偏高",
     }
     return federation.ForwardedAnomaly(**{**usual, **changed})
+
+
+def add_example_town(store: Database) -> None:
+    """Enrol a town with one forwarded site, far from those of the demo."""
+    town, box = "330424-shendang", "shendang-box"
+    store.enrol(
+        Directory(
+            areas=[
+                Area(area_id="330424", level="county", en="Haiyan", zh="海盐县"),
+                Area(area_id=town, parent="330424", level="town", en="Shendang", zh="沈荡镇"),
+            ],
+            devices=[Device(device_id=box, area_id=town, kind=federation.DEVICE_KIND)],
+        )
+    )
+    forwarded = federation.ForwardedSite(
+        site_id="shendang-r01", area_id=town, kind="river_section", en="Weir", zh="堰", lon=120.82, lat=30.57
+    )
+    series = federation.ForwardedSeries(site_id="shendang-r01", quantity="ph", interval_s=300.0)
+    FederatedRows(store).store_definitions(
+        ForwarderIdentity(box, town, 1, 1, "0.3.0"),
+        federation.Definitions(sites=[forwarded], series=[series], **header()),
+    )
+
+
+def forwarded_incident(incident_id: int, **changed: Any) -> federation.ForwardedIncident:
+    usual: dict[str, Any] = {
+        "incident_id": incident_id,
+        "revision": 1,
+        "opened_s": 1.79e9 + incident_id,
+        "area_id": TOWN,
+        "area_ids": [TOWN],
+        "main_site_id": "s1",
+        "incident": {
+            "kind": "water",
+            "cause": "sewage",
+            "priority": 2,
+            "started_s": 1.79e9,
+            "last_s": 1.79e9,
+            "active": True,
+        },
+    }
+    return federation.ForwardedIncident(**{**usual, **changed})

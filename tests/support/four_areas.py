@@ -13,6 +13,7 @@ from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from gateway.settings import Settings
 from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.federation_commands import IssuedCommand
 from ingest_service.storage.contract.models import (
     AnomalyQuery,
     Area,
@@ -28,6 +29,7 @@ from ingest_service.storage.contract.models import (
     Site,
 )
 from ingest_service.storage.postgres.enrolments import EnrolmentCode, EnrolmentStore, NewProposal
+from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.scenarios import Scenario, ScenarioLog
 from ingest_service.storage.postgres.station_commands import StationCommandLog
 from tests.support.area_incidents import TEAM, add_incident
@@ -151,6 +153,11 @@ def enrol(store: PostgresStore) -> None:
             anomaly(subject=area_name, **location, **neighbour_evidence(area_name)),
         )
         store.commit(Batch(fresh=fresh, anomalies=[found], statuses=[device_status]))
+        FederationCommands(store).issue(
+            IssuedCommand(
+                area_id=area_name, kind="limits", content={"site_id": f"site-{area_name}"}, who="tests"
+            )
+        )
         enrol_duty(store, area_name, principals=principals_of_roles() if area_name == OWN else None)
     store.refresh_rollups(limit=1000)
     assess(store, AnalyticsSettings())

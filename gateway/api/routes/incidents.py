@@ -149,10 +149,13 @@ def incident(context: CurrentContext, incident_id: IncidentIdParam) -> models.In
 @router.get("/{incident_id}/anomalies", responses=problem_responses(404))
 @requires(INCIDENTS)
 def members(context: CurrentContext, incident_id: IncidentIdParam) -> list[models.IncidentAnomalyResponse]:
-    """The anomalies of an incident at sites that you may see, each with the reason why it belongs there."""
+    """The anomalies of an incident at sites that you may see, each with the reason why it belongs there.
+
+    Those of the incidents of towns below it are among them.
+    """
     access = IncidentAccess.of(context)
     access.visible(incident_id)
-    return [anomaly_response(one) for one in access.store.members([incident_id])]
+    return [anomaly_response(one) for one in access.store.members(access.with_those_of_towns(incident_id))]
 
 
 @router.get("/{incident_id}/history", responses=problem_responses(404))

@@ -151,7 +151,7 @@ def series_limits(
     return _series_limits_response(context, _visible_series(context, series_id))
 
 
-@router.put("/series/{series_id}/limits", responses=problem_responses(404))
+@router.put("/series/{series_id}/limits", responses=problem_responses(404, 409))
 @requires(RequiredRight(ENGINEER, "judging"))
 def adopt(
     context: CurrentContext,
@@ -163,6 +163,12 @@ def adopt(
     An empty set restores those of the site file. Readings judged before are not judged again.
     """
     series = _visible_series(context, series_id)
+    if series.site_id in context.directory_index.directory.origins:
+        raise ProblemError(
+            409,
+            f"series {series_id} is judged by the town's own platform, which forwards it: send it there with"
+            " POST /v1/federation/limits",
+        )
     adopted = msgspec.structs.replace(series, adopted=requested.limits)
     # An empty set is always accepted: it removes adopted limits, whatever is wrong with the others.
     limit_problems = limit_trials.series_limit_problems(adopted) if requested.limits else []

@@ -1,4 +1,4 @@
-"""Data classes and errors of federation: what a town forwards, and from whom a county received it."""
+"""Data classes and errors that the forwarder of a town and the receiver of a county share."""
 
 from __future__ import annotations
 

@@ -190,6 +190,8 @@ class Directory(msgspec.Struct, kw_only=True):
     maintenance: dict[int, list[tuple[float, float]]] = {}
     # Of sites that a town's platform forwards, its device; given by the store.
     origins: dict[str, str] = {}
+    # Series of which a town's platform forwards only rollups; given by the store.
+    only_rollups: list[int] = []
     # Of nodes and links that changed or ended, by the time of the change; given by the store.
     past_nodes: list[PastNode] = []
     past_links: list[PastLink] = []

@@ -93,7 +93,7 @@ def _incident(
         "area_id": one.area_id,
         "area_ids": [area for area in one.area_ids if area in below],
         "main_site_id": one.main_site_id,
-        "parent_id": _id_here(connection, sender, one.parent_id),
+        "parent_id": _id_here(connection, sender, one.parent_id) or _own_parent(connection, sender, one),
         "merged_into": _id_here(connection, sender, one.merged_into),
         "team_id": None,
     }
@@ -111,6 +111,13 @@ def _id_here(connection: Connection[Any], sender: ForwarderIdentity, incident_id
         return None
     row = connection.execute(QUERIES["incident_of_origin"], (sender.device, incident_id)).fetchone()
     return None if row is None else int(row[0])
+
+
+def _own_parent(connection: Connection[Any], sender: ForwarderIdentity, one: ForwardedIncident) -> int | None:
+    """Return the incident of this platform below which one of the town is; the town does not know it."""
+    parameters = {"origin": sender.device, "incident_id": one.incident_id, "opened_s": one.opened_s}
+    row = connection.execute(QUERIES["own_parent"], parameters).fetchone()
+    return None if row is None else row[0]
 
 
 def _store_members(

@@ -55,11 +55,13 @@ class FederatedRows:
                 ("define_site", found.sites),
                 ("define_device", found.devices),
                 ("define_series", [one for one in found.series if one.quantity in QUANTITIES]),
+                ("define_node", found.nodes),
+                ("define_link", found.links),
             )
             changed = 0
             with connection.cursor() as cursor:
                 for query, items in kinds:
-                    rows = [msgspec.structs.asdict(one) | {"origin": sender.device} for one in items]
+                    rows = [_defined_row(one) | {"origin": sender.device} for one in items]
                     if rows:
                         cursor.executemany(QUERIES[query], rows)
                         changed += cursor.rowcount
@@ -156,6 +158,7 @@ def _check_definitions(
     outside += [f"site {one.site_id!r}" for one in found.sites if one.area_id not in permitted]
     outside += [f"device {one.device_id!r}" for one in found.devices if one.area_id not in permitted]
     sites = {one.site_id for one in found.sites}
+    outside += [f"node {one.node_id!r}" for one in found.nodes if one.area_id not in permitted]
     outside += [f"series of site {one.site_id!r}" for one in found.series if one.site_id not in sites]
     if outside:
         raise ForwardingRefusedError(
@@ -174,6 +177,11 @@ def _check_definitions(
         raise ForwardingRefusedError(
             f"{names} here already, and not from {sender.device!r}: give it another id in the town"
         )
+
+
+def _defined_row(one: msgspec.Struct) -> dict[str, Any]:
+    row = msgspec.structs.asdict(one)
+    return row | {"coordinates": Jsonb(row["coordinates"])} if "coordinates" in row else row
 
 
 def _series_of(connection: Connection[Any], sender: ForwarderIdentity) -> dict[tuple[str, str], int]:

@@ -17,7 +17,7 @@ from ingest_service.storage.postgres.named_queries import QUERIES
 from ingest_service.storage.postgres.sqlstate import translated_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,11 +53,13 @@ class FederationFeed:
         with self._database.transaction() as connection:
             return FeedPosition(*(connection.execute(QUERIES["federation_position"]).fetchone() or (0, 0)))
 
-    def due(self, limit: int, *, live: bool) -> list[DueRange]:
-        """Return live ranges, newest first, or the others, oldest first."""
+    def due(self, limit: int, *, live: bool, without: Collection[int] = ()) -> list[DueRange]:
+        """Return live ranges, newest first, or the others, oldest first; ``without`` those of some series."""
         query = "federation_due_newest" if live else "federation_due_oldest"
         with self._database.transaction() as connection:
-            return [DueRange(*row) for row in connection.execute(QUERIES[query], (LIVE_S, limit))]
+            return [
+                DueRange(*row) for row in connection.execute(QUERIES[query], (LIVE_S, list(without), limit))
+            ]
 
     def readings(self, ranges: Sequence[DueRange], limit: int) -> NDArray[np.void]:
         """Return at most ``limit`` READING rows of some ranges by series and time, each once."""
@@ -77,6 +79,8 @@ class FederationFeed:
         shortened: Sequence[DueRange],
         position: FeedPosition,
         epoch: Epoch | None,
+        *,
+        results: Sequence[str] = (),
     ) -> None:
         """Note what the county has confirmed. Raises `ShardLostError` if another process forwards now."""
         with translated_errors(), self._database.transaction() as connection, connection.cursor() as cursor:
@@ -85,11 +89,18 @@ class FederationFeed:
             for one in shortened:
                 cursor.execute(QUERIES["federation_shorten"], one._asdict())
             cursor.execute(QUERIES["federation_advance"], tuple(position))
+            if results:
+                cursor.execute(QUERIES["federation_results_confirmed"], (list(results),))
 
-    def waiting(self) -> tuple[int, float]:
-        """Return the number of ranges that wait, and the age of the oldest [s]."""
+    def waiting(self, of_rollups: Collection[int] = ()) -> tuple[int, float]:
+        """Return the number of ranges that wait, and the age of the oldest that could be sent [s].
+
+        Those of series ``of_rollups`` can't be sent before their quarter of an hour is over.
+        """
         with self._database.transaction() as connection:
-            count, age_s = connection.execute(QUERIES["federation_waiting"]).fetchone() or (0, 0.0)
+            count, age_s = connection.execute(
+                QUERIES["federation_waiting"], (list(of_rollups),)
+            ).fetchone() or (0, 0.0)
         return int(count), float(age_s)
 
     def merge(self) -> None:

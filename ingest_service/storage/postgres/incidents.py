@@ -101,7 +101,7 @@ class Incidents:
             if cursor is not None:
                 _move_cursor(connection, *cursor)
             for update in updates:
-                stored.append(_apply_update(connection, update, stored))
+                stored.append(apply_update(connection, update, stored))
             _upsert_members(connection, kept_out, None)
         return stored
 
@@ -150,6 +150,28 @@ class Incidents:
     def settled_revision(self) -> int:
         """Return the newest settled revision: no older one can still be committed."""
         return int(self._value("settled_revision", None))
+
+    # -- incidents of towns ------------------------------------------------------------------------
+
+    def newest_of_towns(self) -> int:
+        """Return the newest revision of the incidents that towns forwarded; 0 without any."""
+        return int(self._value("newest_of_towns", None))
+
+    def of_towns(self, since_s: float) -> list[Incident]:
+        """Return incidents of towns that are active, or had an anomaly since; below none of a town."""
+        return self._rows("incidents_of_towns", (since_s,), Incident)
+
+    def put_below(self, update: IncidentUpdate, incident_ids: Sequence[int]) -> Incident:
+        """Store an incident of this platform, and put incidents of towns below it.
+
+        Raises `RevisionConflictError` as `apply` does.
+        """
+        with self._database.transaction() as connection:
+            stored = apply_update(connection, update, [])
+            parameters = {"parent_id": stored.incident_id, "incident_ids": list(incident_ids)}
+            if incident_ids:
+                connection.execute(QUERIES["put_below"], parameters)
+        return stored
 
     # -- history -----------------------------------------------------------------------------------
 
@@ -221,7 +243,7 @@ class Incidents:
             row = connection.execute(QUERIES["insert_incident_request"], parameters).fetchone()
             if row is None:
                 return None
-            _apply_update(connection, update, [])
+            apply_update(connection, update, [])
             return msgspec.structs.replace(request, request_id=row[0])
 
     def decide_request(self, request: IncidentRequest, update: IncidentUpdate) -> Incident | None:
@@ -233,7 +255,7 @@ class Incidents:
             parameters = msgspec.structs.asdict(request)
             if not connection.execute(QUERIES["decide_incident_request"], parameters).rowcount:
                 return None
-            return _apply_update(connection, update, [])
+            return apply_update(connection, update, [])
 
     # -- traces ------------------------------------------------------------------------------------
 
@@ -265,7 +287,7 @@ class Incidents:
         with self._database.transaction() as connection:
             parameters = msgspec.structs.asdict(photo) | {"content": content}
             row = connection.execute(QUERIES["insert_incident_photo"], parameters).fetchone()
-            _apply_update(connection, update, [])
+            apply_update(connection, update, [])
         assert row is not None  # noqa: S101 - INSERT … RETURNING without a condition
         return msgspec.structs.replace(photo, photo_id=row[0], size_bytes=len(content))
 
@@ -318,9 +340,7 @@ def _move_cursor(connection: Connection[Any], before: int, cursor: IncidentCurso
         raise RevisionConflictError(0, None)
 
 
-def _apply_update(
-    connection: Connection[Any], update: IncidentUpdate, stored: Sequence[Incident]
-) -> Incident:
+def apply_update(connection: Connection[Any], update: IncidentUpdate, stored: Sequence[Incident]) -> Incident:
     """Insert or update an incident with its members and history. Raises `RevisionConflictError`."""
     incident = msgspec.structs.replace(
         update.incident,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from psycopg.types.json import Jsonb
@@ -12,6 +12,8 @@ from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from psycopg import Connection
 
     from ingest_service.storage.contract.store import Database
 
@@ -38,15 +40,22 @@ class LimitChangeLog:
 
         The directory's version grows, so ingest applies them within seconds.
         """
-        row = {"series_id": series_id, "limits": Jsonb(dict(limits)), "who": who, "note": note}
         with self._database.transaction() as connection:
-            if not connection.execute(QUERIES["adopt_limits"], row).rowcount:
-                return False
-            connection.execute(QUERIES["insert_adoption"], row)
-            connection.execute(QUERIES["directory_changed"])
-            return True
+            return adopt_limits(connection, series_id, limits, who=who, note=note)
 
     def of(self, series_id: int) -> list[LimitChange]:
         """Return every adoption of a series, oldest first."""
         with self._database.transaction() as connection:
             return read_rows.fetch_structs(connection, "adoptions", (series_id,), LimitChange)
+
+
+def adopt_limits(
+    connection: Connection[Any], series_id: int, limits: Mapping[str, float | None], *, who: str, note: str
+) -> bool:
+    """Set the adopted limits of a series in an open transaction; returns False if there is no such series."""
+    row = {"series_id": series_id, "limits": Jsonb(dict(limits)), "who": who, "note": note}
+    if not connection.execute(QUERIES["adopt_limits"], row).rowcount:
+        return False
+    connection.execute(QUERIES["insert_adoption"], row)
+    connection.execute(QUERIES["directory_changed"])
+    return True

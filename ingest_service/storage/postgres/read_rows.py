@@ -100,6 +100,7 @@ def read_directory(connection: Connection[Any]) -> Directory:
         origins=dict(connection.execute(QUERIES["site_origins"]).fetchall()),
         past_nodes=past_nodes,
         past_links=past_links,
+        only_rollups=[one for (one,) in connection.execute(QUERIES["series_of_rollups"]).fetchall()],
     )
 
 

@@ -87,7 +87,7 @@ def mutual(start_tls: Callable[..., TlsMosquitto]) -> TlsMosquitto:
 def test_an_agent_and_the_ingest_session_connect_by_tls(tls: TlsMosquitto, tmp_path: Path) -> None:
     broker = parse_broker_address(tls.url, TlsFiles(ca=tls.ca))
     inbox = Inbox(1 << 20)
-    session = MqttSession(broker, IngestSettings(), inbox)
+    session = MqttSession(broker, IngestSettings(), inbox, "ingest")
     session.start()
     wait_until(lambda: session.fault_key == "", within_s=20, what="ingest subscribes by TLS")
     one = agent(tmp_path, broker)
@@ -113,7 +113,7 @@ def test_ingest_access_and_an_agent_with_a_foreign_certificate_name_what_to_set(
     monkeypatch.setattr("deploy.device_access.dynamic_security.ANSWER_S", 1.0)
     without = parse_broker_address(mutual.url, TlsFiles(ca=mutual.ca))
     sentence = "requires a client certificate, and none is set: set TOWNTWIN_BROKER_CERTIFICATE"
-    session = MqttSession(without, IngestSettings(), Inbox(1 << 20))
+    session = MqttSession(without, IngestSettings(), Inbox(1 << 20), "ingest")
     with structlog.testing.capture_logs() as lines:
         session.start()
         wait_until(lambda: any(sentence in str(one) for one in lines), within_s=10, what="ingest logs why")

@@ -29,7 +29,7 @@ from tests.support.processes import run_command
 from tests.support.store_samples import DIRECTORY, LATE, readings
 
 if TYPE_CHECKING:
-    from ingest_service.federation.block_reader import Block
+    from ingest_service.federation.block import Block
 
 POLICY = Policy(area=TOWN, device=BOX, history_days=36_500, leave_out_quantities=["turbidity"])
 

@@ -99,6 +99,7 @@ def test_a_town_can_neither_write_nor_look_sideways(county: PostgresStore) -> No
         },
         f"area '{OTHER_TOWN}'": {"areas": [_area(OTHER_TOWN, "330483")]},
         f"area '{TOWN}'": {"areas": [_area(TOWN, TOWN)]},
+        "node 'n1'": {"nodes": [_node("n1", OTHER_TOWN)]},
     }
     before = county.directory()
     for sentence, changed in sideways.items():
@@ -108,6 +109,18 @@ def test_a_town_can_neither_write_nor_look_sideways(county: PostgresStore) -> No
         with pytest.raises(ForwardingRefusedError, match="may not forward"):
             rows.store_definitions(refused, definitions())
     assert county.directory() == before
+    other = sender(3, device=OTHER_BOX, area=OTHER_TOWN)
+    nodes = [_node(one, OTHER_TOWN) for one in ("n1", "n2")]
+    rows.store_definitions(other, definitions(area=OTHER_TOWN, prefix="other-", nodes=nodes))
+    stolen = [_node("n1", TOWN), _node("n3", TOWN)]
+    links = [_link("n1", "n2"), _link("n1", "n3")]
+    rows.store_definitions(sender(3), definitions(nodes=stolen, links=links))
+    assert [(one.node_id, one.area_id) for one in county.directory().nodes] == [
+        ("n1", OTHER_TOWN),
+        ("n2", OTHER_TOWN),
+        ("n3", TOWN),
+    ]
+    assert county.directory().links == [], "a link needs two nodes of its own"
     foreign = rows.store_readings(sender(3), [columns(readings(1, range(2)), site_id="other-s1")])
     assert foreign == (0, 0, 0, ["other-s1/ph"])
     for changed in (
@@ -125,6 +138,25 @@ def test_a_town_can_neither_write_nor_look_sideways(county: PostgresStore) -> No
 
 def _site(site_id: str) -> federation.ForwardedSite:
     return msgspec.structs.replace(definitions().sites[0], site_id=site_id)
+
+
+def _node(node_id: str, area_id: str) -> federation.ForwardedNode:
+    return federation.ForwardedNode(
+        node_id=node_id, network="river", area_id=area_id, kind="section", en="N", zh="点", lon=120, lat=30
+    )
+
+
+def _link(tail: str, head: str) -> federation.ForwardedLink:
+    return federation.ForwardedLink(
+        link_id=f"{tail}-{head}",
+        network="river",
+        from_node=tail,
+        to_node=head,
+        en="L",
+        zh="段",
+        length_m=9.0,
+        speed_m_s=0.3,
+    )
 
 
 def _area(area_id: str, parent: str) -> federation.ForwardedArea:

@@ -90,7 +90,9 @@ def test_topics_and_properties_count() -> None:
 
 def test_qos_0_is_dropped_and_counted_where_there_is_no_room() -> None:
     inbox = Inbox(1000)
-    session = MqttSession(broker_address.parse_broker_address("mqtt://127.0.0.1"), Settings(), inbox)
+    session = MqttSession(
+        broker_address.parse_broker_address("mqtt://127.0.0.1"), Settings(), inbox, "ingest"
+    )
     before = metrics.QOS0_MESSAGES_DROPPED._value.get()
     for number in range(5):
         arrived = MQTTMessage(mid=number, topic=b"t")
@@ -103,7 +105,9 @@ def test_qos_0_is_dropped_and_counted_where_there_is_no_room() -> None:
 
 def test_a_message_whose_properties_are_none_comes_without_them() -> None:
     inbox = Inbox(10_000)
-    session = MqttSession(broker_address.parse_broker_address("mqtt://127.0.0.1"), Settings(), inbox)
+    session = MqttSession(
+        broker_address.parse_broker_address("mqtt://127.0.0.1"), Settings(), inbox, "ingest"
+    )
     arrived = MQTTMessage(mid=7, topic=b"\xff\xfe")
     properties: Any = SimpleNamespace(UserProperty=[("a", "b", "c")])
     arrived.payload, arrived.qos, arrived.properties = b"x", 1, properties

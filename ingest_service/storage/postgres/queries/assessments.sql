@@ -74,10 +74,10 @@ FROM rollup_1h_view
 WHERE series_id = ANY (%(series_ids)s) AND bucket >= to_timestamp(%(from_s)s) AND bucket < to_timestamp(%(to_s)s)
 GROUP BY 1, 2 HAVING sum(good) > 0 ORDER BY 1, 2;
 
--- forget_assessments: Delete the assessments of a month that are not among those computed now.
-DELETE FROM assessment WHERE month = %(month)s AND (kind || ' ' || subject) <> ALL (%(kept)s);
+-- forget_assessments: Delete the assessments of a month that are not among those computed now, nor of a town's platform.
+DELETE FROM assessment WHERE month = %(month)s AND (kind || ' ' || subject) <> ALL (%(kept)s) AND origin IS NULL;
 
--- upsert_assessment: Insert or update an assessment by kind, subject and month; an unchanged one keeps its time.
+-- upsert_assessment: Insert or update an assessment by kind, subject and month; an unchanged one keeps its time, one of a town all.
 INSERT INTO assessment AS a (kind, subject, area_id, site_id, link_id, month, value, class, target, met, items, items_of,
     detail, data_from, data_to, readings, version)
 VALUES (%(kind)s, %(subject)s, %(area_id)s, %(site_id)s, %(link_id)s, %(month)s, %(value)s, %(class)s, %(target)s, %(met)s,
@@ -88,7 +88,7 @@ ON CONFLICT (kind, subject, month) DO UPDATE SET area_id = excluded.area_id, sit
     met = excluded.met, items = excluded.items, items_of = excluded.items_of, detail = excluded.detail,
     data_from = excluded.data_from, data_to = excluded.data_to, readings = excluded.readings,
     version = excluded.version, computed = now()
-WHERE (a.area_id, a.value, a.class, a.target, a.met, a.items, a.items_of, a.detail, a.data_from, a.data_to, a.readings,
+WHERE a.origin IS NULL AND (a.area_id, a.value, a.class, a.target, a.met, a.items, a.items_of, a.detail, a.data_from, a.data_to, a.readings,
     a.version) IS DISTINCT FROM (excluded.area_id, excluded.value, excluded.class, excluded.target, excluded.met,
     excluded.items, excluded.items_of, excluded.detail, excluded.data_from, excluded.data_to, excluded.readings,
     excluded.version);

@@ -109,6 +109,9 @@ SELECT device_id, extract(epoch FROM enrolled)::float8 FROM device;
 -- site_origins: Sites that a town's platform forwards, with its device.
 SELECT site_id, origin FROM site WHERE origin IS NOT NULL;
 
+-- series_of_rollups: Series of which a town's platform forwards only rollups.
+SELECT series_id FROM series WHERE only_rollups ORDER BY series_id;
+
 -- series: Every series.
 SELECT series_id, site_id, quantity, interval_s, limits, adopted FROM series ORDER BY series_id;
 

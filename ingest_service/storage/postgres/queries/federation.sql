@@ -10,15 +10,15 @@ DELETE FROM federation_due;
 -- federation_position: How far the county has confirmed anomalies and incidents.
 SELECT anomaly_revision, incident_revision FROM federation_uplink;
 
--- federation_due_newest: Ranges noted within some seconds, newest first.
+-- federation_due_newest: Ranges noted within some seconds, newest first, without those of some series.
 SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
     (extract(epoch FROM until) * 1000000)::bigint AS until_us
-FROM federation_due WHERE noted >= now() - %s * interval '1 second' ORDER BY due_id DESC LIMIT %s;
+FROM federation_due WHERE noted >= now() - %s * interval '1 second' AND series_id <> ALL (%s::int[]) ORDER BY due_id DESC LIMIT %s;
 
--- federation_due_oldest: Ranges noted before, oldest first.
+-- federation_due_oldest: Ranges noted before, oldest first, without those of some series.
 SELECT due_id, series_id, (extract(epoch FROM since) * 1000000)::bigint AS since_us,
     (extract(epoch FROM until) * 1000000)::bigint AS until_us
-FROM federation_due WHERE noted < now() - %s * interval '1 second' ORDER BY noted, due_id LIMIT %s;
+FROM federation_due WHERE noted < now() - %s * interval '1 second' AND series_id <> ALL (%s::int[]) ORDER BY noted, due_id LIMIT %s;
 
 -- federation_readings: Readings of ranges of series, with their newest flags.
 COPY (
@@ -41,8 +41,9 @@ UPDATE federation_due SET since = 'epoch'::timestamptz + %(since_us)s * interval
 -- federation_advance: Note how far the county has confirmed anomalies and incidents.
 UPDATE federation_uplink SET anomaly_revision = %s, incident_revision = %s, confirmed = clock_timestamp();
 
--- federation_waiting: Number of ranges, and the age of the oldest [s].
-SELECT count(*), coalesce(extract(epoch FROM now() - min(noted)), 0)::float8 FROM federation_due;
+-- federation_waiting: Number of ranges, and the age of the oldest that could have been sent [s].
+SELECT count(*), coalesce(extract(epoch FROM now() - min(noted) FILTER (WHERE since < now() - interval '20 minutes'
+    OR series_id <> ALL (%s::int[]))), 0)::float8 FROM federation_due;
 
 -- federation_merge: Merge the ranges of each series that touch, except new ones.
 WITH old AS (
@@ -103,10 +104,33 @@ ON CONFLICT (device_id) DO UPDATE SET area_id = excluded.area_id, kind = exclude
 WHERE device.origin = excluded.origin AND (device.area_id, device.kind) IS DISTINCT FROM (excluded.area_id, excluded.kind);
 
 -- define_series: Insert or update a series at a site of an origin; its id is kept.
-INSERT INTO series (site_id, quantity, interval_s)
-SELECT site_id, %(quantity)s, %(interval_s)s FROM site WHERE site_id = %(site_id)s AND origin = %(origin)s
-ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s
-WHERE series.interval_s IS DISTINCT FROM excluded.interval_s;
+INSERT INTO series (site_id, quantity, interval_s, only_rollups)
+SELECT site_id, %(quantity)s, %(interval_s)s, %(only_rollups)s FROM site WHERE site_id = %(site_id)s AND origin = %(origin)s
+ON CONFLICT (site_id, quantity) DO UPDATE SET interval_s = excluded.interval_s, only_rollups = excluded.only_rollups
+WHERE (series.interval_s, series.only_rollups) IS DISTINCT FROM (excluded.interval_s, excluded.only_rollups);
+
+-- define_node: Insert or update a node of an origin, at a site of it; one of anybody else is left as it is.
+INSERT INTO node (node_id, network, area_id, kind, en, zh, lon, lat, site_id, origin)
+VALUES (%(node_id)s, %(network)s, %(area_id)s, %(kind)s, %(en)s, %(zh)s, %(lon)s, %(lat)s,
+    (SELECT site_id FROM site WHERE site_id = %(site_id)s AND origin = %(origin)s), %(origin)s)
+ON CONFLICT (node_id) DO UPDATE SET network = excluded.network, area_id = excluded.area_id, kind = excluded.kind,
+    en = excluded.en, zh = excluded.zh, lon = excluded.lon, lat = excluded.lat, site_id = excluded.site_id
+WHERE node.origin = excluded.origin AND (node.network, node.area_id, node.kind, node.en, node.zh, node.lon, node.lat,
+    node.site_id) IS DISTINCT FROM (excluded.network, excluded.area_id, excluded.kind, excluded.en, excluded.zh,
+    excluded.lon, excluded.lat, excluded.site_id);
+
+-- define_link: Insert or update a link between two nodes of an origin; one of anybody else is left as it is.
+INSERT INTO link (link_id, network, from_node, to_node, en, zh, length_m, speed_m_s, lanes, coordinates, origin)
+SELECT %(link_id)s, %(network)s, a.node_id, b.node_id, %(en)s, %(zh)s, %(length_m)s, %(speed_m_s)s, %(lanes)s,
+    %(coordinates)s, %(origin)s
+FROM node AS a, node AS b
+WHERE a.node_id = %(from_node)s AND a.origin = %(origin)s AND b.node_id = %(to_node)s AND b.origin = %(origin)s
+ON CONFLICT (link_id) DO UPDATE SET network = excluded.network, from_node = excluded.from_node, to_node = excluded.to_node,
+    en = excluded.en, zh = excluded.zh, length_m = excluded.length_m, speed_m_s = excluded.speed_m_s,
+    lanes = excluded.lanes, coordinates = excluded.coordinates
+WHERE link.origin = excluded.origin AND (link.network, link.from_node, link.to_node, link.en, link.zh, link.length_m,
+    link.speed_m_s, link.lanes, link.coordinates) IS DISTINCT FROM (excluded.network, excluded.from_node, excluded.to_node,
+    excluded.en, excluded.zh, excluded.length_m, excluded.speed_m_s, excluded.lanes, excluded.coordinates);
 
 -- series_of_origin: Every series of an origin.
 SELECT s.site_id, s.quantity, s.series_id FROM series AS s JOIN site USING (site_id) WHERE site.origin = %s;

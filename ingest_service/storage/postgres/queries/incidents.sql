@@ -14,11 +14,17 @@ i.incident_id, i.revision, i.area_id, i.area_ids, i.main_site_id, i.kind, i.caus
     coalesce(m.open_anomalies, 0) AS open_anomalies, i.origin;
 
 -- incident_members: Sites and numbers of anomalies of each incident, to be joined laterally.
+-- Those of the incidents of towns below it count too.
 LEFT JOIN LATERAL (
     SELECT array_agg(DISTINCT a.site_id ORDER BY a.site_id) AS site_ids,
         count(*) FILTER (WHERE a.role <> 'suppressed') AS anomalies,
         count(*) FILTER (WHERE a.role <> 'suppressed' AND a.state = 'open') AS open_anomalies
-    FROM incident_anomaly AS a WHERE a.incident_id = i.incident_id
+    FROM (
+        SELECT site_id, role, state FROM incident_anomaly WHERE incident_id = i.incident_id
+        UNION ALL
+        SELECT b.site_id, b.role, b.state FROM incident AS c JOIN incident_anomaly AS b ON b.incident_id = c.incident_id
+        WHERE c.parent_id = i.incident_id AND c.origin IS NOT NULL
+    ) AS a
 ) AS m ON true;
 
 -- incident_filter: The conditions of an `IncidentQuery`, without order and limit.
@@ -57,6 +63,20 @@ SELECT {{incident_fields}} FROM incident AS i {{incident_members}}
 WHERE (i.state NOT IN ('closed', 'false_alarm') OR i.last >= to_timestamp(%s) OR i.incident_id = ANY (%s::bigint[]))
     AND i.merged_into IS NULL AND i.origin IS NULL
 ORDER BY i.incident_id;
+
+-- incidents_of_towns: Incidents that towns forwarded and that are active or had an anomaly lately, below none of a town.
+SELECT {{incident_fields}} FROM incident AS i {{incident_members}}
+WHERE i.origin IS NOT NULL AND i.merged_into IS NULL
+    AND (i.active AND i.state NOT IN ('closed', 'false_alarm') OR i.last >= to_timestamp(%s))
+    AND NOT EXISTS (SELECT FROM incident AS p WHERE p.incident_id = i.parent_id AND p.origin IS NOT NULL)
+ORDER BY i.incident_id;
+
+-- newest_of_towns: The newest revision of any incident that a town forwarded.
+SELECT coalesce(max(revision), 0) FROM incident WHERE origin IS NOT NULL;
+
+-- put_below: Put incidents of towns below one of this platform.
+UPDATE incident SET parent_id = %(parent_id)s, revision = nextval('anomaly_revision'), updated = now()
+WHERE incident_id = ANY (%(incident_ids)s::bigint[]) AND origin IS NOT NULL;
 
 -- insert_incident: Insert an incident; returns its id, its revision and the time of the change.
 INSERT INTO incident (

@@ -1,0 +1,63 @@
+"""Data classes of commands between a county and its towns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from ingest_service.storage.contract.incidents import IncidentUpdate
+
+CommandState = Literal["waiting", "applied", "refused"]
+
+
+class IssuedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command as it is stored.
+
+    Attributes
+    ----------
+    area_id : of the site that it is about
+    device_id : forwarder of the platform below that gets it; None if it is applied here
+    from_above : whether the platform above issued it
+    kind : ``limits`` or ``incident``; ``unknown`` of a refused one that was not understood
+    content : a `CommandContent` of `edge.wire.federation_commands`, as an object
+    own_incident : the incident here that it is about
+    state, detail : ``waiting`` until its result is known; why it was refused
+    incident_id : incident that it opened, by its number at the platform that applied it
+
+    """
+
+    command_id: str = ""  # given by the store of the platform that issues it
+    area_id: str
+    device_id: str | None = None
+    from_above: bool = False
+    kind: str
+    content: dict[str, Any]
+    who: str
+    note: str = ""
+    issued_s: float = 0.0  # given by the store
+    own_incident: int | None = None
+    state: CommandState = "waiting"
+    detail: str = ""
+    incident_id: int | None = None
+    finished_s: float | None = None
+
+
+class CommandToSend(NamedTuple):
+    """A command whose result is not known, with the device and its area, for the topic."""
+
+    command: IssuedCommand
+    device_area: str
+
+
+class CommandEffect(NamedTuple):
+    """What a received command does here; without any of the three it is refused, for a reason.
+
+    ``limits`` are adopted for a series, ``incident`` is stored, or it is passed on to a forwarder.
+    """
+
+    refusal: str = ""
+    limits: tuple[int, dict[str, float | None]] | None = None
+    incident: IncidentUpdate | None = None
+    device: str | None = None

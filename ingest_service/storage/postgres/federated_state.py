@@ -1,0 +1,108 @@
+"""Stores at a county the rollups, the health of devices and the assessments that its towns forward."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from ingest_service.storage.contract.federation import ForwardingRefusedError
+from ingest_service.storage.postgres.assessments import Assessment
+from ingest_service.storage.postgres.named_queries import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import Connection
+
+    from edge.wire.federation import ForwardedAssessments, ForwardedDeviceHealth, RollupColumns
+    from ingest_service.storage.contract.federation import ForwarderIdentity
+    from ingest_service.storage.postgres.federated_rows import FederatedRows
+
+QUARTER_US: Final = 900_000_000
+
+
+class FederatedState:
+    """Rows of the towns in a county's database; methods raise as those of `FederatedRows` do."""
+
+    def __init__(self, rows: FederatedRows) -> None:
+        self._rows = rows
+
+    def store_rollups(self, sender: ForwarderIdentity, columns: Sequence[RollupColumns]) -> list[str]:
+        """Insert or replace rollups, from which the service makes the coarser ones.
+
+        A repeat of an earlier block replaces none. Returns the series that are not defined here as ones of
+        rollups.
+        """
+        undefined = []
+        with self._rows.message(sender) as (connection, is_newest):
+            found = connection.execute(QUERIES["series_of_rollups_of_origin"], (sender.device,)).fetchall()
+            series = {(site_id, quantity): series_id for site_id, quantity, series_id in found}
+            for one in columns:
+                series_id = series.get((one.site_id, one.quantity))
+                if series_id is None:
+                    undefined.append(f"{one.site_id}/{one.quantity}")
+                else:
+                    _store_rollups(connection, series_id, one, is_newest=is_newest)
+        return undefined
+
+    def store_devices(self, sender: ForwarderIdentity, devices: Sequence[ForwardedDeviceHealth]) -> None:
+        """Store the health of devices that the sender has defined; that of others is left out."""
+        with self._rows.message(sender) as (connection, _):
+            for one in devices:
+                row = msgspec.structs.asdict(one) | {"status": Jsonb(one.status), "origin": sender.device}
+                connection.execute(QUERIES["store_device_health"], row)
+
+    def store_assessments(self, sender: ForwarderIdentity, found: ForwardedAssessments) -> None:
+        """Replace the assessments of a month; this platform computes none for their subjects then."""
+        month = f"{found.month}-01"
+        with self._rows.message(sender) as (connection, _):
+            parameters = {"origin": sender.device, "area": sender.area}
+            known = set(connection.execute(QUERIES["subjects_of_origin"], parameters).fetchall())
+            rows = [_assessment_row(one, found.month, sender, known) for one in found.assessments]
+            kept = [f"{row['kind']} {row['subject']}" for row in rows]
+            connection.execute(
+                QUERIES["forget_federated_assessments"],
+                {"month": month, "origin": sender.device, "kept": kept},
+            )
+            for row in rows:
+                connection.execute(QUERIES["store_federated_assessment"], row)
+
+
+def _store_rollups(
+    connection: Connection[Any], series_id: int, columns: RollupColumns, *, is_newest: bool
+) -> None:
+    row = msgspec.structs.asdict(columns)
+    if any(len(value) != len(columns.bucket_us) for value in row.values() if isinstance(value, list)):
+        raise ForwardingRefusedError(
+            f"the columns of {columns.site_id}/{columns.quantity} differ in length: see whether both"
+            " platforms are of neighbouring releases"
+        )
+    row |= {"series_id": series_id, "is_newest": is_newest}
+    changed = [us for (us,) in connection.execute(QUERIES["store_federated_rollups"], row).fetchall()]
+    if changed:
+        span = {"series_id": series_id, "since_us": min(changed), "until_us": max(changed) + QUARTER_US}
+        connection.execute(QUERIES["note_federated_rollups"], span)
+
+
+def _assessment_row(
+    one: Any, month: str, sender: ForwarderIdentity, known: set[tuple[Any, ...]]
+) -> dict[str, Any]:
+    """Return the parameters of an assessment's row; raises `ForwardingRefusedError` for one of others."""
+    kind, _, name = one.subject.partition("/")
+    own = (kind, name) in known and kind in {"site", "area"} and ("area", one.area_id) in known
+    if not own or (kind == "site" and one.site_id != name):
+        raise ForwardingRefusedError(
+            f"the assessment {one.kind!r} of {one.subject!r} is of nothing that {sender.device!r} has defined"
+        )
+    fields = {**one.assessment, "kind": one.kind, "subject": one.subject, "area_id": one.area_id}
+    try:
+        found = msgspec.convert(fields | {"site_id": one.site_id, "month": month}, Assessment)
+    except msgspec.ValidationError as error:
+        raise ForwardingRefusedError(
+            f"the assessment {one.kind!r} of {one.subject!r} can't be read: {error}; if the town has a newer"
+            " release, update this platform and replay the message"
+        ) from error
+    row: dict[str, Any] = msgspec.to_builtins(found)
+    return row | {"detail": Jsonb(row["detail"]), "month": f"{month}-01", "origin": sender.device}

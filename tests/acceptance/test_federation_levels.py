@@ -1,0 +1,236 @@
+"""Tests that a city has what its county's towns have, through a cut line and a town's restored backup."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from analytics.service.incident_maintenance import maintain_incidents
+from analytics.service.settings import Settings as ServiceSettings
+from edge.wire import federation
+from edge.wire.broker_address import BrokerAddress
+from ingest_service.storage.contract.batch import Batch
+from ingest_service.storage.contract.federation_commands import IssuedCommand
+from ingest_service.storage.contract.incidents import Incident, IncidentQuery
+from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.postgres.federation_commands import FederationCommands
+from ingest_service.storage.postgres.incidents import Incidents
+from tests.support.device_client import DeviceClient
+from tests.support.federated_platforms import (
+    COUNTY,
+    COUNTY_BOX,
+    TOWNS,
+    box_of,
+    city_directory,
+    county_directory,
+    forwarding,
+    receiving,
+    site_of,
+    town_directory,
+)
+from tests.support.federated_towns import definitions
+from tests.support.federation_rows import (
+    ANOMALIES,
+    INCIDENTS,
+    READINGS,
+    WITHIN_S,
+    copy_of,
+    opened,
+    rows_of,
+)
+from tests.support.processes import wait_until
+from tests.support.store_samples import START_US, anomaly, readings
+from tests.support.tcp_proxy import Proxy
+from tests.support.throwaway_servers import fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+ADOPTED = "SELECT limits, who FROM adoption"
+AUDITED = "SELECT status FROM audit WHERE action LIKE 'federation %'"
+DISPATCHED = "SELECT count(*) FROM incident WHERE summary = 'foam'"
+COMMANDS = ("limits", "incident")
+
+
+class Levels:
+    """A city, its county and three towns on one server; each town has a line to the county's broker."""
+
+    def __init__(self, databases: Sequence[str], county_port: int, city_port: int, folder: Path) -> None:
+        self.city, self.county, *self.towns = databases
+        self.county_port, self.city_port, self.folder = county_port, city_port, folder
+        self.lines = [Proxy("127.0.0.1", county_port) for _ in TOWNS]
+        directories = [city_directory(), county_directory(), *map(town_directory, TOWNS)]
+        for dsn, directory in zip(databases, directories, strict=True):
+            with opened(dsn) as store:
+                store.enrol(directory)
+
+    def run_county_and_city(self, stack: ExitStack) -> None:
+        stack.enter_context(receiving(self.city, self.city_port))
+        stack.enter_context(receiving(self.county, self.county_port))
+        stack.enter_context(
+            forwarding(self.county, self.city_port, self.folder, COUNTY, COUNTY_BOX, commands=COMMANDS)
+        )
+
+    def town_forwards(self, number: int, dsn: str | None = None) -> Any:
+        line, town = self.lines[number], TOWNS[number]
+        return forwarding(
+            dsn or self.towns[number], line.port, self.folder, town, box_of(town), commands=COMMANDS
+        )
+
+    def wait_until_city_has(self, towns: Sequence[str]) -> None:
+        for query in (READINGS, ANOMALIES, INCIDENTS):
+            expected = sorted((row for dsn in towns for row in rows_of(dsn, query)), key=str)
+            for level in (self.county, self.city):
+                wait_until(
+                    lambda level=level, query=query, expected=expected: (  # type: ignore[misc]
+                        sorted(rows_of(level, query), key=str) == expected
+                    ),
+                    within_s=WITHIN_S,
+                    what="county and city have what the towns have",
+                )
+
+
+@pytest.fixture
+def levels(timescale_server: Any, start_mosquitto: Any, tmp_path: Path) -> Iterator[Levels]:
+    with ExitStack() as stack:
+        databases = [stack.enter_context(fresh_database(timescale_server)) for _ in range(5)]
+        found = Levels(databases, start_mosquitto().port, start_mosquitto().port, tmp_path)
+        yield found
+        for line in found.lines:
+            line.close()
+
+
+def issue(dsn: str, device: str, town: str, kind: str, **content: Any) -> str:
+    """Issue a command about the site of a town, as the gateway does; return its id."""
+    command = IssuedCommand(
+        area_id=town, device_id=device, kind=kind, content={"site_id": site_of(town), **content}, who="Li"
+    )
+    with opened(dsn) as store:
+        return FederationCommands(store).issue(command).command_id
+
+
+def state_of(dsn: str, command_id: str) -> str:
+    with opened(dsn) as store:
+        return FederationCommands(store).found(command_id=command_id)[0].state
+
+
+def incident_of(dsn: str) -> Incident:
+    with opened(dsn) as store:
+        return Incidents(store).found(IncidentQuery())[0]
+
+
+def add_event(dsn: str, ticks: range, **changed: Any) -> None:
+    """Add readings, and an anomaly with its incident."""
+    with opened(dsn) as store:
+        store.commit(Batch(fresh=readings(1, ticks)))
+        site_id = store.directory().sites[0].site_id
+        store.record_anomalies([anomaly(site_id=site_id, start_s=START_US / 1e6 + ticks.start, **changed)])
+        maintain_incidents(store, ServiceSettings())
+
+
+def test_three_towns_reach_county_and_city_through_a_cut_line_and_a_restored_backup(
+    levels: Levels, timescale_server: Any
+) -> None:
+    first, second, third = levels.towns
+    for dsn in levels.towns:
+        add_event(dsn, range(100))
+    levels.lines[0].delay_s = 0.05
+    with ExitStack() as stack:
+        levels.run_county_and_city(stack)
+        stack.enter_context(levels.town_forwards(0))
+        stack.enter_context(levels.town_forwards(1))
+        with levels.town_forwards(2):
+            levels.wait_until_city_has(levels.towns)
+
+        levels.lines[1].refuse()
+        incident = msgspec.structs.asdict(incident_of(first)) | {"summary": "foam"}
+        issued = [
+            issue(levels.city, COUNTY_BOX, TOWNS[1], "limits", quantity="ph", limits={"fail_high": 9.0}),
+            issue(levels.county, box_of(TOWNS[0]), TOWNS[0], "incident", incident=incident),
+        ]
+        add_event(second, range(100, 200), severity=3)
+        add_event(first, range(100, 150))
+        with copy_of(timescale_server, third) as restored:
+            with levels.town_forwards(2), opened(third) as store:
+                site_id = store.directory().sites[0].site_id
+                closed = {"state": "closed", "end_s": START_US / 1e6 + 900}
+                store.record_anomalies([anomaly(site_id=site_id, **closed)])  # lost with the town's disk
+                wait_until(
+                    lambda: (
+                        set(rows_of(third, ANOMALIES)) < set(rows_of(levels.city, ANOMALIES))
+                        and set(rows_of(first, READINGS)) < set(rows_of(levels.city, READINGS))
+                    ),
+                    within_s=WITHIN_S,
+                    what="the city has what the other two towns have",
+                )
+            assert not set(rows_of(second, ANOMALIES)) <= set(rows_of(levels.city, ANOMALIES))
+            levels.lines[1].restore()
+            add_event(restored, range(100, 130))
+            with opened(restored) as store:
+                store.record_anomalies([anomaly(site_id=site_id, state="withdrawn")])
+                maintain_incidents(store, ServiceSettings())
+            with levels.town_forwards(2, restored):
+                levels.wait_until_city_has([first, second, restored])
+        for dsn, command in zip((levels.city, levels.county), issued, strict=True):
+            wait_until(
+                lambda dsn=dsn, command=command: state_of(dsn, command) == "applied",  # type: ignore[misc]
+                within_s=WITHIN_S,
+                what="the command is applied",
+            )
+        wait_until(
+            lambda: all(rows_of(one, DISPATCHED) == [(1,)] for one in (first, levels.county, levels.city)),
+            within_s=WITHIN_S,
+            what="the dispatched incident is at the town, and came back",
+        )
+    assert rows_of(second, ADOPTED) == [({"fail_high": 9.0}, "above: Li")]
+    for dsn in (levels.county, levels.city):
+        assert [limits for limits, _ in rows_of(dsn, ADOPTED)] == [{"fail_high": 9.0}]
+    for dsn, statuses in (
+        (levels.city, [200]),
+        (levels.county, [202, 200, 200]),
+        (second, [200]),
+        (first, [200]),
+    ):
+        assert sorted(status for (status,) in rows_of(dsn, AUDITED)) == sorted(statuses)
+    with opened(levels.county) as county, opened(levels.city) as city:
+        assert county.dead_letters(DeadLetterQuery()) == city.dead_letters(DeadLetterQuery()) == []
+        assert set(county.directory().origins.values()) == {box_of(one) for one in TOWNS}
+        assert set(city.directory().origins.values()) == {COUNTY_BOX}
+
+
+def publish_to_receiver(client: DeviceClient, topic: str, payload: bytes) -> None:
+    """Publish a message again until the broker has the receiver's subscription for it."""
+
+    def is_taken() -> bool:
+        mid = client.client.publish(topic, payload, qos=1).mid
+        wait_until(lambda: mid in client.acknowledged, within_s=WITHIN_S, what="PUBACK")
+        return client.acknowledged[mid] == 0
+
+    wait_until(is_taken, within_s=WITHIN_S, what="the receiver has subscribed")
+
+
+def test_neither_a_town_nor_a_county_writes_sideways(levels: Levels) -> None:
+    cases = (
+        (levels.county, levels.county_port, TOWNS[0], box_of(TOWNS[0]), TOWNS[1]),
+        (levels.city, levels.city_port, COUNTY, COUNTY_BOX, "330402"),
+    )
+    with receiving(levels.county, levels.county_port), receiving(levels.city, levels.city_port):
+        for dsn, port, area, device, elsewhere in cases:
+            client = DeviceClient(BrokerAddress("127.0.0.1", port), device)
+            payload = federation.encode_message(definitions(area=elsewhere))
+            publish_to_receiver(client, f"towntwin/v1/{area}/{device}/federation", payload)
+            with opened(dsn) as store:
+                wait_until(
+                    lambda store=store: store.dead_letters(DeadLetterQuery()) != [],  # type: ignore[misc]
+                    within_s=WITHIN_S,
+                    what="it is refused",
+                )
+                (refused,) = store.dead_letters(DeadLetterQuery())
+                assert (refused.reason, f"outside area {area!r}" in refused.detail) == ("federation", True)
+                assert store.directory().sites == []
+            client.close()
