@@ -50,7 +50,6 @@ def impossible_step(days: Floats, value: Floats) -> None:
     value[days >= FAULT_DAY] -= 900
 
 
-@pytest.mark.parametrize("use_compiled", [True, False])
 @pytest.mark.parametrize(
     ("fault", "detectors", "reasons", "end_en", "end_zh"),
     [
@@ -67,8 +66,6 @@ def test_an_event_is_named_by_its_course(
     reasons: set[str],
     end_en: str,
     end_zh: str,
-    *,
-    use_compiled: bool,
 ) -> None:
     days = np.arange(14 * DAY_S / INTERVAL_S) * INTERVAL_S / DAY_S
     random = np.random.default_rng(3)
@@ -80,7 +77,6 @@ def test_an_event_is_named_by_its_course(
         np.zeros(len(days), np.intp),
         BEGIN_S + days * DAY_S,
         value,
-        use_compiled=use_compiled,
     ).events
     ends_s = np.where(np.isnan(events.end_s), np.inf, events.end_s)
     at = np.flatnonzero(ends_s >= BEGIN_S + FAULT_DAY * DAY_S)
