@@ -3,8 +3,9 @@
 An event opens at once on strong evidence, or when weak evidence fills three of the last six readings (a
 binomial event discriminator, as in EPA CANARY), then starting at the first of them. Readings with a score
 above ``score_close`` extend it (hysteresis), and it closes after ``event_gap_s`` without any, at least
-`EVENT_GAP_READINGS` reporting intervals: an event that pauses goes on. A long one may pause longer, for up to
-`PAUSE_SHARE` of the time that it lasted: a drift shows at some hours of the day only.
+`EVENT_GAP_READINGS` reporting intervals: an event that pauses goes on. A longer one may pause for
+`PAUSE_SHARE` times the time that it lasted, up to a day: what disturbs a series for hours shows at some hours
+of the day only, and after a day a new level is adopted.
 
 Severity is 3 from a score of 11, 2 from a score of 9.5 or a duration of two hours, else 1.
 """
@@ -51,10 +52,15 @@ for _bit in reversed(NAMING_RULES):
 BIT_COUNTS = np.array([(number).bit_count() for number in range(1 << EVIDENCE_READINGS)])
 ALARM_SCORE, WARNING_SCORE, WARNING_S = 11.0, 9.5, 7_200.0
 MIN_SHIFT_S = 14_400.0
+MIN_NOISE_READINGS = 12.0  # with steps and nothing else, in a long event that then is noise
 MAX_SPIKE_READINGS = 3.0
 RETURN_SHARE = 0.3  # of the peak's distance from the value before, within which a value has returned to that
-EVENT_GAP_READINGS = 24.0  # reporting intervals without evidence after which an event has ended
-PAUSE_SHARE, MAX_PAUSE_S = 0.5, 43_200.0  # pause that a long event may have; at most half a day [s]
+# Chosen with one origin of data left out (`benchmarks.detection.event_constants`, decision 0077).
+EVENT_GAP_READINGS = 36.0  # reporting intervals without evidence after which an event has ended
+PAUSE_SHARE, MAX_PAUSE_S = 4.0, 86_400.0  # pause of an event, by the time that it lasted; at most a day [s]
+BEGAN_WITH_STEP = (
+    1 << 15
+)  # of an event's rules in the state: its first reading was a step; `Rule` has no such bit
 FAILED_CHECK_SCORE = 10.0  # of a failed check, whatever its rarity
 MAX_SCORE = 99.0
 NO_EVENT_ROWS = np.empty((0, 1 + len(SCALAR_COLUMN)))
@@ -77,6 +83,8 @@ class Events:
     score : at the peak, as of `Judgement`
     rules : bits of all rules set in the event
     rule : the one rule that names it
+    course : the rule that would name it if its values were possible, 0 for all others and where that is none
+    began_with_step : whether its first reading was a step that is rare
     severity : 1 notice, 2 warning, 3 alarm
     n_readings : number of flagged readings in it
     since_s : first reading from which the series was learned [s]
@@ -93,6 +101,8 @@ class Events:
     score: Floats
     rules: NDArray[np.uint16]
     rule: NDArray[np.uint16]
+    course: NDArray[np.uint16]
+    began_with_step: Bools
     severity: NDArray[np.uint8]
     n_readings: NDArray[np.int64]
     since_s: Floats
@@ -139,7 +149,7 @@ def advance_events(
     rows : scalars of these series by name, (k,) each
     evidence : of this reading
     gap_s : (k,) flagged readings closer than this, than `EVENT_GAP_READINGS` reporting intervals, or than a
-        share of the event so far belong to one event [s]
+        multiple of the event so far belong to one event [s]
     series : (k,) index into the state, for the closed events
 
     Returns
@@ -196,6 +206,13 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
     duration_s = last_s - start_s
     severity = np.where((score >= WARNING_SCORE) | (duration_s >= WARNING_S), 2, 1)
     bits = rules.astype(np.intp)
+    began_with_step = (bits & BEGAN_WITH_STEP) > 0
+    bits &= BEGAN_WITH_STEP - 1
+    is_impossible = (bits & GROSS) > 0
+    # An impossible value departs from the expected one, whether or not that is known.
+    course_bits = np.where(is_impossible, bits & ~GROSS | RESIDUAL, RESIDUAL)
+    lengths = (duration_s, peak_s - start_s, count)
+    course = _naming_rule(course_bits, *lengths, began_with_step)
     return Events(
         series=series.astype(np.intp),
         start_s=start_s,
@@ -206,29 +223,39 @@ def events_from_rows(closed: Floats, still_open: Floats) -> Events:
         spread=spread,
         score=score,
         rules=bits.astype(np.uint16),
-        rule=_naming_rule(bits, duration_s, peak_s - start_s),
+        rule=_naming_rule(bits, *lengths, began_with_step),
+        course=np.where(is_impossible & (course != RESIDUAL), course, 0).astype(np.uint16),
+        began_with_step=began_with_step,
         severity=np.where(score >= ALARM_SCORE, 3, severity).astype(np.uint8),
         n_readings=count.astype(np.int64),
         since_s=since_s,
     )
 
 
-def _naming_rule(rules: NDArray[np.intp], duration_s: Floats, rise_s: Floats) -> NDArray[np.uint16]:
+def _naming_rule(
+    rules: NDArray[np.intp], duration_s: Floats, rise_s: Floats, n_readings: Floats, began_with_step: Bools
+) -> NDArray[np.uint16]:
     """Return the rule that names each event: impossible values first, then a stuck sensor, then changes.
 
     Parameters
     ----------
     rules : bits of all rules set in each event, ``(n_events,)``
     duration_s, rise_s : time from its first flagged reading to its last one, and to its peak [s]
+    n_readings : number of flagged readings
+    began_with_step : whether its first flagged reading was a step
 
     """
     is_long = duration_s >= MIN_SHIFT_S
     has_departed = is_long & ((rules & (SHIFT | RESIDUAL)) > 0)
+    # Steps that follow each other for hours, and lead nowhere, are noise.
+    is_restless = is_long & (n_readings >= MIN_NOISE_READINGS) & (rules == RATE)
+    rules = np.where(is_restless, rules | NOISE, rules)
     is_noisy = is_long & ((rules & NOISE) > 0)
     # A long departure or noise with a spike in it is no spike; spikes that follow each other are.
     named = np.where(has_departed | is_noisy, rules & ~SPIKE, rules)
-    # The step by which a drifted value returns does not make a step of the drift.
-    has_drifted = has_departed & ~is_noisy & (rise_s >= MIN_SHIFT_S)
+    # The step by which a drifted value returns does not make a step of the drift, nor does the step by which
+    # a shifted one returns make a drift of the shift, though that step may be the larger one.
+    has_drifted = has_departed & ~is_noisy & (rise_s >= MIN_SHIFT_S) & ~began_with_step
     return _NAMING_RULES_OF[np.where(has_drifted, named | SHIFT, np.where(is_long, named, named & ~SHIFT))]
 
 
@@ -255,6 +282,8 @@ def _extend_events(rows: dict[str, Floats], is_extended: Bools, evidence: TickEv
         )
     is_short = (rows["event_count"] > 1) & (rows["event_count"] <= MAX_SPIKE_READINGS + 1)
     rule_bits |= np.where(is_short & returned, SPIKE, 0)
+    begins_with_step = (rows["event_count"] == 1) & ((evidence.rules & RATE) > 0)
+    rule_bits |= np.where(begins_with_step, BEGAN_WITH_STEP, 0)
     rows["event_rules"] = np.where(is_extended, rule_bits, rows["event_rules"])
     # Scores are bounded (`MAX_SCORE`) and a failed check has a fixed one: among equal scores the reading
     # farthest from the expected value is the peak.

@@ -207,7 +207,7 @@ class Parameters:
     stuck_clock_suspect_s, stuck_clock_fail_s : times for which the clock of a device may stand still while
         readings arrive [s]; applied by ingest, which knows when a reading was received
     adopt_s : duration after which a new level is learned [s]
-    event_gap_s : flagged readings closer than this, or than 24 reporting intervals, belong to one event [s]
+    event_gap_s : flagged readings closer than this, or than 36 reporting intervals, belong to one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
     table : ``(len(DEFAULTS), n_series)``, whose rows the other attributes are
     by_series : its transpose, (n_series, len(DEFAULTS)), contiguous

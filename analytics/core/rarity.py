@@ -61,7 +61,7 @@ RELATIVE_PRECISION = 1e-9  # steps below this share of the value are rounding
 INTERVAL_GAIN = 0.005
 SCORE_AT_BOUND = 5.0  # largest score of a ratio within its bound
 # Score of once a month by detector, less its share of the common budget.
-JUMP_SCORE, SPIKE_SCORE, NOISE_SCORE, CALM_SCORE, STILL_SCORE, GAP_SCORE = 7.6, 7.6, 8.5, 8.45, 7.35, 8.35
+JUMP_SCORE, SPIKE_SCORE, NOISE_SCORE, CALM_SCORE, STILL_SCORE, GAP_SCORE = 7.5, 7.6, 8.5, 8.45, 7.35, 8.35
 PRIOR_ROWS = 2_000.0  # readings in which the prior has one missing run and one gap
 SHORTEST_GAP = 2.5  # reporting intervals
 USUAL_GAP = 1.0  # prior mean excess of gaps, natural logarithm

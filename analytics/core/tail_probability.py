@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 PRIOR_EXCURSIONS = 20.0  # weight of the prior, in excursions
+# Weight of an exponential tail in the shape [excursions], as that of the prior of the other tails
+# (`rarity.PRIOR_EXCURSIONS`): the moment estimate of ξ from n excursions has a standard deviation of about 1/√n
+# (Hosking and Wallis 1987), so with less weight one excursion in a week makes the whole tail heavy.
+SHAPE_PRIOR_EXCURSIONS = 60.0
 LARGEST_SHAPE = 0.4  # upper bound of the shape ξ
 SMALLEST_SHAPE = 1e-6  # below it the tail is exponential
 TO_LOG10 = 0.4342944819032518
@@ -94,7 +98,9 @@ def score(x: Floats, tail: TailSums, count: Floats, tail_start: TailStart) -> Fl
     """
     n = tail.n + PRIOR_EXCURSIONS
     mean = (tail.excess_sum + PRIOR_EXCURSIONS * tail_start.excess) / n
-    square = (tail.squared_excess_sum + PRIOR_EXCURSIONS * 2 * tail_start.excess * tail_start.excess) / n
+    square = (tail.squared_excess_sum + SHAPE_PRIOR_EXCURSIONS * 2 * mean * mean) / (
+        tail.n + SHAPE_PRIOR_EXCURSIONS
+    )
     variance = np.maximum(square - mean * mean, 0.25 * mean * mean)
     shape = np.minimum(np.maximum(0.5 * (1 - mean * mean / variance), 0.0), LARGEST_SHAPE)
     scale = mean * (1 - shape)

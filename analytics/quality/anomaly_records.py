@@ -23,7 +23,12 @@ LEARNED_DAYS = 7.0  # of a series, after which its own history outweighs the pri
 def course_of_event(events: Events, i: int) -> anomaly_text.Course:
     """Return the course of the ``i``-th event."""
     has_step = bool(Rule(int(events.rules[i])) & Rule.RATE_OF_CHANGE)
-    return anomaly_text.Course(float(events.peak_s[i] - events.start_s[i]), has_step)
+    return anomaly_text.Course(
+        float(events.peak_s[i] - events.start_s[i]),
+        has_step,
+        bool(events.began_with_step[i]),
+        Rule(int(events.course[i])),
+    )
 
 
 def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:

@@ -62,18 +62,40 @@ _DRIFT_AND_STEP = (
     "{label} has drifted, with a step within; after {hours} h it was at {observed}{against}",
     "{label}逐渐漂移，其间有突变，{hours}小时后为{observed}{against}",
 )
+_IMPOSSIBLE_SHIFT = ("; it has moved away and stays", "；持续偏移")
+_IMPOSSIBLE_STEP = ("; it changed by a step", "；数值突变")
+_IMPOSSIBLE_DRIFT = ("; it has drifted for {hours} h", "；在{hours}小时内逐渐漂移")
+_COURSES_OF_IMPOSSIBLE = {
+    Rule.SPIKE: ("; it jumped there and back", "；突跳后回落"),
+    Rule.RATE_OF_CHANGE: _IMPOSSIBLE_STEP,
+    Rule.FLAT_LINE: ("; it has stood still", "；停止不变"),
+    Rule.ATTENUATED: ("; it varies less than usual", "；波动小于平常"),
+    Rule.NOISE: ("; it varies more from value to value than usual", "；逐值波动大于平常"),
+}
+"""End of the sentence of impossible values, by the rule that would name the event without them."""
 
 
 class Course(NamedTuple):
-    """Course of an event: time from its start to its peak [s], and whether a step is in it."""
+    """Course of an event.
+
+    Attributes
+    ----------
+    rise_s : time from its start to its peak [s]
+    has_step : whether a step is in it
+    began_with_step : whether it began with one
+    of_impossible : the rule that would name it if its values were possible; 0 if there is none
+
+    """
 
     rise_s: float
     has_step: bool
+    began_with_step: bool = False
+    of_impossible: Rule = Rule(0)
 
     @property
     def is_gradual(self) -> bool:
-        """Return whether it departed gradually: an event that begins with a step has its peak there."""
-        return self.rise_s >= MIN_SHIFT_S
+        """Return whether it departed gradually."""
+        return self.rise_s >= MIN_SHIFT_S and not self.began_with_step
 
 
 def anomaly_sentences(
@@ -92,7 +114,8 @@ def anomaly_sentences(
     rule : rule that names the event
     quantity : gives the label, unit and plausible range in the sentences
     observed, expected, spread : at the peak, in the canonical unit; NaN where unknown
-    course : of a shift, whose sentence then states whether it is a drift or a lasting step
+    course : of a shift, whose sentence then states whether it is a drift or a lasting step; or of impossible
+        values, whose sentence then ends in it
 
     """
     has_expectation = math.isfinite(expected) and math.isfinite(spread) and spread > 0
@@ -139,7 +162,17 @@ def _templates(rule: Rule, course: Course | None) -> tuple[str, str]:
             return _DRIFT_AND_STEP if course.has_step else _DRIFT
         if course.has_step:
             return _LASTING_STEP
-    return _TEMPLATES_EN[rule], _TEMPLATES_ZH[rule]
+    end_en, end_zh = _course_of_impossible(course) if rule == Rule.GROSS_RANGE and course else ("", "")
+    return _TEMPLATES_EN[rule] + end_en, _TEMPLATES_ZH[rule] + end_zh
+
+
+def _course_of_impossible(course: Course) -> tuple[str, str]:
+    """Return the end of the sentence of impossible values in English and Chinese."""
+    if course.of_impossible == Rule.SHIFT:
+        if course.is_gradual:
+            return _IMPOSSIBLE_DRIFT
+        return _IMPOSSIBLE_STEP if course.has_step else _IMPOSSIBLE_SHIFT
+    return _COURSES_OF_IMPOSSIBLE.get(course.of_impossible, ("", ""))
 
 
 def _with_unit(value: float, quantity: Quantity) -> str:

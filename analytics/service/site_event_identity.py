@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from analytics.core.events import EVENT_GAP_READINGS
 from analytics.core.score_events import find_score_events
 from analytics.service.reading_grid import TICK_S, TICKS_PER_H
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 # A site's score is −log10 of the probability of an excursion, not the rarity that a series' score is.
 SCORE_LIMITS = {"weak": 5.0, "strong": 8.0, "close": 2.3}
+GAP_READINGS = 24.0  # reporting intervals without evidence after which an event of a site has ended
 MIN_GAP_TICKS, MAX_GAP_TICKS = TICKS_PER_H, 24 * TICKS_PER_H
 
 
@@ -37,12 +37,12 @@ class SiteGaps(NamedTuple):
 
     @classmethod
     def of(cls, directory: Directory) -> SiteGaps:
-        """Return `EVENT_GAP_READINGS` intervals of each site's median series, between an hour and a day."""
+        """Return `GAP_READINGS` intervals of each site's median series, between an hour and a day."""
         intervals_s: dict[str, list[float]] = {}
         for one in directory.series:
             intervals_s.setdefault(one.site_id, []).append(one.interval_s)
         gaps = {
-            site: round(EVENT_GAP_READINGS * float(np.median(intervals)) / TICK_S)
+            site: round(GAP_READINGS * float(np.median(intervals)) / TICK_S)
             for site, intervals in intervals_s.items()
         }
         return cls({site: min(max(gap, MIN_GAP_TICKS), MAX_GAP_TICKS) for site, gap in gaps.items()})

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.detection.scoring import BUDGETS, Alarms, Curve, WorkingPoint, sweep, working_point
@@ -67,7 +68,12 @@ def evaluate(
 
 
 def main() -> None:
-    """Evaluate all detectors on all families; see `benchmarks.detection.report`."""
+    """Evaluate all detectors on all families (`report`), or choose constants with ``--constants``."""
+    if "--constants" in sys.argv:
+        from benchmarks.detection import event_constants  # noqa: PLC0415 - it must not load the judge
+
+        event_constants.main()
+        return
     from benchmarks.detection import report  # noqa: PLC0415 - it loads the whole product
 
     report.main()

@@ -2,6 +2,7 @@
 
 The reason of an event that is found is that of the anomaly with the largest score among those that overlap
 it, as its sentence names it: a shift is a drift if it is gradual, else a lasting step if it has a step.
+Impossible values have the reason in which their sentence ends, if it has one.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ SIZES = (" small", " medium", " large")
 
 def reason_of(rule: Rule, course: Course) -> str:
     """Return the reason that the sentence of an anomaly gives (`analytics.quality.anomaly_text`)."""
+    if rule == Rule.GROSS_RANGE and course.of_impossible:
+        rule = course.of_impossible
     if rule != Rule.SHIFT:
         return _REASON_OF_RULE[rule]
     if course.is_gradual:

@@ -61,10 +61,10 @@ def _code(module_file: str) -> str:
     files = [Path(module_file)]
     if Path(module_file).name != "baselines.py":
         files += sorted(path for folder in PRODUCT for path in (REPOSITORY / folder).rglob("*.py"))
-    return hashlib.sha256("".join(_without_texts(path) for path in files).encode()).hexdigest()
+    return hashlib.sha256("".join(without_texts(path) for path in files).encode()).hexdigest()
 
 
-def _without_texts(path: Path) -> str:
+def without_texts(path: Path) -> str:
     """Return a module's syntax tree without docstrings, so that a new wording computes nothing anew."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):

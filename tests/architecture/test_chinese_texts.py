@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analytics.core.cause_patterns import PATTERNS
+from analytics.core.flags import Rule
 from analytics.quality import anomaly_text, cause_text
 from analytics.quality.cause_text import DepartedQuantity, PassedSite
 from analytics.quality.detector_names import DETECTORS
@@ -65,7 +66,11 @@ def _reasons() -> Iterator[str]:
     for rule in anomaly_text.DETECTOR_NAMES:
         for quantity in QUANTITIES.values():
             for observed, spread in ((1e6, 1.0), (2.0, 1.0), (1.0, float("nan"))):
-                for course in (anomaly_text.Course(rise_s, has_step) for rise_s, has_step in COURSES):
+                for course in (
+                    anomaly_text.Course(*of, False, impossible)
+                    for of in COURSES
+                    for impossible in (Rule(0), *anomaly_text.DETECTOR_NAMES)
+                ):
                     yield anomaly_text.anomaly_sentences(
                         rule, quantity, observed=observed, expected=1.0, spread=spread, course=course
                     )[1]

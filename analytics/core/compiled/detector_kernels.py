@@ -28,7 +28,8 @@ def tail_score(x: float, tail_sums: tuple[float, float, float], count: float, ta
         return slope_below * x
     rate = -np.log10(min(n / (count + k.PRIOR_EXCURSIONS / share), 1.0))
     mean = (tail_sums[1] + k.PRIOR_EXCURSIONS * usual_excess) / n
-    square = (tail_sums[2] + k.PRIOR_EXCURSIONS * 2 * usual_excess * usual_excess) / n
+    shape_n = tail_sums[0] + k.SHAPE_PRIOR_EXCURSIONS
+    square = (tail_sums[2] + k.SHAPE_PRIOR_EXCURSIONS * 2 * mean * mean) / shape_n
     variance = max(square - mean * mean, 0.25 * mean * mean)
     shape = min(max(0.5 * (1 - mean * mean / variance), 0.0), k.LARGEST_SHAPE)
     excess = (x - threshold) / (mean * (1 - shape))

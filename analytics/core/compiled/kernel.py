@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "f42ae438843cfb59"
+INLINED_CODE_DIGEST = "2db7790dc2c5c059"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -98,6 +98,8 @@ def _extend_event(
     """Include the value that the evidence is about in the open event."""
     r[s, k.EVENT_LAST] = t
     r[s, k.EVENT_COUNT] += 1.0
+    if r[s, k.EVENT_COUNT] == 1 and rules & k.RATE_RULE:
+        rules |= k.BEGAN_WITH_STEP
     if 1 < r[s, k.EVENT_COUNT] <= k.MAX_SPIKE_READINGS + 1:
         height = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_BEFORE])
         if abs(v - r[s, k.EVENT_BEFORE]) < k.EVENT_RETURN_SHARE * height:

@@ -205,7 +205,7 @@ def test_a_long_history(seed: int) -> None:
         for state, use_compiled in zip(states, (True, False), strict=True)
     )
     assert_same(one, other)
-    assert len(one.events.series) > 20
+    assert len(one.events.series) > 6  # an event may pause for up to a day
     assert len(one.revised_series) > 20
     assert_same_state(*states)
 

@@ -22,10 +22,10 @@ FAULT = int(7 * 86_400 / STEP_S)
 FLAT = {"flat_suspect_s": 7_200.0, "flat_fail_s": 21_600.0, "flat_tolerance": 0.005}
 
 
-def clean(seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def clean(seed: int, days: int = DAYS) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """(n_ticks, N) a daily rhythm whose noise is larger by day, with memory; two decimals."""
     random = np.random.default_rng(seed)
-    ticks = int(DAYS * 86_400 / STEP_S)
+    ticks = int(days * 86_400 / STEP_S)
     day = 2 * np.pi * (np.arange(ticks)[:, None] * STEP_S / 86_400 + random.random(N))
     noise = np.zeros((ticks, N))
     for tick in range(1, ticks):
@@ -92,7 +92,7 @@ def test_what_is_planted_is_found_in_time_once_and_by_its_name(
 
 
 def test_a_new_level_is_learned_after_a_day_and_is_then_no_anomaly() -> None:
-    values = clean(6)
+    values = clean(6, DAYS + 2)  # an event closes up to a day after its last evidence
     values[FAULT:] += 5
     found = events_of(values)
     late = found.start_s > 1.7e9 + STEP_S * FAULT + 1.5 * 86_400

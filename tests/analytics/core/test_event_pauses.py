@@ -37,9 +37,9 @@ def events_ended(hours: list[float]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("lasted_h", "longest_pause_h"), [(1.0, GAP_H), (6.0, 3.0), (20.0, 10.0), (60.0, 12.0)]
+    ("lasted_h", "longest_pause_h"), [(0.5, GAP_H), (1.0, 4.0), (4.0, 16.0), (6.0, 24.0), (60.0, 24.0)]
 )
-def test_an_event_may_pause_for_half_of_the_time_that_it_lasted(
+def test_an_event_may_pause_for_four_times_as_long_as_it_lasted_up_to_a_day(
     lasted_h: float, longest_pause_h: float
 ) -> None:
     shorter, longer = lasted_h + longest_pause_h - 0.1, lasted_h + longest_pause_h + 0.1

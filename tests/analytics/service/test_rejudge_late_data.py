@@ -93,10 +93,11 @@ def test_an_anomaly_that_late_readings_explain_is_withdrawn_with_the_reason(rive
 
 def test_two_anomalies_that_were_one_become_one(river: SectionPipeline) -> None:
     time_s, value = quiet_series(6 * DAY)
-    begin, between, end = 4 * DAY, slice(4 * DAY + 10, 4 * DAY + 42), 4 * DAY + 52
+    # The first part lasts ten readings, so that it may pause for forty.
+    begin, between, end = 4 * DAY, slice(4 * DAY + 10, 4 * DAY + 70), 4 * DAY + 80
     late = mask_of(len(value), between)
     late[between][::2] = False
-    value[begin:end][late[begin:end] | ~mask_of(end - begin, slice(10, 42))] += 0.5
+    value[begin:end][late[begin:end] | ~mask_of(end - begin, slice(10, 70))] += 0.5
     river.send_late(time_s, value, late)
     assert len(river.anomalies()) == 2
     rejudge(river.store, SETTINGS)
