@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PRIOR_EXCURSIONS = 20.0  # weight of the prior, in excursions
 # Weight of an exponential tail in the shape [excursions], as that of the prior of the other tails
-# (`rarity.PRIOR_EXCURSIONS`): the moment estimate of ξ from n excursions has a standard deviation of about 1/√n
+# (`rarity.PRIOR_EXCURSIONS`): ξ by the moments of n excursions has a standard deviation of about 1/√n
 # (Hosking and Wallis 1987), so with less weight one excursion in a week makes the whole tail heavy.
 SHAPE_PRIOR_EXCURSIONS = 60.0
 LARGEST_SHAPE = 0.4  # upper bound of the shape ξ
