@@ -108,7 +108,7 @@ def test_every_answer_of_the_replica_has_what_was_committed_before_the_request(
     assert answered_by("replica") == before, "a scope of areas is only enforced where it can be signed"
 
 
-def test_an_answer_of_the_replica_is_reproduced_after_a_transaction_that_ran_then_has_committed(
+def test_an_answer_of_the_replica_is_reproduced_after_transactions_that_ran_then(
     app: FastAPI, store: PostgresStore, pair: PostgresPair
 ) -> None:
     """A standby's own snapshot does not list the running transactions."""
