@@ -161,7 +161,7 @@ def test_a_replica_that_lags_is_shown_and_the_primary_answers(
 def test_nothing_acknowledged_is_lost_when_the_replica_is_promoted(
     app: FastAPI, store: PostgresStore, pair: PostgresPair
 ) -> None:
-    """The steps of docs/howto/operate/read-from-a-replica.md; processes find the new primary by themselves."""
+    """The steps of read-from-a-replica.md; processes find the new primary by themselves."""
     pair.commit_on_both()
     acknowledged: list[int] = []
     stop = threading.Event()
