@@ -86,7 +86,8 @@ def wait_for(app: FastAPI, condition: str) -> None:
 
 
 def answered_by(who: str) -> float:
-    return metrics.REPLICA_READS.labels(who)._value.get()
+    found: float = metrics.REPLICA_READS.labels(who)._value.get()
+    return found
 
 
 def test_every_answer_of_the_replica_has_what_was_committed_before_the_request(
