@@ -81,13 +81,19 @@ class RabbitMqCluster:
         """Start every node and wait until each has joined."""
         mapper = ["/usr/bin/epmd", "-port", str(self._mapper_port), "-address", "127.0.0.1"]
         self._mapper = self._popen(self.nodes[0], *mapper)
+        for node in self.nodes:  # together: each waits for the others before it answers
+            node.process = self._popen(node, PROGRAM)
         for node in self.nodes:
-            self.start_node(node)
+            self._wait_until_listening(node)
         self.wait_until_joined()
 
     def start_node(self, node: RabbitMqNode) -> None:
         """Start a node, also after a kill, and wait until it listens."""
         node.process = self._popen(node, PROGRAM)
+        self._wait_until_listening(node)
+
+    def _wait_until_listening(self, node: RabbitMqNode) -> None:
+        assert node.process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._listens(node):
             log = (node.folder / "log").read_text()[-4000:]
