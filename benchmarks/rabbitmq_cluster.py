@@ -17,13 +17,16 @@ import psycopg
 
 from benchmarks.ledger.checks import count_device
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS
-from benchmarks.ledger.platform import DEVICES, AgentProcess, directory
+from benchmarks.ledger.platform import AREA, DEVICES, AgentProcess, directory
 from deploy.debian_servers.installation import PROGRAMS
+from deploy.device_access.broker_access import DeviceAccess
+from deploy.device_access.rabbitmq import RabbitMq
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import server_installation
 from tests.support.processes import PlatformProcess, running_processes, wait_until
 from tests.support.rabbitmq_cluster import RabbitMqCluster
 from tests.support.tcp_proxy import Proxy
+from tests.support.throwaway_rabbitmq import ADMIN, ADMIN_PASSWORD
 from tests.support.throwaway_servers import TIMESCALE, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 READINGS = 50_000  # of each agent
 PACK_INTERVAL_S = 0.1
+DEVICE_PASSWORD = "of-the-benchmark"  # noqa: S105 - of a throw-away broker
 DOWN_S = 5.0
 WITHIN_S = 300.0
 
@@ -65,8 +69,20 @@ def _run(cluster: RabbitMqCluster, dsn: str, folder: Path) -> None:
         TOWNTWIN_BROKER=f"mqtt://127.0.0.1:{first.port}",
     )
     start_s = int(time.time()) - (READINGS + 60) * INTERVAL_S
-    url = f"mqtt://127.0.0.1:{second.port}"
-    agents = [AgentProcess(folder / one, one, url, start_s, READINGS, PACK_INTERVAL_S) for one in DEVICES]
+    access = RabbitMq(cluster.management_url, ADMIN, ADMIN_PASSWORD)
+    access.grant([DeviceAccess(AREA, one, DEVICE_PASSWORD) for one in DEVICES])
+    access.close()
+    agents = [
+        AgentProcess(
+            folder / one,
+            one,
+            f"mqtt://{one}:{DEVICE_PASSWORD}@127.0.0.1:{second.port}",
+            start_s,
+            READINGS,
+            PACK_INTERVAL_S,
+        )
+        for one in DEVICES
+    ]
     with running_processes(ingest), psycopg.connect(dsn, autocommit=True) as connection:
         wait_until(lambda: "subscribed" in ingest.log.read_text(), within_s=60, what="ingest is subscribed")
         print("queues:", {(one["type"], len(one.get("members", []))) for one in cluster.queues()})
@@ -76,7 +92,7 @@ def _run(cluster: RabbitMqCluster, dsn: str, folder: Path) -> None:
         for number, node in enumerate(cluster.nodes):
             share = READINGS * len(agents) * (number + 1) // (len(cluster.nodes) + 1)
             wait_until(
-                lambda least=share: sum(one.progress for one in agents) >= least,
+                lambda least=share: _count(connection) >= least,
                 within_s=WITHIN_S,
                 what="the load goes on",
             )

@@ -48,6 +48,8 @@ MAX_QUEUED_RECEIPTS = 10_000
 PROBE_TIMEOUT_S = 3.0  # without an answer for so long the broker counts as not answering
 # Nobody publishes to it. A SUBSCRIBE is answered by every broker, also where it is refused (rumqttd does not
 # answer an UNSUBSCRIBE); paho's own ping detects a frozen broker only after up to twice the keep-alive.
+# With QoS 1, as all others: RabbitMQ keeps the QoS 0 of a session in a queue on one node of the cluster, and
+# while that node is away the session can't be resumed on another.
 PROBE_FILTER = "towntwin/probe"
 
 
@@ -120,7 +122,7 @@ class MqttSession:
         """Send the broker a request that it has to answer, unless one is unanswered."""
         if self._connected and self._probed_s is None:
             self._probed_s = time.monotonic()
-            self._probe_mid = self._client.subscribe(PROBE_FILTER, 0)[1]
+            self._probe_mid = self._client.subscribe(PROBE_FILTER, 1)[1]
 
     def _is_probe_answered(self) -> bool:
         """Whether the probe was answered or may still be; whatever the broker sends is an answer."""

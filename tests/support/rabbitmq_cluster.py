@@ -115,6 +115,12 @@ class RabbitMqCluster:
             assert time.monotonic() < deadline, "a node did not join"
             time.sleep(0.2)
 
+    @property
+    def management_url(self) -> str:
+        """Address of the management plugin of the first node that runs."""
+        port = next(one.management_port for one in self.nodes if one.process is not None)
+        return f"http://127.0.0.1:{port}"
+
     def queues(self) -> list[dict[str, Any]]:
         """Return the queues as the management plugin has them."""
         found: list[dict[str, Any]] = self._get("queues")
@@ -136,8 +142,7 @@ class RabbitMqCluster:
         return 0
 
     def _get(self, what: str) -> Any:
-        port = next(one.management_port for one in self.nodes if one.process is not None)
-        found = httpx.get(f"http://127.0.0.1:{port}/api/{what}", auth=(ADMIN, ADMIN_PASSWORD), timeout=10)
+        found = httpx.get(f"{self.management_url}/api/{what}", auth=(ADMIN, ADMIN_PASSWORD), timeout=10)
         found.raise_for_status()
         return found.json()
 
