@@ -50,8 +50,8 @@ TEXTS: dict[str, BilingualText] = {
         "只读副本的地址指向另一个数据库；请在设置中更正",
     ),
     "restricted": BilingualText(
-        "the replica's user is subject to row-level security: give it BYPASSRLS",
-        "只读副本的用户受行级安全限制；请授予其绕过行级安全的权限",
+        "the replica's user may not read all rows: give it BYPASSRLS and the role pg_read_all_data",
+        "只读副本的用户无权读取全部数据；请授予其读取全部数据并绕过行级安全的权限",
     ),
 }
 

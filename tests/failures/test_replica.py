@@ -101,6 +101,9 @@ def test_every_answer_of_the_replica_has_what_was_committed_before_the_request(
     assert answered_by("replica") - before >= 15, "the replica hardly answered"
     assert get(app, f"{URL}&format=csv").text.count("\n") == 21
     assert replica_state(app)["lag_s"] < 1
+    before = answered_by("replica")
+    found = get(app, "/sta/v1.1/Datastreams(1)/Observations?$count=true&$top=1").json()
+    assert (found["@iot.count"], answered_by("replica") - before) == (20, 1)
     _, key = api_keys.create_key(
         ACCOUNTS, name="of a town", role=Role.VIEWER, area_id="330483-d1", created_by="tests"
     )
@@ -157,6 +160,21 @@ def test_a_replica_that_lags_is_shown_and_the_primary_answers(
     assert math.isnan(metrics.REPLICA_LAG._value.get())
     pair.replica.start()
     wait_for(app, "in use")
+
+
+def test_a_user_who_may_not_read_all_rows_is_refused_before_a_query(
+    pair: PostgresPair, store: PostgresStore
+) -> None:
+    with psycopg.connect(pair.dsn, autocommit=True) as connection:
+        connection.execute("CREATE ROLE limited LOGIN IN ROLE towntwin_gateway")
+    dsn = pair.replica_dsn.replace("towntwin-replica@", "limited@")
+    replica = read_replica.ReadReplica(store, dsn, Settings())
+    try:
+        wait_until(lambda: replica.status.condition == "refused", within_s=20, what="the user is refused")
+        assert replica.status.reason == "restricted"
+        assert replica.catch_up() is None
+    finally:
+        replica.close()
 
 
 def test_nothing_acknowledged_is_lost_when_the_replica_is_promoted(

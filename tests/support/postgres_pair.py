@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STREAMS_WITHIN_S = 20.0
+READER = "towntwin-replica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class PostgresPair:
 
     @property
     def replica_dsn(self) -> str:
-        """Address of the replica, as a superuser: it is not subject to row-level security."""
-        return self.replica.dsn(self.database)
+        """Address of the replica, with the user of docs/howto/operate/read-from-a-replica.md."""
+        return self.replica.dsn(self.database).replace("postgres@", f"{READER}@", 1)
 
     def on_replica(self, statement: str) -> None:
         """Run a statement on the replica."""
@@ -61,6 +62,8 @@ def running_pair() -> Iterator[PostgresPair]:
     try:
         primary.create()
         with fresh_database(primary) as dsn:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute(f'CREATE ROLE "{READER}" LOGIN BYPASSRLS IN ROLE pg_read_all_data')
             copied = installation.inside(replica.folder / "data")
             source = ["--host", "127.0.0.1", "--port", str(primary.port), "--username", "postgres"]
             options = ["--write-recovery-conf", "--checkpoint", "fast", "--no-sync", "--pgdata", copied]

@@ -41,7 +41,7 @@ class ReplicaPosition(NamedTuple):
     is_standby: bool
     database: str
     is_restricted: bool
-    """Whether its user is subject to row-level security, which can't be used there: scopes are not signed."""
+    """Whether its user may not read all rows; row-level security can't be used there to restrict them."""
 
 
 def primary_position(database: Database) -> PrimaryPosition:
@@ -62,7 +62,7 @@ class Replica:
 
     Parameters
     ----------
-    dsn : address of the replica, with a user that is not subject to row-level security
+    dsn : address of the replica, with a user that may read all rows
     settings : of the connections
 
     """
@@ -92,10 +92,10 @@ class Replica:
                 )
             connection = self._position_connection
             with translated_errors():
-                replayed, is_standby, database = connection.execute(
+                replayed, is_standby, database, may_read = connection.execute(
                     QUERIES["replica_position"]
-                ).fetchone() or (0, False, "")
-                is_restricted = self._row_level_security.restricts(connection, ALL_AREAS)
+                ).fetchone() or (0, False, "", False)
+                is_restricted = not may_read or self._row_level_security.restricts(connection, ALL_AREAS)
         except BaseException:
             self._close_position_connection()
             raise
