@@ -21,7 +21,7 @@ from benchmarks.ledger.platform import DEVICES, LedgerPlatform
 from deploy.debian_servers.installation import PROGRAMS
 from tests.support import server_installation
 from tests.support.processes import wait_until
-from tests.support.small_disk import small_disk
+from tests.support.small_disk import optional_small_disk
 from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def main() -> None:
         broker.start()
         with (
             tempfile.TemporaryDirectory() as folder,
-            small_disk(database, DISK_BYTES) as disk,
+            optional_small_disk(database, DISK_BYTES) as disk,
             Progress(*columns, TimeElapsedColumn(), console=console) as progress,
         ):
             task = progress.add_task("starting", total=options.faults)
