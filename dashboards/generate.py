@@ -19,6 +19,7 @@ from dashboards.boards import (
 )
 from dashboards.dashboard_builder import build_dashboard
 from dashboards.maps import set_base_layer
+from dashboards.postgres_query import DATASOURCE_UID, REPLICA_UID
 from dashboards.settings import DEFAULT_CONSOLE_URL
 from dashboards.translations import LANGUAGES
 
@@ -40,7 +41,11 @@ def with_console(text: str, settings: Settings | None) -> str:
 
 
 def dashboard_files(settings: Settings | None = None) -> dict[str, str]:
-    """Return the text of every generated file by its name, with the settings' base layer of maps."""
+    """Return the text of every generated file by its name, with the settings' base layer and replica.
+
+    The platform's dashboard reads the database itself: locks, from which the state of a process is derived,
+    are not on a replica.
+    """
     encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
     files: dict[str, str] = {}
     for board in DASHBOARDS:
@@ -49,5 +54,7 @@ def dashboard_files(settings: Settings | None = None) -> dict[str, str]:
             if settings and settings.map_tiles:
                 set_base_layer(dashboard, settings.map_tiles, settings.map_attribution)
             text = encoder.encode(dashboard) + "\n"
+            if settings and settings.replica_host and board is not platform.BOARD:
+                text = text.replace(f'"{DATASOURCE_UID}"', f'"{REPLICA_UID}"')
             files[f"{board.name}.{language}.json"] = with_console(text, settings)
     return files

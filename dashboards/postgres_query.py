@@ -52,6 +52,7 @@ _BIN = re.compile(r"\bBIN\((?P<column>[a-z_.]+)\)")
 _WORD = re.compile(r"WORD\((?P<key>[a-z_]+)\)")
 QUERIES = named_queries.load_query_folder("queries", "dashboards")
 DATASOURCE_UID = "towntwin-postgres"
+REPLICA_UID = "towntwin-replica"
 DATASOURCE_TYPE = "grafana-postgresql-datasource"
 
 ResultFormat = Literal["table", "time_series"]

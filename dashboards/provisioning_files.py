@@ -14,7 +14,7 @@ import yaml
 
 from dashboards.alerting.alert_rules import EVALUATION_INTERVAL_S, FOLDER, GROUP, build_alert_rules
 from dashboards.alerting.contact_points import CONTACT_POINT_NAME, build_contact_points, notification_route
-from dashboards.data_source import build_data_source
+from dashboards.data_source import build_data_source, build_data_sources
 from dashboards.generate import dashboard_files
 from dashboards.grafana_versions import COMMON_FEATURES, GrafanaFeatures
 from dashboards.settings import DEFAULT_CONSOLE_URL, Settings
@@ -75,13 +75,15 @@ def stack_files(settings: Settings, features: GrafanaFeatures, dashboards_folder
     dashboards_folder : absolute path of the folder with the dashboards' JSON, as that Grafana sees it
 
     """
-    source = with_doubled_dollars(build_data_source(settings, features))
     password = settings.db_password
-    source["secureJsonData"] = {
-        "password": f"{VARIABLE}DB_PASSWORD" if password is None else with_doubled_dollars(password)
+    with_password = {
+        "secureJsonData": {
+            "password": f"{VARIABLE}DB_PASSWORD" if password is None else with_doubled_dollars(password)
+        }
     }
+    sources = [with_doubled_dollars(one) | with_password for one in build_data_sources(settings, features)]
     files: dict[str, Any] = {
-        "datasources/towntwin.yaml": {"datasources": [source]},
+        "datasources/towntwin.yaml": {"datasources": sources},
         "dashboards/towntwin.yaml": {"providers": [_provider(with_doubled_dollars(dashboards_folder))]},
         "alerting/rules.yaml": {"groups": [_group(features, settings.console_url)]},
     }

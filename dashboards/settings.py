@@ -37,6 +37,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     map_attribution: Annotated[str, Meta(description="Source of the tiles, written on the maps.")] = ""
     db_host: Annotated[str, Meta(description="Database as Grafana sees it, host:port.")] = "127.0.0.1:5432"
+    replica_host: Annotated[
+        str | None,
+        Meta(
+            description="Streaming replica of the database, host:port, from which every dashboard but the"
+            " platform's reads; alerts and the platform's dashboard read the database itself."
+        ),
+    ] = None
     db_name: Annotated[str, Meta(description="Name of the database.")] = "towntwin"
     db_user: Annotated[
         str, Meta(description="Database user of Grafana, a member of towntwin_grafana: sees views only.")

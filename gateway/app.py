@@ -68,6 +68,7 @@ from gateway.heavy_process import HeavyProcess
 from gateway.live.broadcaster import EventBroadcaster
 from gateway.metrics import MetricsMiddleware
 from gateway.platform_health import PlatformHealth
+from gateway.read_replica import ReadReplica
 from gateway.sensorthings import routes as sensorthings_routes
 from gateway.settings import Settings
 from gateway.transport.browser_error_pages import BrowserErrorPages
@@ -170,6 +171,7 @@ def create_app(
         None if unscoped_store.database is None else NotificationStore(unscoped_store.database),
     )
     upload_pool = UploadPool()
+    replica = _read_replica(store, settings)
     heavy = None
     if heavy_worker and store.database is not None:
         heavy = HeavyProcess(store.database, settings, directories, heavy_worker)
@@ -182,6 +184,8 @@ def create_app(
             yield
             await broadcaster.close()
         upload_pool.close()
+        if replica is not None:
+            await asyncio.to_thread(replica.close)
         if heavy is not None:
             await asyncio.to_thread(heavy.close)
 
@@ -199,7 +203,7 @@ def create_app(
     app.state.console_states = StateCaches()
     app.state.console_feeds = PartsFeeds()
     app.state.context = RequestContext(
-        store, unscoped_store, directories, settings, broadcaster, accounts, platform_health
+        store, unscoped_store, directories, settings, broadcaster, accounts, platform_health, replica=replica
     )
     app.add_middleware(
         AccessMiddleware,
@@ -236,11 +240,26 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     app.state.upload_pool = UploadPool()
     app.state.forecasts = ForecastCache(settings.forecast_models, settings.forecast_renew_s)
     app.state.context = RequestContext(
-        store, unscoped_store, directories, settings, broadcaster, ApiKeyStore(store), platform_health
+        store,
+        unscoped_store,
+        directories,
+        settings,
+        broadcaster,
+        ApiKeyStore(store),
+        platform_health,
+        replica=_read_replica(store, settings),
     )
     app.state.console_states = StateCaches()
     _install_routes(app, [scenario_pages])  # its form is a heavy request
     return app
+
+
+def _read_replica(store: Store, settings: Settings) -> ReadReplica | None:
+    """Return the replica of the settings for a database; None without one, or for a store in memory."""
+    database = store.for_area(ALL_AREAS).database
+    if settings.replica is None or database is None:
+        return None
+    return ReadReplica(database, settings.replica, settings)
 
 
 def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None) -> FastAPI:

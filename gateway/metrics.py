@@ -21,6 +21,12 @@ TASK_FAILURES = Counter(
     "towntwin_gateway_task_failures_total", "Background tasks that failed and began again", ["task"]
 )
 REJECTED_REQUESTS = Counter("towntwin_gateway_refused_total", "Requests refused", ["status"])
+REPLICA_LAG = Gauge(
+    "towntwin_gateway_replica_lag_seconds", "How far the replica for queries lags behind; NaN where unknown"
+)
+REPLICA_READS = Counter(
+    "towntwin_gateway_replica_reads_total", "Requests that a replica may answer, by who answered", ["by"]
+)
 OPEN_STREAMS = Gauge("towntwin_gateway_streams", "Live streams open")
 
 

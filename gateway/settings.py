@@ -207,6 +207,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="Age at which a forecast is trained again.", extra={"unit": "s"}, gt=0),
     ] = 21_600.0
+    replica: Annotated[
+        str | None,
+        Meta(
+            description="Streaming replica of the database for readings, plots, exports and SensorThings of"
+            " keys that are restricted to no area: postgresql://user:password@host:port/name.",
+            extra={"password": "not by flag"},
+        ),
+    ] = None
+    replica_wait_s: Annotated[
+        float,
+        Meta(
+            description="How long a request waits until the replica has what the database had when it came;"
+            " then the database answers.",
+            extra={"unit": "s"},
+            gt=0,
+        ),
+    ] = 0.5
     map_tiles: Annotated[
         str | None,
         Meta(

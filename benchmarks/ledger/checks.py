@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, spool_settings, value_of
-from edge.agent.spool import Spool
+from benchmarks.ledger.platform import STATION_SPOOL
+from benchmarks.ledger.replay import ReplayComparison, compare_with_replay
+from benchmarks.ledger.uploading_station import STATION_DEVICE
+from edge.agent.spool import Spool, count_waiting_messages
 from edge.wire import senml
 from edge.wire.errors import PayloadError
+from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
     import psycopg
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.ledger.platform import AgentProcess, LedgerPlatform
 
 ROLLUP_TIMEOUT_S = 240.0
+STATION_TIMEOUT_S = 120.0
 CONTENT_TYPE = "application/senml+json"
 READINGS = """
 SELECT extract(epoch FROM r."time")::float8, r.value
@@ -66,6 +71,9 @@ class LedgerCounts(NamedTuple):
     anomalies, anomalies_doubled : anomalies of series, and those that overlap another of their series
     incidents, anomalies_without_incident : incidents, and anomalies that were not assigned
     rollups, rollups_different : rows of rollups, and those whose count differs from the readings
+    judged, flags_different : readings judged by ingest, and those that an uninterrupted judge flags otherwise
+    states_different : series whose detector state differs from that of the uninterrupted judge
+    answered, answered_lost : uploads of the station that its server has answered, and those not stored
 
     """
 
@@ -84,6 +92,11 @@ class LedgerCounts(NamedTuple):
     anomalies_without_incident: int
     rollups: int
     rollups_different: int
+    judged: int
+    flags_different: int
+    states_different: int
+    answered: int
+    answered_lost: int
 
     @property
     def faults(self) -> list[str]:
@@ -96,12 +109,15 @@ class LedgerCounts(NamedTuple):
             "anomalies doubled": self.anomalies_doubled,
             "anomalies without an incident": self.anomalies_without_incident,
             "rollups that differ from the readings": self.rollups_different,
+            "flags that differ from a replay": self.flags_different,
+            "detector states that differ from a replay": self.states_different,
+            "answered uploads lost": self.answered_lost,
         }
         return [f"{count:,} {name}" for name, count in broken.items() if count]
 
 
 def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
-    """Wait until the service has caught up, and count.
+    """Wait until the HJ 212 server and the service have caught up, and count.
 
     Parameters
     ----------
@@ -109,12 +125,16 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
     poison : malformed payloads that were published
 
     """
+    platform.station.stop()
+    _wait_for_station_server(platform)
     with platform.connect() as connection:
         _wait_for_service(connection)
         per_device = [count_device(connection, agent) for agent in platform.agents]
         taken, stored, lost, doubled, altered, dead, waiting = (
             sum(one) for one in zip(*per_device, strict=True)
         )
+        uploaded = count_uploads(connection, platform.station.answered, platform.start_s)
+        replayed = _replay(platform)
         found = _one(
             connection,
             "SELECT count(DISTINCT payload) FROM dead_letter WHERE payload = ANY (%(poison)s)",
@@ -130,8 +150,8 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
             taken=taken,
             stored=stored,
             lost=lost,
-            doubled=doubled,
-            altered=altered,
+            doubled=doubled + uploaded.doubled,
+            altered=altered + uploaded.altered,
             dead_letters_of_readings=dead,
             waiting=waiting,
             poison=len(poison),
@@ -142,7 +162,27 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
             anomalies_without_incident=_one(connection, ANOMALIES_WITHOUT_INCIDENT)[0],
             rollups=sum(one[0] for one in rollups),
             rollups_different=sum(one[1] for one in rollups),
+            judged=replayed.judged,
+            flags_different=replayed.flags_different,
+            states_different=replayed.states_different,
+            answered=platform.station.answered,
+            answered_lost=uploaded.lost,
         )
+
+
+def _replay(platform: LedgerPlatform) -> ReplayComparison:
+    store = PostgresStore.open(platform.dsn)
+    try:
+        return compare_with_replay(store)
+    finally:
+        store.close()
+
+
+def _wait_for_station_server(platform: LedgerPlatform) -> None:
+    """Wait until the server has published what it has answered and has the receipts."""
+    until_s = time.monotonic() + STATION_TIMEOUT_S
+    while count_waiting_messages(platform.folder / STATION_SPOOL) and time.monotonic() < until_s:
+        time.sleep(0.5)
 
 
 def _wait_for_service(connection: psycopg.Connection[Any]) -> None:
@@ -173,6 +213,33 @@ def count_device(connection: psycopg.Connection[Any], agent: AgentProcess) -> tu
     accounted = np.unique(np.concatenate([stored, dead, in_spool]))
     lost = taken - int((accounted < taken).sum())
     return taken, len(rows), lost, int(known.sum()) - len(stored), altered, len(dead), waiting
+
+
+class UploadCounts(NamedTuple):
+    """Answered uploads of the station that are not stored, rows beyond the first, rows with another value."""
+
+    lost: int
+    doubled: int
+    altered: int
+
+
+def count_uploads(connection: psycopg.Connection[Any], answered: int, start_s: int) -> UploadCounts:
+    """Count the station's uploads; the last one may be stored without an answer.
+
+    Parameters
+    ----------
+    connection : to the database
+    answered : number of uploads that have an answer; they are numbered from 0
+    start_s : time of measurement of the reading with number 0, Unix seconds [s]
+
+    """
+    rows = np.array(connection.execute(READINGS, [STATION_DEVICE]).fetchall(), np.float64).reshape(-1, 2)
+    numbers = (rows[:, 0] - start_s) / INTERVAL_S
+    known = (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers <= answered)
+    stored = np.unique(numbers[known].astype(np.intp))
+    values = np.array([value_of(one) for one in numbers[known].astype(int).tolist()])
+    altered = int((~known).sum() + (np.abs(rows[known, 1] - values) > 1e-9).sum())
+    return UploadCounts(answered - int((stored < answered).sum()), int(known.sum()) - len(stored), altered)
 
 
 def _dead_numbers(connection: psycopg.Connection[Any], agent: AgentProcess) -> NDArray[np.intp]:

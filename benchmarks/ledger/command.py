@@ -21,6 +21,7 @@ from benchmarks.ledger.platform import DEVICES, LedgerPlatform
 from deploy.debian_servers.installation import PROGRAMS
 from tests.support import server_installation
 from tests.support.processes import wait_until
+from tests.support.small_disk import optional_small_disk
 from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 FINISH_TIMEOUT_S = 900.0
 STALLED_S = 300.0
 POLL_S = 0.1
+DISK_BYTES = 1536 << 20
 REPEATED = ("seed", "readings", "faults", "longest", "interval")
 
 
@@ -63,6 +65,7 @@ def run(
     n_faults: int,
     longest_s: float,
     pack_interval_s: float,
+    disk: tuple[str, Path] | None = None,
     on_fault: Callable[[str], None] = lambda _: None,
 ) -> LedgerRun:
     """Run the platform under load, cause the faults of the schedule, and count what is left.
@@ -76,6 +79,7 @@ def run(
     n_faults : number of faults
     longest_s : longest duration of a fault [s]
     pack_interval_s : time between two packs of a device [s]
+    disk : tablespace on a disk of its own and the file that fills it up; without it no disk is filled
     on_fault : called with the name of each fault before it is caused
 
     """
@@ -85,13 +89,20 @@ def run(
     without_effect: list[str] = []
     poison: list[bytes] = []
     with (
-        fresh_database(database) as dsn,
+        fresh_database(database, tablespace=disk[0] if disk else "pg_default") as dsn,
         LedgerPlatform(
-            folder, database, broker, dsn, readings=per_device, pack_interval_s=pack_interval_s
+            folder,
+            database,
+            broker,
+            dsn,
+            readings=per_device,
+            pack_interval_s=pack_interval_s,
+            filler=disk[1] if disk else None,
         ) as platform,
     ):
         began_s = time.monotonic()
-        for number, kind in enumerate(faults.schedule(seed, n_faults)):
+        planned = faults.schedule(seed, n_faults, faults.possible_kinds(platform))
+        for number, kind in enumerate(planned):
             _wait_for_progress(platform, platform.readings * (number + 1) // (n_faults + 2))
             on_fault(kind.name)
             start_s = time.monotonic()
@@ -124,7 +135,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make ledger", description=__doc__)
     parser.add_argument("--seed", type=int, default=26, help="of the schedule (default %(default)s)")
     parser.add_argument("--readings", type=int, default=1_000_000, help="in all (default %(default)s)")
-    parser.add_argument("--faults", type=int, default=210, help="in all (default %(default)s)")
+    parser.add_argument("--faults", type=int, default=215, help="in all (default %(default)s)")
     parser.add_argument("--longest", type=float, default=4.0, help="longest fault [s] (default %(default)s)")
     parser.add_argument(
         "--interval", type=float, default=0.1, help="between two packs of a device [s] (default %(default)s)"
@@ -146,6 +157,7 @@ def main() -> None:
         broker.start()
         with (
             tempfile.TemporaryDirectory() as folder,
+            optional_small_disk(database, DISK_BYTES) as disk,
             Progress(*columns, TimeElapsedColumn(), console=console) as progress,
         ):
             task = progress.add_task("starting", total=options.faults)
@@ -158,6 +170,7 @@ def main() -> None:
                 n_faults=options.faults,
                 longest_s=options.longest,
                 pack_interval_s=options.interval,
+                disk=disk,
                 on_fault=lambda name: progress.update(task, description=name, advance=1),
             )
     finally:

@@ -12,13 +12,15 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks._mqtt_load import persistent_session
-from benchmarks.ledger.counting_agent import PACK_READINGS, records
-from benchmarks.ledger.platform import AREA, DEVICES, LedgerPlatform
+from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, records, spool_settings
+from benchmarks.ledger.platform import AREA, DEVICES, INGEST_NAMES, LedgerPlatform
+from edge.agent.spool import Spool
 from edge.wire import senml
+from tests.support import faulty_libc, small_disk
 from tests.support.throwaway_servers import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.support.tcp_proxy import Proxy
 
@@ -28,6 +30,12 @@ DEAD_LETTER_TIMEOUT_S = 60.0
 REPUBLISH_S = 5.0
 DUPLICATES = 3
 POISON_PAYLOADS = 3
+CLOCK_JUMP_S = 3600.0
+DISK_LEFT_BYTES = 200 << 20  # less than the default reserve of ingest
+NEWEST_STORED = """
+SELECT extract(epoch FROM max(r."time"))
+FROM reading AS r JOIN series AS s USING (series_id) WHERE s.site_id = %s
+"""
 
 
 class FaultContext(NamedTuple):
@@ -48,11 +56,15 @@ class NoEffectError(AssertionError):
 
 
 class FaultKind(NamedTuple):
-    """A kind of fault: its name, what is done, and the function that does it and undoes it again."""
+    """A kind of fault: its name, what is done, and the function that does it and undoes it again.
+
+    ``needs`` is an attribute of the platform that is None where the fault can't be caused.
+    """
 
     name: str
     description: str
     cause: Callable[[FaultContext], None]
+    needs: str = "folder"
 
 
 def _kill_ingest(context: FaultContext) -> None:
@@ -295,6 +307,56 @@ def _kill_agent_with_backlog(context: FaultContext) -> None:
     context.platform.device_network.restore()
 
 
+def _lose_power(context: FaultContext) -> None:
+    """Kill an agent and drop what it had written and not synced; every stored message was in the spool."""
+    platform = context.platform
+    agent = context.random_source.choice(platform.agents)
+    with platform.supervision:
+        if agent.has_finished:
+            raise NoEffectError("the agent has ended")
+        agent.kill()
+        faulty_libc.drop_unsynced(agent.folder, context.random_source)
+        spool = Spool.open(agent.folder / "spool", spool_settings())
+        try:
+            newest = spool.newest()
+        finally:
+            spool.close()
+        with suppress(psycopg.OperationalError), platform.connect() as connection:
+            row = connection.execute(NEWEST_STORED, [agent.device_id]).fetchone()
+            stored = 0 if row is None or row[0] is None else (int(row[0]) - agent.start_s) // INTERVAL_S + 1
+            assert newest * PACK_READINGS >= stored, f"{agent.device_id}: published before it was durable"
+
+
+def _shift_clock(*names: str) -> Callable[[FaultContext], None]:
+    def cause(context: FaultContext) -> None:
+        clock = context.platform.clocks[context.random_source.choice(names)]
+        faulty_libc.set_clock(clock, context.random_source.uniform(-CLOCK_JUMP_S, CLOCK_JUMP_S))
+        try:
+            time.sleep(context.seconds())
+        finally:
+            faulty_libc.set_clock(clock, 0)
+
+    return cause
+
+
+def _fill_disk(leave_bytes: int) -> Callable[[FaultContext], None]:
+    def cause(context: FaultContext) -> None:
+        filler = context.platform.filler
+        if filler is None:
+            raise NoEffectError("the database has no disk of its own")
+        try:
+            small_disk.fill(filler, leave_bytes=leave_bytes)
+            time.sleep(context.seconds(1.5))
+        finally:
+            filler.unlink(missing_ok=True)
+
+    return cause
+
+
+def _disconnect_station(context: FaultContext) -> None:
+    context.platform.station.disconnect()
+
+
 FAULT_KINDS = (
     FaultKind(
         "ingest killed", "SIGKILL of the process that owns the shard; its standby takes over", _kill_ingest
@@ -349,10 +411,43 @@ FAULT_KINDS = (
     FaultKind("session taken over", "another client connects with the id of ingest", _take_session_over),
     FaultKind(MALFORMED, "payloads that cannot be decoded, on a device's topic", _poison),
     FaultKind("messages doubled", "packs of an agent are published again by another client", _duplicate),
+    FaultKind(
+        "agent loses power",
+        "SIGKILL of an edge agent; sectors that it had written and not synced are dropped at random",
+        _lose_power,
+        needs="library",
+    ),
+    FaultKind(
+        "clock of an agent jumps",
+        "by up to an hour, there and back",
+        _shift_clock(*DEVICES),
+        needs="library",
+    ),
+    FaultKind(
+        "clock of ingest jumps",
+        "by up to an hour, there and back",
+        _shift_clock(*INGEST_NAMES),
+        needs="library",
+    ),
+    FaultKind(
+        "clock of the service jumps",
+        "by up to an hour, there and back",
+        _shift_clock("service"),
+        needs="library",
+    ),
+    FaultKind("disk full", "no byte is free on the database's disk", _fill_disk(0), needs="filler"),
+    FaultKind(
+        "disk almost full",
+        "less is free on the database's disk than the reserve of ingest",
+        _fill_disk(DISK_LEFT_BYTES),
+        needs="filler",
+    ),
+    FaultKind("HJ 212 server killed", "SIGKILL of the server of stations", _kill_other("hj212")),
+    FaultKind("station cut off", "the connection of the HJ 212 station is closed", _disconnect_station),
 )
 
 
-def schedule(seed: int, faults: int) -> list[FaultKind]:
+def schedule(seed: int, faults: int, kinds: Sequence[FaultKind] = FAULT_KINDS) -> list[FaultKind]:
     """Return a sequence of faults: every kind equally often, in random order.
 
     >>> len({one.name for one in schedule(1, len(FAULT_KINDS))}) == len(FAULT_KINDS)
@@ -361,5 +456,10 @@ def schedule(seed: int, faults: int) -> list[FaultKind]:
     random_source = random.Random(seed)
     found: list[FaultKind] = []
     while len(found) < faults:
-        found += random_source.sample(FAULT_KINDS, len(FAULT_KINDS))
+        found += random_source.sample(kinds, len(kinds))
     return found[:faults]
+
+
+def possible_kinds(platform: LedgerPlatform) -> list[FaultKind]:
+    """Return the kinds of faults that can be caused on a platform."""
+    return [one for one in FAULT_KINDS if getattr(platform, one.needs) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,9 +15,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.ledger.counting_agent import INTERVAL_S
+from benchmarks.ledger.uploading_station import STATION, STATION_DEVICE, UploadingStation
 from deploy.embedded.server_environment import free_port
 from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import faulty_libc
 from tests.support.processes import REPOSITORY, PlatformProcess, wait_until
 from tests.support.tcp_proxy import Proxy
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 AREA = "330483-d1"
 DEVICES = ("ledger-1", "ledger-2", "ledger-3", "ledger-4")
+STATION_SPOOL = "hj212.spool"
 START_TIMEOUT_S = 90.0
 INGEST_NAMES = ("ingest_a", "ingest_b")
 # By its key's first half the shard's lock differs from those of commits; the service has a shard of its own.
@@ -40,16 +44,20 @@ SHARD_OWNER = (
 
 
 def directory() -> Directory:
-    """Return the directory to enrol: four devices with one pH probe each, at four sites of one town."""
+    """Return the directory to enrol: devices and a station with one pH probe each, at sites of one town."""
+    sites = (*DEVICES, STATION_DEVICE)
+    names = dict.fromkeys(DEVICES, "ph") | {STATION_DEVICE: "w01001"}
     return Directory(
         areas=[Area(area_id=AREA, level="town", en="Ledger town", zh="账本镇")],
         sites=[
             Site(site_id=one, area_id=AREA, kind="river_section", en=one, zh="断面", lon=120.5, lat=30.7)
-            for one in DEVICES
+            for one in sites
         ],
-        devices=[Device(device_id=one, area_id=AREA) for one in DEVICES],
-        series=[Series(site_id=one, quantity="ph", interval_s=INTERVAL_S) for one in DEVICES],
-        channels=[Channel(device_id=one, name="ph", site_id=one, quantity="ph") for one in DEVICES],
+        devices=[Device(device_id=one, area_id=AREA) for one in sites],
+        series=[Series(site_id=one, quantity="ph", interval_s=INTERVAL_S) for one in sites],
+        channels=[
+            Channel(device_id=one, name=name, site_id=one, quantity="ph") for one, name in names.items()
+        ],
     )
 
 
@@ -63,6 +71,7 @@ class AgentProcess:
     start_s: int
     readings: int
     pack_interval_s: float
+    environ: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     def start(self) -> None:
@@ -78,7 +87,13 @@ class AgentProcess:
         ]
         command += [self.broker_url, *map(str, (self.start_s, self.readings, self.pack_interval_s))]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stderr=log)
+            self.process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env={**os.environ, **self.environ},
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
 
     def kill(self) -> None:
         """Stop the agent by SIGKILL."""
@@ -110,6 +125,7 @@ class LedgerPlatform:
     dsn : URL of an empty database with the schema
     readings : number of readings of each device
     pack_interval_s : time between two packs of a device [s]
+    filler : file that fills the disk of the database up; None if it has no disk of its own
 
     Attributes
     ----------
@@ -117,6 +133,10 @@ class LedgerPlatform:
     device_network : proxy between the agents and the broker
     ingest, others : the platform's processes by name
     agents : the edge agents
+    station : uploads to the HJ 212 server, which is one of the others
+    library : drops unsynced writes and shifts clocks; None where there is no compiler
+    clocks : files with the shift of a process' clock, by the name of process or device
+    supervision : held while processes are restarted, and by a fault that needs a process to stay ended
     start_s : time of measurement of the readings with number 0, Unix seconds [s]
     readings : number of readings of all devices
     restarts : number of processes that were restarted
@@ -132,8 +152,14 @@ class LedgerPlatform:
         *,
         readings: int,
         pack_interval_s: float,
+        filler: Path | None = None,
     ) -> None:
         self.folder, self.database, self.broker, self.dsn = folder, database, broker, dsn
+        self.filler = filler
+        self.library = faulty_libc.build(folder)
+        self.clocks = {one: folder / f"{one}.clock" for one in (*DEVICES, *INGEST_NAMES, "service")}
+        for clock in self.clocks.values():
+            faulty_libc.set_clock(clock, 0)
         with self.connect() as connection:
             for name in INGEST_NAMES:
                 connection.execute(f"DROP ROLE IF EXISTS {name}")
@@ -153,10 +179,22 @@ class LedgerPlatform:
             "gateway": self._process("gateway", "--port", str(self.gateway_port)),
         }
         url = f"mqtt://{self.device_network.host}:{self.device_network.port}"
+        self.station = UploadingStation(free_port(), self.start_s)
+        self.others["hj212"] = self._station_server(url)
         self.agents = [
-            AgentProcess(folder / one, one, url, self.start_s, readings, pack_interval_s) for one in DEVICES
+            AgentProcess(
+                folder / one,
+                one,
+                url,
+                self.start_s,
+                readings,
+                pack_interval_s,
+                self._faulty(one, folder=folder / one),
+            )
+            for one in DEVICES
         ]
         self.readings = readings * len(self.agents)
+        self.supervision = threading.Lock()
         self._stop = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
         self.restarts = 0
@@ -188,6 +226,7 @@ class LedgerPlatform:
         for agent in self.agents:
             agent.start()
         self._supervisor.start()
+        self.station.start()
         return self
 
     def __exit__(
@@ -195,6 +234,7 @@ class LedgerPlatform:
     ) -> None:
         self._stop.set()
         self._supervisor.join()
+        self.station.stop()
         for agent in self.agents:
             agent.kill()
         for process in self.processes.values():
@@ -210,14 +250,15 @@ class LedgerPlatform:
     def _supervise(self) -> None:
         """Restart each process that has ended, as systemd does on an installed machine."""
         while not self._stop.wait(0.2):
-            for process in self.processes.values():
-                if process.process.poll() is not None:
-                    self.restarts += 1
-                    process.start()
-            for agent in self.agents:
-                if agent.process is not None and agent.process.poll() not in {None, 0}:
-                    self.restarts += 1
-                    agent.start()
+            with self.supervision:
+                for process in self.processes.values():
+                    if process.process.poll() is not None:
+                        self.restarts += 1
+                        process.start()
+                for agent in self.agents:
+                    if agent.process is not None and agent.process.poll() not in {None, 0}:
+                        self.restarts += 1
+                        agent.start()
 
     def _ingest(self, name: str) -> PlatformProcess:
         network = self.database_network
@@ -225,9 +266,27 @@ class LedgerPlatform:
         environ = {
             "TOWNTWIN_BROKER": f"mqtt://{self.broker_network.host}:{self.broker_network.port}",
             "TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S": "3",
+            **self._faulty(name),
         }
         return PlatformProcess("ingest", log=self.folder / f"{name}.log", TOWNTWIN_DSN=dsn, **environ)
 
     def _process(self, name: str, *arguments: str) -> PlatformProcess:
-        environ = {"TOWNTWIN_DSN": self.dsn, "TOWNTWIN_BROKER": self.broker.url}
+        environ = {"TOWNTWIN_DSN": self.dsn, "TOWNTWIN_BROKER": self.broker.url, **self._faulty(name)}
         return PlatformProcess(name, *arguments, log=self.folder / f"{name}.log", **environ)
+
+    def _station_server(self, broker_url: str) -> PlatformProcess:
+        stations, environ = self.folder / "stations.toml", {"TOWNTWIN_DSN": self.dsn}
+        stations.write_text(
+            f'[[stations]]\nstation = "{STATION}"\narea = "{AREA}"\ndevice = "{STATION_DEVICE}"\n'
+        )
+        flags = ["--port", str(self.station.port), "--stations", str(stations)]
+        flags += ["--spool", str(self.folder / STATION_SPOOL)]
+        return PlatformProcess(
+            "hj212", *flags, log=self.folder / "hj212.log", TOWNTWIN_BROKER=broker_url, **environ
+        )
+
+    def _faulty(self, name: str, *, folder: Path | None = None) -> dict[str, str]:
+        """Return the variables with which a process can lose power or have its clock shifted."""
+        if self.library is None:
+            return {}
+        return faulty_libc.environment(self.library, folder=folder, clock=self.clocks.get(name))

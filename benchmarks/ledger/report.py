@@ -21,7 +21,9 @@ seed {seed}: {faults} faults of {kinds} kinds in {took_s:.0f} s, {restarts} proc
 {poison_found:,} of {poison:,} malformed payloads in the dead letters
 {anomalies:,} anomalies ({anomalies_doubled:,} overlap another)
 {incidents:,} incidents ({anomalies_without_incident:,} anomalies without one)
-{rollups:,} rollups, {rollups_different:,} differ from the readings"""
+{rollups:,} rollups, {rollups_different:,} differ from the readings
+{judged:,} readings judged again: {flags_different:,} flags and {states_different:,} states of series differ
+{answered:,} uploads of the HJ 212 station answered, {answered_lost:,} of them lost"""
 TEMPLATE = Path(__file__).with_name("report_template.md")
 
 

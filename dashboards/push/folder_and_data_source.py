@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dashboards.alerting.alert_rules import FOLDER
-from dashboards.data_source import build_data_source
-from dashboards.postgres_query import DATASOURCE_TYPE, DATASOURCE_UID
+from dashboards.data_source import build_data_sources
+from dashboards.postgres_query import DATASOURCE_TYPE
 from dashboards.push.change import GrafanaChange, without_additions
 from dashboards.push.grafana_connection import convert_grafana_errors, get_or_none
 
@@ -22,8 +22,9 @@ OLDER_TYPE = "postgres"
 
 
 def basic_changes(grafana: GrafanaApi, settings: Settings, features: GrafanaFeatures) -> list[GrafanaChange]:
-    """Return the changes to the folder and the data source."""
-    return [_folder(grafana), _data_source(grafana, build_data_source(settings, features), settings)]
+    """Return the changes to the folder and the data sources."""
+    sources = build_data_sources(settings, features)
+    return [_folder(grafana), *(_data_source(grafana, one, settings) for one in sources)]
 
 
 def _folder(grafana: GrafanaApi) -> GrafanaChange:
@@ -47,7 +48,7 @@ def _folder(grafana: GrafanaApi) -> GrafanaChange:
 
 def _data_source(grafana: GrafanaApi, desired: dict[str, Any], settings: Settings) -> GrafanaChange:
     object_name = f"data source {desired['name']}"
-    existing = get_or_none(partial(grafana.datasource.get_datasource_by_uid, DATASOURCE_UID), object_name)
+    existing = get_or_none(partial(grafana.datasource.get_datasource_by_uid, desired["uid"]), object_name)
     if existing is not None and desired["type"] == DATASOURCE_TYPE and existing["type"] == OLDER_TYPE:
         desired = {**desired, "type": OLDER_TYPE}  # made in an older Grafana; the newer one knows the alias
     password = {"password": settings.db_password} if settings.db_password else {}
@@ -60,7 +61,7 @@ def _data_source(grafana: GrafanaApi, desired: dict[str, Any], settings: Setting
                 grafana.datasource.create_datasource(with_password)
             else:
                 grafana.datasource.update_datasource_by_uid(
-                    DATASOURCE_UID,
+                    desired["uid"],
                     {
                         **existing,
                         **with_password,

@@ -90,32 +90,45 @@ def prepare_containers(
 
     """
     database_host = database.rpartition(":")[0]
-    made = [
-        *prepare_certificates(origin, ["broker", "localhost", *hosts]),
-        *prepare_users(origin / "secrets"),
-        *_database_secrets(origin, database_host),
-    ]
+    made = prepare_origin(origin, hosts, database_host=database_host)
     for folder in FOLDERS:
         target = volumes / folder
         target.mkdir(parents=True, exist_ok=True)
-        files = _contents(folder, origin, database)
+        files = folder_contents(folder, origin, database)
         new = {name: content for name, content in files.items() if not (target / name).exists()}
         for name, content in new.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             write_private(target / name, content)
         if folder == "grafana" and not (target / "datasources").exists():
-            write_stack_files(target, _grafana_settings(origin, database), COMMON_FEATURES)
+            write_stack_files(target, grafana_settings(origin, database), COMMON_FEATURES)
             new["datasources"] = b""
         made += [target / name for name in new]
         _give(target, UID_BY_FOLDER.get(folder, TOWNTWIN_UID) if uids is None else uids[folder])
     return made
 
 
-def _database_secrets(origin: Path, host: str) -> list[Path]:
-    """Make the passwords of the database's users and its server certificate, where they are missing."""
+def prepare_origin(origin: Path, hosts: Sequence[str], *, database_host: str = "database") -> list[Path]:
+    """Make the authority, certificates and passwords that a folder lacks, and return the new files.
+
+    Raises
+    ------
+    CertificateError, OSError
+        If the authority is damaged, a host is no name or address, or a file can't be written.
+
+    """
+    return [
+        *prepare_certificates(origin, ["broker", "localhost", *hosts]),
+        *prepare_users(origin / "secrets"),
+        *_server_secrets(origin, database_host),
+    ]
+
+
+def _server_secrets(origin: Path, host: str) -> list[Path]:
+    """Make the database's certificate and the passwords of its users and of Grafana's administrator."""
     made = []
-    for account in (SUPERUSER, "admin", *GROUP_BY_ACCOUNT):
-        path = origin / "secrets" / f"database-{account}.password"
+    accounts = [f"database-{one}" for one in (SUPERUSER, "admin", *GROUP_BY_ACCOUNT)]
+    for account in (*accounts, "grafana-admin"):
+        path = origin / "secrets" / f"{account}.password"
         if not path.exists():
             write_private(path, f"{secrets.token_urlsafe(PASSWORD_BYTES)}\n".encode())
             made.append(path)
@@ -129,12 +142,20 @@ def _database_secrets(origin: Path, host: str) -> list[Path]:
     return made
 
 
-def _contents(folder: str, origin: Path, database: str) -> dict[str, bytes]:
-    """Return the files of a container's folder by their names, except what Grafana is provisioned with."""
+def folder_contents(folder: str, origin: Path, database: str = "database:5432") -> dict[str, bytes]:
+    """Return the files of a container's folder by their names, except what Grafana is provisioned with.
+
+    Parameters
+    ----------
+    folder : one of `FOLDERS`
+    origin : folder of all secrets, as `prepare_origin` makes it
+    database : host and port of the database in the network
+
+    """
     tls, authority = origin / "tls", {"ca.crt": (origin / "tls/ca.crt").read_bytes()}
     match folder:
         case "grafana":
-            return {"admin.password": f"{secrets.token_urlsafe(PASSWORD_BYTES)}\n".encode()}
+            return {"admin.password": (origin / "secrets/grafana-admin.password").read_bytes()}
         case "broker-data":
             return {"dynamic-security.json": (origin / "secrets/dynamic-security.json").read_bytes()}
         case "broker":
@@ -189,7 +210,8 @@ def _address(origin: Path, account: str, database: str) -> str:
     return f"postgresql://{user}:{password}@{database}/{DATABASE}?sslmode=verify-full&sslrootcert={certificate}\n"
 
 
-def _grafana_settings(origin: Path, database: str) -> GrafanaSettings:
+def grafana_settings(origin: Path, database: str = "database:5432") -> GrafanaSettings:
+    """Return the settings with which Grafana's files are written: it reads views, over TLS."""
     return GrafanaSettings(
         db_host=database,
         db_name=DATABASE,

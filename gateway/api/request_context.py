@@ -22,12 +22,15 @@ from ingest_service.storage.postgres.enrolments import EnrolmentStore
 from ingest_service.storage.postgres.limit_changes import LimitChangeLog
 from ingest_service.storage.postgres.maintenance import MaintenanceLog
 from ingest_service.storage.postgres.query_api import QueryApi
+from ingest_service.storage.postgres.row_level_security import ALL_AREAS
 from ingest_service.storage.postgres.scenarios import ScenarioLog
 from ingest_service.storage.postgres.station_commands import StationCommandLog
 
 if TYPE_CHECKING:
     from gateway.live.broadcaster import EventBroadcaster
     from gateway.platform_health import PlatformHealth
+    from gateway.read_replica import ReadReplica
+    from ingest_service.storage.postgres.query_api import CaughtUpReplica
 
 ANONYMOUS = Principal(principal_id="nobody", name="nobody", role=Role.VIEWER, areas=())
 """Principal of public routes, without access to any area."""
@@ -48,6 +51,7 @@ class RequestContext:
     platform_health : state of the platform's processes
     principal : of the request; `ANONYMOUS` on public routes
     auth : authentication state of the request; None outside of requests
+    replica : a replica of the database for queries of history; None without one
 
     """
 
@@ -60,6 +64,7 @@ class RequestContext:
     platform_health: PlatformHealth
     principal: Principal = ANONYMOUS
     auth: RequestAuth | None = None
+    replica: ReadReplica | None = None
 
     @property
     def directory_index(self) -> DirectoryIndex:
@@ -92,6 +97,24 @@ class RequestContext:
     def query_api(self) -> QueryApi:
         """Queries as of now or of a snapshot. Raises `ProblemError` on a store in memory."""
         return QueryApi(self.scoped_database)
+
+    def history_api(self) -> QueryApi:
+        """Return the same queries, of the replica if there is one; it waits until that has caught up."""
+        return QueryApi(self.scoped_database, self._caught_up_replica())
+
+    def history_database(self) -> Database:
+        """Return the replica once it has caught up, or else `scoped_database`; for reading only."""
+        replica = self._caught_up_replica()
+        return self.scoped_database if replica is None else replica.database
+
+    def _caught_up_replica(self) -> CaughtUpReplica | None:
+        """Return the replica for a principal of all areas: scopes can't be signed on a read-only server."""
+        if self.replica is None or self.principal.area_scope != ALL_AREAS:
+            return None
+        found = self.replica.catch_up()
+        if found is not None:
+            self.add_audit_detail(read_from="replica")
+        return found
 
     @property
     def enrolments(self) -> EnrolmentStore:

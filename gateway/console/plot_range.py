@@ -54,7 +54,7 @@ def read_plot_rows(context: RequestContext, series: Series, from_s: float, to_s:
     """Return (n,) READING, n at most `PLOT_POINTS`, each a stored reading. Raises as the store does."""
     from_us, to_us = round(from_s * 1e6), round(to_s * 1e6)
     if context.unscoped_store.database is not None:
-        query_api = context.query_api
+        query_api = context.history_api()
         snapshot = query_api.reader_at().snapshot
         time_range = TimeRange(from_us, to_us, None)
         return plots.downsample_series(

@@ -76,7 +76,9 @@ def reject_change(path: str) -> None:
 
 def _open_and_answer(request: Request, context: RequestContext, path: str) -> Response:
     reader = ObservationReader(
-        context.scoped_database, meanings=entity_properties.FLAG_MEANINGS, rules=entity_properties.RULE_NAMES
+        context.history_database(),
+        meanings=entity_properties.FLAG_MEANINGS,
+        rules=entity_properties.RULE_NAMES,
     )
     with reader.session():
         return _respond_to_path(request, context, path, EntityModel(context.directory_index, reader))

@@ -50,6 +50,8 @@ ANNOUNCEMENTS_AT_ONCE = 2_000  # leaves room in that queue for receipts
 PROBE_TIMEOUT_S = 3.0  # without an answer for so long the broker counts as not answering
 # Nobody publishes to it. A SUBSCRIBE is answered by every broker, also where it is refused (rumqttd does not
 # answer an UNSUBSCRIBE); paho's own ping detects a frozen broker only after up to twice the keep-alive.
+# With QoS 1, as all others: RabbitMQ keeps the QoS 0 of a session in a queue on one node of the cluster, and
+# while that node is away the session can't be resumed on another.
 PROBE_FILTER = "towntwin/probe"
 
 
@@ -127,7 +129,7 @@ class MqttSession:
         if self._connected and self._probed_s is None:
             self._probed_s = time.monotonic()
             with self._lock:  # the answer may come before the assignment
-                self._probe_mid = self._client.subscribe(PROBE_FILTER, 0)[1]
+                self._probe_mid = self._client.subscribe(PROBE_FILTER, 1)[1]
 
     def _is_probe_answered(self) -> bool:
         """Whether the probe was answered or may still be; whatever the broker sends is an answer."""

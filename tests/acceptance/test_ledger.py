@@ -14,6 +14,7 @@ import pytest
 from benchmarks.ledger import checks, command
 from benchmarks.ledger.counting_agent import PACK_READINGS, records, spool_settings
 from benchmarks.ledger.platform import AREA, DEVICES, AgentProcess, directory
+from benchmarks.ledger.replay import compare_with_replay
 from edge.agent.spool import Spool, SpoolEntry
 from edge.wire import senml
 from ingest_service.pipeline.batch_processor import BatchProcessor
@@ -74,6 +75,10 @@ def test_the_count_finds_readings_that_are_lost_altered_or_dead(timescale_dsn: s
     with psycopg.connect(timescale_dsn, autocommit=True) as connection:
         expected = {"taken": 150, "stored": 100, "lost": 0, "altered": 0, "waiting": 50}
         assert count(connection, agent) == expected
+        assert compare_with_replay(store) == (100, 0, 0)
+        assert checks.count_uploads(connection, 5, START_S) == (5, 0, 0), "none of them is stored"
+        connection.execute('UPDATE reading SET quality = 4 WHERE "time" = to_timestamp(%s)', [START_S + 5])
+        assert compare_with_replay(store).flags_different == 1
         connection.execute('DELETE FROM reading WHERE "time" < to_timestamp(%s)', [START_S + 15])
         connection.execute('UPDATE reading SET value = 1 WHERE "time" = to_timestamp(%s)', [START_S + 20])
         connection.execute(

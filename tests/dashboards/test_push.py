@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -237,6 +239,24 @@ def test_a_data_source_that_is_not_as_set_is_not_written_over(grafana: FakeGrafa
         pushed(grafana)
     pushed(grafana, force=True)
     assert grafana.sources["towntwin-postgres"]["url"] == "127.0.0.1:5432"
+
+
+def test_dashboards_read_from_the_replica_and_alerts_from_the_database(grafana: FakeGrafana) -> None:
+    """Locks, from which the state of a process is derived, are not on a replica."""
+    console = Console(file=io.StringIO())
+    with_replica = msgspec.structs.replace(settings(grafana), replica_host="replica:5432")
+    push(with_replica, console)
+    assert {uid: one["url"] for uid, one in grafana.sources.items()} == {
+        "towntwin-postgres": "127.0.0.1:5432",
+        "towntwin-replica": "replica:5432",
+    }
+    for uid, board in grafana.boards.items():
+        text = json.dumps(board["dashboard"])
+        assert ('"towntwin-replica"' in text) == ("platform" not in uid), uid
+        assert ('"towntwin-postgres"' in text) == ("platform" in uid), uid
+    assert "towntwin-replica" not in json.dumps(grafana.rules)
+    grafana.writes.clear()
+    assert push(with_replica, console) == []
 
 
 def test_without_contact_points_the_policies_stay_as_they_are(grafana: FakeGrafana) -> None:

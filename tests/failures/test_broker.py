@@ -15,8 +15,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from deploy.embedded.server_environment import free_port
+from ingest_service.pipeline.mqtt_session import PROBE_FILTER
 from tests.support import not_tested
-from tests.support.mqtt_packets import unacknowledged_ids
+from tests.support.mqtt_packets import subscribed_qos, unacknowledged_ids
 from tests.support.network_fault_rig import NetworkFaultRig, TickDriver, run_with_failure, wait_for_log
 from tests.support.processes import PlatformProcess, running_processes
 
@@ -167,6 +168,10 @@ def test_redelivered_after_a_reconnect(
     assert len(unacknowledged) == 3
     assert sum(unacknowledged[:2]) > 0, "something was on its way when the connection was cut"
     assert unacknowledged[2] == 0
+    # RabbitMQ keeps QoS 0 of a session on one node: while it is away, no other can resume the session.
+    subscribed = {name: qos for one in connections for name, qos in subscribed_qos(one).items()}
+    assert PROBE_FILTER in subscribed
+    assert set(subscribed.values()) == {1}
 
 
 def test_full_inbox_drops_and_reconnects_for_redelivery(

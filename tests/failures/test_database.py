@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -14,7 +12,6 @@ import psycopg
 import pytest
 
 from ingest_service.storage.contract.models import DeadLetterQuery
-from tests.support import not_tested
 from tests.support.network_fault_rig import (
     WITHIN_S,
     NetworkFaultRig,
@@ -23,14 +20,15 @@ from tests.support.network_fault_rig import (
     wait_for_log,
 )
 from tests.support.processes import running_processes, wait_until
-from tests.support.throwaway_servers import PostgresServer, fresh_database
+from tests.support.small_disk import fill, small_disk
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
-SMALL_DISK = "96m"
+SMALL_DISK_BYTES = 96 << 20
 
 
 @pytest.fixture
@@ -93,51 +91,9 @@ def test_read_only(rig: NetworkFaultRig) -> None:
     assert "25006" in run_with_failure(rig, fail).log.read_text()
 
 
-@contextmanager
-def small_disk(server: Any) -> Iterator[tuple[str, Path]]:
-    """A tablespace on a disk of its own; its name, and the file that fills the disk up."""
-    if not isinstance(server, PostgresServer) or os.geteuid() != 0:
-        not_tested.skip("a full disk: a disk of its own takes root, and a server of the tests")
-    disk = server.folder / "small"
-    disk.mkdir()
-    uid, gid = server.installation.owner(server.user)
-    options = f"size={SMALL_DISK},uid={uid},gid={gid},mode=700"
-    done = subprocess.run(
-        ["/usr/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        disk.rmdir()
-        not_tested.skip(f"a full disk: this machine allows no mount ({done.stderr.strip()})")
-    try:
-        inside = disk / "data"
-        inside.mkdir()
-        os.chown(inside, uid, gid)
-        with superuser_connection(server.dsn()) as connection:
-            connection.execute(f"CREATE TABLESPACE small LOCATION '{server.installation.inside(inside)}'")
-        yield "small", disk / "filler"
-        with superuser_connection(server.dsn()) as connection:
-            connection.execute("DROP TABLESPACE small")
-    finally:
-        subprocess.run(["/usr/bin/umount", "--lazy", str(disk)], check=True)
-        disk.rmdir()
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return
-
-
 def test_disk_full(timescale_server: Any, mosquitto: Any, tmp_path: Path) -> None:
     with (
-        small_disk(timescale_server) as (tablespace, filler),
+        small_disk(timescale_server, SMALL_DISK_BYTES) as (tablespace, filler),
         fresh_database(timescale_server, tablespace=tablespace) as dsn,
         NetworkFaultRig(tmp_path, dsn, mosquitto, ticks=6000) as rig,
     ):
@@ -157,7 +113,7 @@ def test_a_reserve_keeps_the_disk_from_filling_up(
     timescale_server: Any, mosquitto: Any, tmp_path: Path
 ) -> None:
     with (
-        small_disk(timescale_server) as (tablespace, filler),
+        small_disk(timescale_server, SMALL_DISK_BYTES) as (tablespace, filler),
         fresh_database(timescale_server, tablespace=tablespace) as dsn,
         NetworkFaultRig(tmp_path, dsn, mosquitto, ticks=6000) as rig,
     ):

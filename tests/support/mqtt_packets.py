@@ -1,4 +1,4 @@
-"""Parses the MQTT packets of a recorded connection and finds unacknowledged messages."""
+"""Parses the MQTT packets of a recorded connection: unacknowledged messages, and subscriptions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PUBLISH, PUBACK = 3, 4
+PUBLISH, PUBACK, SUBSCRIBE = 3, 4, 8
 
 
 def unacknowledged_ids(record: Iterable[tuple[bool, bytes]]) -> set[int]:
@@ -28,6 +28,22 @@ def unacknowledged_ids(record: Iterable[tuple[bool, bytes]]) -> set[int]:
                 assert answered in unacknowledged, f"id {answered} was acknowledged and had not come"
                 unacknowledged.remove(answered)
     return unacknowledged
+
+
+def subscribed_qos(record: Iterable[tuple[bool, bytes]]) -> dict[str, int]:
+    """Return the QoS of each topic filter that a client of MQTT 5 subscribed to, without properties."""
+    held, found = b"", dict[str, int]()
+    for from_client, data in record:
+        if not from_client:
+            continue
+        packets, held = packets_of(held + data)
+        for body in (body for kind, _, body in packets if kind == SUBSCRIBE):
+            at = 3 + body[2]  # after the packet id and the properties, whose length is one byte
+            while at < len(body):
+                end = at + 2 + int.from_bytes(body[at : at + 2])
+                found[body[at + 2 : end].decode()] = body[end] & 3
+                at = end + 1
+    return found
 
 
 def packets_of(data: bytes) -> tuple[list[tuple[int, int, bytes]], bytes]:

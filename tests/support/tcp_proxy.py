@@ -47,7 +47,7 @@ class Proxy:
     """Listens on a free loopback port and forwards data to a server, with faults on request."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+        self.target = (host, port)
         self._flows = threading.Event()
         self._flows.set()
         self._closed = threading.Event()
@@ -109,7 +109,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                server = None if self._refuses else socket.create_connection(self._target, timeout=5)
+                server = None if self._refuses else socket.create_connection(self.target, timeout=5)
             except OSError:
                 server = None
             if server is None:

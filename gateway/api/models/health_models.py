@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from gateway import read_replica
 from gateway.api.models import resource_models
 from gateway.api.models.resource_models import ApiModel, UtcTime
 from ingest_service.storage.health import process_messages
@@ -14,6 +15,7 @@ from ingest_service.storage.health.processes import ProcessState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.read_replica import ReadReplica
     from ingest_service.storage.health.process_messages import BilingualText
     from ingest_service.storage.health.processes import ProcessInfo
 
@@ -54,6 +56,17 @@ class ProcessHealthResponse(ApiModel):
     backlog_age_s: float = Field(description="How long its oldest work waits")
 
 
+class ReplicaHealthResponse(ApiModel):
+    """The database's replica for queries; in any condition, no answer is older than its request."""
+
+    condition: Literal["in use", "behind", "away", "refused"] = Field(
+        description="Unless it is in use, the database itself answers"
+    )
+    lag_s: float | None = Field(description="How far it lags behind; null where unknown")
+    sentence_en: str
+    sentence_zh: str
+
+
 class HealthResponse(ApiModel):
     """State and contents of the platform; ``ok``: a reading published now would be stored and judged."""
 
@@ -70,12 +83,24 @@ class HealthResponse(ApiModel):
     rollups_due: int = Field(description="Hours of series whose rollups are out of date")
     rejudge_due: int = Field(description="Series with late readings that wait to be judged again")
     newest_received: UtcTime | None
+    replica: ReplicaHealthResponse | None = Field(description="Null without one in the gateway's settings")
     now: UtcTime
 
 
 def bilingual_responses(sentences: Sequence[BilingualText]) -> list[BilingualTextResponse]:
     """Return sentences in both languages as models."""
     return [BilingualTextResponse(en=one.en, zh=one.zh) for one in sentences]
+
+
+def replica_health_response(replica: ReadReplica | None) -> ReplicaHealthResponse | None:
+    """Return the replica's condition as a model; None without a replica."""
+    if replica is None:
+        return None
+    status = replica.status
+    sentence = read_replica.TEXTS[status.reason]
+    return ReplicaHealthResponse(
+        condition=status.condition, lag_s=status.lag_s, sentence_en=sentence.en, sentence_zh=sentence.zh
+    )
 
 
 def process_health_response(process: ProcessInfo, *, shows_hosts: bool) -> ProcessHealthResponse:

@@ -81,6 +81,7 @@ async def health(context: CurrentContext) -> health_models.HealthResponse:
         newest_received=None
         if newest_received_s is None
         else resource_models.utc_datetime(newest_received_s),
+        replica=health_models.replica_health_response(context.replica),
         now=resource_models.utc_datetime(time.time()),
     )
 

@@ -106,7 +106,8 @@ def readings(
         arrow_tables.readings_table(selected_series, directory_index),
         context.cursor_signer(response_format.request),
     )
-    reader_at = context.query_api.reader_at(time_range.as_of)
+    history = context.history_api()
+    reader_at = history.reader_at(time_range.as_of)
     if limit is not None or response_format.format_name == "json":
         page, next_cursor = _readings_page(
             reader_at, cursor_signer, selected_series, time_range, _page_limit(context, limit), cursor
@@ -117,7 +118,7 @@ def readings(
     snapshot = reader_at.snapshot
     ids = [one.series_id for one in selected_series]
     page_retry = PageRetry()
-    blocks = context.query_api.all_readings(ids, time_range.from_us, time_range.to_us, snapshot, page_retry)
+    blocks = history.all_readings(ids, time_range.from_us, time_range.to_us, snapshot, page_retry)
     response = streaming_response.streamed_response(
         response_format, table, blocks, token=time_range.token(snapshot), directory_index=directory_index
     )
@@ -155,7 +156,7 @@ def readings_of_one(
         context.cursor_signer(response_format.request),
     )
     time_range = time_ranges.resolve_time_range(from_, to, reproduce)
-    reader_at = context.query_api.reader_at(time_range.as_of)
+    reader_at = context.history_api().reader_at(time_range.as_of)
     page, next_cursor = _readings_page(
         reader_at, cursor_signer, selected_series, time_range, _page_limit(context, limit), cursor
     )
@@ -196,9 +197,10 @@ def plot(
     directory_index = context.directory_index
     selected_series = select_series(directory_index, series)
     time_range = time_ranges.resolve_time_range(from_, to, reproduce)
-    snapshot = context.query_api.reader_at(time_range.as_of).snapshot
+    history = context.history_api()
+    snapshot = history.reader_at(time_range.as_of).snapshot
     results = plots.downsample_series(
-        context.query_api, selected_series, time_range, snapshot, points=points, method=method
+        history, selected_series, time_range, snapshot, points=points, method=method
     )
     return streaming_response.list_response(
         response_format,

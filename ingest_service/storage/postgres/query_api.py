@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -64,15 +64,30 @@ class OtherDatabaseError(StoreRefusedError):
     """The snapshot belongs to another database."""
 
 
+class CaughtUpReplica(NamedTuple):
+    """A replica that contains at least what a snapshot of the primary contains.
+
+    ``report_failure`` is called with the error of a query, which the primary answers then.
+    """
+
+    database: Database
+    snapshot: Snapshot
+    report_failure: Callable[[StoreUnavailableError], None]
+
+
 class SnapshotReader:
     """Queries as of a snapshot, or of now; no transaction is open between two queries.
 
     Without a given snapshot, the first query determines it, and the following ones read as of the same.
+    With a replica, now is its snapshot of the primary, and it answers the queries as of a snapshot.
     """
 
-    def __init__(self, database: Database, snapshot: Snapshot | None) -> None:
+    def __init__(
+        self, database: Database, snapshot: Snapshot | None, replica: CaughtUpReplica | None = None
+    ) -> None:
         self._database = database
-        self._snapshot = snapshot
+        self._replica = replica
+        self._snapshot = replica.snapshot if snapshot is None and replica is not None else snapshot
         self._is_current = snapshot is None
 
     @property
@@ -81,7 +96,7 @@ class SnapshotReader:
         if self._snapshot is None:
             with self._database.run_query(QUERIES["current_snapshot"]) as cursor:
                 (snapshot_text,) = cursor.fetchone() or ("",)
-                self._snapshot = _parse_snapshot(snapshot_text, cursor.connection)
+                self._snapshot = parse_snapshot(snapshot_text, cursor.connection)
         return self._snapshot
 
     def anomalies(self, query: AnomalyQuery) -> list[AnomalyRow]:
@@ -94,7 +109,7 @@ class SnapshotReader:
             ) as cursor:
                 rows = cursor.fetchall()
                 if rows:  # an empty result carries no snapshot, so it is queried again as of one below
-                    self._snapshot = _parse_snapshot(rows[0][-1], cursor.connection)
+                    self._snapshot = parse_snapshot(rows[0][-1], cursor.connection)
                     return [AnomalyRow(*row[:-1]) for row in rows]
         with self._query_at_snapshot("anomalies", query_parameters, prepare=False) as cursor:
             return [AnomalyRow(*row) for row in cursor.fetchall()]
@@ -111,7 +126,7 @@ class SnapshotReader:
             with self._query_at_snapshot("readings", query_parameters, in_order=True) as cursor:
                 return binary_copy.read_arrays(cursor, series_id)
         with self._database.run_query(QUERIES["readings_now"], query_parameters, in_order=True) as cursor:
-            self._snapshot = _parse_snapshot(binary_copy.read_snapshot_text(cursor), cursor.connection)
+            self._snapshot = parse_snapshot(binary_copy.read_snapshot_text(cursor), cursor.connection)
             return binary_copy.read_arrays(cursor, series_id)
 
     def buckets(self, series_id: int, from_s: float, to_s: float, width_s: int) -> list[Bucket]:
@@ -147,19 +162,43 @@ class SnapshotReader:
             query_parameters | snapshot_parameters(self.snapshot) | {"is_now": self._is_current}
         )
         with ExitStack() as stack:
-            try:
-                cursor = stack.enter_context(
-                    self._database.run_query(QUERIES[f"{query_name}_then"], query_parameters, **options)
-                )
-            except StoreRefusedError as error:
-                if not isinstance(error.__cause__, NO_XMIN_ERRORS) or f"{query_name}_received" not in QUERIES:
+            cursor = None
+            if self._replica is not None:
+                try:
+                    cursor = _run_at_snapshot(
+                        self._replica.database, stack, query_name, query_parameters, options
+                    )
+                except StoreTimeoutError:
                     raise
-                cursor = stack.enter_context(
-                    self._database.run_query(QUERIES[f"{query_name}_received"], query_parameters, **options)
-                )
+                except StoreUnavailableError as error:  # also a query that replaying the log has cancelled
+                    self._replica.report_failure(error)
+                    self._replica = None
+            if cursor is None:
+                cursor = _run_at_snapshot(self._database, stack, query_name, query_parameters, options)
             if database_of(cursor.connection) != self.snapshot.database:
                 raise OtherDatabaseError("the answer was given by another database")
             yield cursor
+
+
+def _run_at_snapshot(
+    database: Database,
+    stack: ExitStack,
+    query_name: str,
+    query_parameters: dict[str, Any],
+    options: dict[str, Any],
+) -> Cursor[Any]:
+    """Run a query as of a snapshot within a stack; without ``xmin``, by time of reception."""
+    try:
+        cursor: Cursor[Any] = stack.enter_context(
+            database.run_query(QUERIES[f"{query_name}_then"], query_parameters, **options)
+        )
+    except StoreRefusedError as error:
+        if not isinstance(error.__cause__, NO_XMIN_ERRORS) or f"{query_name}_received" not in QUERIES:
+            raise
+        cursor = stack.enter_context(
+            database.run_query(QUERIES[f"{query_name}_received"], query_parameters, **options)
+        )
+    return cursor
 
 
 class PageRetry:
@@ -191,12 +230,13 @@ class PageRetry:
 class QueryApi:
     """Read queries of the API on a `PostgresStore`. Methods raise `StoreError` and `OtherDatabaseError`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, replica: CaughtUpReplica | None = None) -> None:
         self._database = database
+        self._replica = replica
 
     def reader_at(self, snapshot_or_now: Snapshot | None = None) -> SnapshotReader:
         """Return the queries as of now, or as of a snapshot."""
-        return SnapshotReader(self._database, snapshot_or_now)
+        return SnapshotReader(self._database, snapshot_or_now, self._replica)
 
     def all_anomalies(
         self, query: AnomalyQuery, snapshot: Snapshot, retry: PageRetry | None = None, *, rows: int
@@ -237,7 +277,7 @@ def database_of(connection: Connection[Any]) -> str:
 def current_snapshot(connection: Connection[Any]) -> Snapshot:
     """Return the snapshot of a connection's transaction."""
     (snapshot_text,) = connection.execute(QUERIES["current_snapshot"]).fetchone() or ("",)
-    return _parse_snapshot(snapshot_text, connection)
+    return parse_snapshot(snapshot_text, connection)
 
 
 def snapshot_parameters(snapshot: Snapshot) -> dict[str, Any]:
@@ -249,8 +289,11 @@ def snapshot_parameters(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _parse_snapshot(snapshot_text: str, connection: Connection[Any]) -> Snapshot:
-    """Parse a snapshot of the form ``us:xmin:xmax:xip,xip``; ids are truncated to 32 bits, like ``xmin``."""
+def parse_snapshot(snapshot_text: str, connection: Connection[Any]) -> Snapshot:
+    """Parse a snapshot of a connection's database, of the form ``us:xmin:xmax:xip,xip``.
+
+    Ids are truncated to 32 bits, like ``xmin``.
+    """
     at_us, _, xmax, running = snapshot_text.split(":")
     return Snapshot(
         int(at_us),
