@@ -484,6 +484,7 @@ write_environments() {
                 echo "TOWNTWIN_GATEWAY_TLS_CERT=$ETC/tls/gateway.crt"
                 echo "TOWNTWIN_GATEWAY_TLS_KEY=$ETC/tls/gateway.key"
                 echo "TOWNTWIN_GATEWAY_DEVICE_BROKER=mqtts://$first:8883"
+                echo "TOWNTWIN_GATEWAY_DEVICE_CERTIFICATE_BROKER=mqtts://$first:8884"
                 echo "TOWNTWIN_GATEWAY_DEVICE_CA=$ETC/tls/ca.crt"
                 ;;
             access)
