@@ -202,6 +202,10 @@ psql_admin() { # SQL from standard input
     fi
 }
 
+groups_of_processes() {
+    for account in $ACCOUNTS; do echo "towntwin-${account%%:*}"; done | paste -s -d , -
+}
+
 units() {
     for shard in $shards; do
         echo "towntwin-ingest@$shard.service"
@@ -318,6 +322,18 @@ case "\${1:-} \${2:-}" in
     ;;
 esac
 [ "\${1:-}" != backup ] || exec runuser -u postgres -- $OPT/bin/towntwin "\$@"
+if [ "\${1:-}" = doctor ]; then # the broker as ingest has it, and what the processes' groups may read
+    set -a && . $ETC/ingest.env && set +a
+    case " \$* " in
+    *" --security "*)
+        for file in $ETC/*.env; do
+            case \$file in */backup.env | */edge.env) ;; *) set -- "\$@" --environment-file "\$file" ;; esac
+        done
+        ;;
+    esac
+    export $VARIABLES="postgresql://$OWNER@/$DATABASE?host=/run/postgresql"
+    exec setpriv --reuid $OWNER --regid $OWNER --groups "$(groups_of_processes)" -- $OPT/bin/towntwin "\$@"
+fi
 export $VARIABLES="postgresql://$OWNER@/$DATABASE?host=/run/postgresql"
 exec runuser -u $OWNER -- $OPT/bin/towntwin "\$@"
 WRAPPER
