@@ -344,7 +344,7 @@ make_secrets() {
     # shellcheck disable=SC2086 # a list of hosts
     (umask 022 && run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $hosts)
     run chown -R towntwin-access:towntwin-access $ETC/authority
-    run chmod 0700 $ETC/authority
+    run chmod 0711 $ETC/authority # its certificate is for all, its key for that user alone
     run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt $ETC/tls/gateway.crt
     # `towntwin ca renew` gives a new key to the owner of the old one.
     run chown mosquitto:mosquitto $ETC/tls/broker.key
