@@ -20,6 +20,7 @@ class ProcessUse(NamedTuple):
     count : of operating-system processes
     rss_mb : resident memory; pages shared by several processes are counted in each [MB]
     pss_mb : resident memory; shared pages are divided by the number of processes that share them [MB]
+    own_mb : resident memory that is no page of a file, which the system could drop and read again [MB]
     cpu_s : CPU time since the start, user and system [s]
 
     """
@@ -28,6 +29,7 @@ class ProcessUse(NamedTuple):
     count: int
     rss_mb: float
     pss_mb: float
+    own_mb: float
     cpu_s: float
 
 
@@ -47,6 +49,7 @@ def total(name: str, uses: list[ProcessUse]) -> ProcessUse:
         sum(one.count for one in uses),
         sum(one.rss_mb for one in uses),
         sum(one.pss_mb for one in uses),
+        sum(one.own_mb for one in uses),
         sum(one.cpu_s for one in uses),
     )
 
@@ -62,4 +65,5 @@ def _measure_one(name: str, process: psutil.Process) -> ProcessUse | None:
         times = process.cpu_times()
     except (OSError, psutil.NoSuchProcess):
         return None
-    return ProcessUse(name, 1, fields["Rss:"], fields["Pss:"], times.user + times.system)
+    memory = (fields[f"{one}:"] for one in ("Rss", "Pss", "Anonymous"))
+    return ProcessUse(name, 1, *memory, times.user + times.system)

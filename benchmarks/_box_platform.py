@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 AREA = "330400-box"
 STEP_S = 300
 QUANTITIES = tuple(WIRE)
+# pyarrow imports pandas where it is installed: the tests have it, a box (requirements/run.txt) has not.
+WITHOUT_PANDAS = """
+import sys
+
+class WithoutPandas:
+    def find_spec(name, path=None, target=None):
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, WithoutPandas)
+"""
 DEVICES = int(os.environ.get("TOWNTWIN_BENCH_SERIES", str(SERIES))) // len(QUANTITIES)
 
 
@@ -82,7 +93,9 @@ class Box:
     def _processes(self, dsn: str) -> Iterator[PlatformProcess]:
         stations = self._folder / "stations.toml"
         stations.touch()
+        (self._folder / "sitecustomize.py").write_text(WITHOUT_PANDAS)
         environ = {
+            "PYTHONPATH": str(self._folder),
             "TOWNTWIN_DSN": dsn,
             "TOWNTWIN_BROKER": self.broker.url,
             "TOWNTWIN_BROKER_PASSWORD_FILE": str(self.broker.password_file(PLATFORM)),

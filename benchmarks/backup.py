@@ -1,9 +1,11 @@
 """Measures the drill of a restore: load, back up, more load, destroy, restore to a point, compare.
 
-The embedded PostgreSQL has the schema of a town with two hundred series. Of ``TOWNTWIN_BENCH_READINGS`` (ten
-million), 70 % are loaded before the base backup and 30 % after it, then come as many again as a tenth, which
-are not to be there after the restore. The server is killed and its data folder deleted. `towntwin backup` is
-a process of its own, as its timer and an operator run it. Prints a table, and last one JSON line.
+The database has the schema of a town with two hundred series: the embedded PostgreSQL, or with
+``ARGS=--timescaledb``, as root on Debian, the TimescaleDB that the tests use. Of
+``TOWNTWIN_BENCH_READINGS`` (ten million), 70 % are loaded before the base backup and 30 % after it, then come
+as many again as a tenth, which are not to be there after the restore. The server is killed and its data
+deleted. `towntwin backup` is a process of its own, as its timer and an operator run it. Prints a table, and
+last one JSON line.
 
 The checksum is the sum of 64-bit hashes of all rows of readings.
 """
@@ -18,20 +20,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
+from benchmarks._debian_programs import provide_programs
+from deploy.debian_servers.timescaledb import DebianTimescale
 from deploy.embedded.postgres import EmbeddedPostgres
 from ingest_service.storage.contract.models import Area, Directory, Series, Site
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support import server_installation
+from tests.support.run_folders import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from deploy.debian_servers.installation import Installation
 
 READINGS = int(os.environ.get("TOWNTWIN_BENCH_READINGS", "10000000"))
 SERIES = 200
@@ -62,19 +70,45 @@ class Contents(NamedTuple):
 
 
 class Drill:
-    """The folders and durations of one drill."""
+    """The folders, the server and the durations of one drill.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : for backups, key and, with the embedded server, data
+    timescale : with the server of this installation; None for the embedded one
+    server_folder : its folder, which it can reach
+
+    """
+
+    def __init__(self, folder: Path, timescale: Installation | None, server_folder: Path) -> None:
         self.folder = folder
         self.target = folder / "backups"
         self.target.mkdir()
+        self.server_folder = server_folder
         self.seconds: dict[str, float] = {}
+        self._timescale = timescale
         self._environ = {
             **os.environ,
             "TOWNTWIN_FOLDER": str(folder),
             "TOWNTWIN_BACKUP_TARGET": str(self.target),
             "TOWNTWIN_BACKUP_KEY_FILE": str(folder / "key"),
         }
+        if timescale is not None:
+            self._environ |= {
+                "TOWNTWIN_BACKUP_DATA": str(server_folder / "data"),
+                "TOWNTWIN_BACKUP_PROGRAMS": str(provide_programs(timescale, folder / "programs")),
+            }
+
+    def server(self) -> EmbeddedPostgres:
+        """Return the server; its data are created where they are missing."""
+        if self._timescale is None:
+            return EmbeddedPostgres(self.server_folder)
+        return DebianTimescale(self._timescale, self.server_folder)
+
+    def use(self, server: EmbeddedPostgres) -> None:
+        """Back up this server, which runs, from now on."""
+        if self._timescale is not None:
+            self._environ["TOWNTWIN_BACKUP_SUPERUSER_DSN"] = server.dsn("postgres")
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -131,8 +165,9 @@ def enrol(dsn: str) -> None:
 
 def run_drill(drill: Drill) -> tuple[Contents, Contents]:
     """Run all steps; return the contents at the point and after the restore."""
-    folder = drill.folder / "postgres"
-    with EmbeddedPostgres(folder) as server:
+    folder = drill.server_folder
+    with drill.server() as server:
+        drill.use(server)
         dsn = server.database("town")
         enrol(dsn)
         drill.backup("init")
@@ -150,21 +185,27 @@ def run_drill(drill: Drill) -> tuple[Contents, Contents]:
             drill.backup("run")
         size_gb = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file()) / 1e9
         print(f"{'data folder':60}{size_gb:>10.2f} GB")
-        with drill.step("destroy: kill the server, delete its folder"):
+        with drill.step("destroy: kill the server, delete its data"):
             os.kill(server.pid, signal.SIGKILL)
-            shutil.rmtree(folder)
+            shutil.rmtree(folder / "data")
     with drill.step("restore to the point"):
         drill.backup("restore", "--to", point.isoformat())
-    with EmbeddedPostgres(folder) as server, drill.step("count and checksum after the restore"):
+    with drill.server() as server, drill.step("count and checksum after the restore"):
         restored = contents(server.dsn("town"))
     return expected, restored
 
 
 def main() -> None:
     """Run the drill, compare and print."""
-    with tempfile.TemporaryDirectory(prefix="towntwin-backup-drill-") as name:
+    timescale = server_installation.provide(print) if "--timescaledb" in sys.argv else None
+    with tempfile.TemporaryDirectory(prefix="towntwin-backup-drill-") as name, ExitStack() as stack:
         Path(name).chmod(0o755)
-        drill = Drill(Path(name))
+        server_folder = Path(name) / "postgres"
+        if timescale is not None:
+            server_folder = new_folder(server_installation.runs_folder(timescale), "drill", (0, 0))
+            stack.callback(shutil.rmtree, server_folder, ignore_errors=True)
+        drill = Drill(Path(name), timescale, server_folder)
+        print(f"{'server':60}{drill.server().name:>10}")
         expected, restored = run_drill(drill)
         backups_gb = sum(one.stat().st_size for one in drill.target.rglob("*") if one.is_file()) / 1e9
     print(f"{'backups, encrypted and compressed':60}{backups_gb:>10.2f} GB")

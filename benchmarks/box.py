@@ -6,8 +6,9 @@ devices have one reading in five minutes; the devices publish in turn. Once thre
 and judged, and each kind of page was requested once, the processes run for `IDLE_S` seconds, in which the
 CPU time is counted.
 
-The memory is the resident set (RSS), in which pages that several processes share are counted in each, and the
-proportional set (PSS), whose sum is that of the machine. Prints a table, and last one JSON line.
+The memory is the resident set (RSS), in which pages that several processes share are counted in each, the
+proportional set (PSS), whose sum is that of the machine, and what is no page of a file (own). Prints a table,
+and last one JSON line.
 ``TOWNTWIN_BENCH_SERIES`` changes the number of series.
 """
 
@@ -125,12 +126,12 @@ def main() -> None:
         before, after = run_box(Path(folder))
     disk = measure_disk()
     print(f"{4 * DEVICES} series, one reading in {STEP_S // 60} min, Python {sys.version.split()[0]}")
-    print(f"{'process':14}{'count':>6}{'RSS':>12}{'PSS':>12}{'CPU, idle':>16}")
+    print(f"{'process':14}{'count':>6}{'RSS':>12}{'PSS':>12}{'own':>12}{'CPU, idle':>16}")
     shares = {}
     for old, new in zip(before, after, strict=True):
         shares[new.name] = (new.cpu_s - old.cpu_s) / IDLE_S
         print(
-            f"{new.name:14}{new.count:>6}{new.rss_mb:>9.0f} MB{new.pss_mb:>9.0f} MB"
+            f"{new.name:14}{new.count:>6}{new.rss_mb:>9.0f} MB{new.pss_mb:>9.0f} MB{new.own_mb:>9.0f} MB"
             f"{shares[new.name]:>9.1%} a core"
         )
     for table, size in disk.bytes_a_reading.items():
@@ -144,6 +145,7 @@ def main() -> None:
         "series": 4 * DEVICES,
         "rss_mb": {one.name: round(one.rss_mb) for one in after},
         "pss_mb": {one.name: round(one.pss_mb) for one in after},
+        "own_mb": {one.name: round(one.own_mb) for one in after},
         "idle_share": {name: round(share, 4) for name, share in shares.items()},
         "disk_year_gb": round(disk.year_gb, 2),
         "disk_year_compressed_gb": disk.compressed_year_gb and round(disk.compressed_year_gb, 2),

@@ -339,7 +339,10 @@ def _write_credentials(files: _Files, state: _State, collected: dict[str, Any]) 
     """Write the credentials; return the table [broker] with their names."""
     address = collected["broker"]
     if not address:
-        raise SettingsError("the platform names no broker: set TOWNTWIN_GATEWAY_DEVICE_BROKER there")
+        raise SettingsError(
+            "the platform names no broker: set TOWNTWIN_GATEWAY_DEVICE_BROKER there, and"
+            " TOWNTWIN_GATEWAY_DEVICE_CERTIFICATE_BROKER for devices with certificates"
+        )
     table = {"address": address}
     if collected["ca"] and address.startswith("mqtts:"):
         _write(files.ca, collected["ca"].encode())

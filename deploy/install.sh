@@ -202,6 +202,10 @@ psql_admin() { # SQL from standard input
     fi
 }
 
+groups_of_processes() {
+    for account in $ACCOUNTS; do echo "towntwin-${account%%:*}"; done | paste -s -d , -
+}
+
 units() {
     for shard in $shards; do
         echo "towntwin-ingest@$shard.service"
@@ -318,6 +322,18 @@ case "\${1:-} \${2:-}" in
     ;;
 esac
 [ "\${1:-}" != backup ] || exec runuser -u postgres -- $OPT/bin/towntwin "\$@"
+if [ "\${1:-}" = doctor ]; then # the broker as ingest has it, and what the processes' groups may read
+    set -a && . $ETC/ingest.env && set +a
+    case " \$* " in
+    *" --security "*)
+        for file in $ETC/*.env; do
+            case \$file in */backup.env | */edge.env) ;; *) set -- "\$@" --environment-file "\$file" ;; esac
+        done
+        ;;
+    esac
+    export $VARIABLES="postgresql://$OWNER@/$DATABASE?host=/run/postgresql"
+    exec setpriv --reuid $OWNER --regid $OWNER --groups "$(groups_of_processes)" -- $OPT/bin/towntwin "\$@"
+fi
 export $VARIABLES="postgresql://$OWNER@/$DATABASE?host=/run/postgresql"
 exec runuser -u $OWNER -- $OPT/bin/towntwin "\$@"
 WRAPPER
@@ -328,7 +344,7 @@ make_secrets() {
     # shellcheck disable=SC2086 # a list of hosts
     (umask 022 && run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $hosts)
     run chown -R towntwin-access:towntwin-access $ETC/authority
-    run chmod 0700 $ETC/authority
+    run chmod 0711 $ETC/authority # its certificate is for all, its key for that user alone
     run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt $ETC/tls/gateway.crt
     # `towntwin ca renew` gives a new key to the owner of the old one.
     run chown mosquitto:mosquitto $ETC/tls/broker.key
@@ -484,6 +500,7 @@ write_environments() {
                 echo "TOWNTWIN_GATEWAY_TLS_CERT=$ETC/tls/gateway.crt"
                 echo "TOWNTWIN_GATEWAY_TLS_KEY=$ETC/tls/gateway.key"
                 echo "TOWNTWIN_GATEWAY_DEVICE_BROKER=mqtts://$first:8883"
+                echo "TOWNTWIN_GATEWAY_DEVICE_CERTIFICATE_BROKER=mqtts://$first:8884"
                 echo "TOWNTWIN_GATEWAY_DEVICE_CA=$ETC/tls/ca.crt"
                 ;;
             access)

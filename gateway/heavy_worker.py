@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from gateway.heavy_protocol import (
     ResponseStart,
 )
 from gateway.settings import Settings
+from ingest_service.storage.contract.errors import StoreUnavailableError
 from ingest_service.storage.postgres.store import PostgresStore
 from ingest_service.storage.settings import Settings as Storage
 
@@ -62,13 +64,24 @@ def main(socket_fd: int) -> None:
         signal.signal(one, signal.SIG_IGN)
     (length,) = struct.unpack(">I", sys.stdin.buffer.read(4))
     startup = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=WorkerStartup)
-    store = PostgresStore.open(startup.dsn, settings=msgspec.convert(startup.storage, Storage))
+    end = threading.Event()
+    threading.Thread(target=_watch_input, args=(end,), daemon=True, name="input").start()
+    try:
+        store = PostgresStore.open(startup.dsn, settings=msgspec.convert(startup.storage, Storage), stop=end)
+    except StoreUnavailableError:  # the gateway ended while the database was away
+        os._exit(0)
     app = create_worker_app(store, msgspec.convert(startup.settings, Settings, dec_hook=_decode_path))
     os.nice(WORKER_NICENESS)  # only now: requests may be waiting until this process is ready
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=socket_fd)))
+    asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=socket_fd), end))
     os._exit(0)  # skips joining threads that may wait for an unreachable database; no state to save
+
+
+def _watch_input(end: threading.Event) -> None:
+    """Set ``end`` when the gateway closes this process' standard input, or ends."""
+    sys.stdin.buffer.read()
+    end.set()
 
 
 def _decode_path(kind: type, text: Any) -> Any:
@@ -83,11 +96,11 @@ class HeavyWorker:
         self._app = app
         self._directory_changes = 0
 
-    async def serve(self, listening_socket: socket.socket) -> None:
-        """Accept connections until standard input ends."""
+    async def serve(self, listening_socket: socket.socket, end: threading.Event) -> None:
+        """Accept connections until ``end`` is set."""
         server = await asyncio.start_unix_server(self._on_connection, sock=listening_socket)
         async with server:
-            await asyncio.to_thread(sys.stdin.buffer.read)
+            await asyncio.to_thread(end.wait)
 
     async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

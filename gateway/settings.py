@@ -142,7 +142,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1600
     device_broker: Annotated[
         str | None,
-        Meta(description="Broker of enrolled devices, as they reach it: mqtts://host:8883."),
+        Meta(description="Broker of enrolled devices with a password, as they reach it: mqtts://host:8883."),
+    ] = None
+    device_certificate_broker: Annotated[
+        str | None,
+        Meta(
+            description="Broker of enrolled devices with a certificate, as they reach its listener for"
+            " certificates: mqtts://host:8884; none is the broker of those with a password."
+        ),
     ] = None
     device_ca: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Check Python, database, broker and processes, and print what to do about each problem."""
+"""Check Python, clock, database, broker and processes, and print what to do about each problem."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONNECT_S = 3.0
 UNCHECKED = 3
 CERTIFICATES_FOLDER = Path("/etc/towntwin/tls")
+SYSTEMD = Path("/run/systemd/system")  # there while systemd runs the machine, not in a container
 # A frozen database takes connections and answers nothing, so each wait has a limit of its own.
 STORE_SETTINGS = StoreSettings(connections=1, connect_timeout_s=3, statement_timeout_s=5, answer_timeout_s=6)
 SETTLE_S = 8.0  # living processes report again within this time after the database returned
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     all_ok = True
     checks = (
         ("python", _python),
+        ("clock", _clock),
         ("database", _database),
         ("broker", _broker),
         ("process", _processes),
@@ -104,6 +106,18 @@ def _check_security(args: argparse.Namespace, common: CommonSettings) -> int:
 def _python(_common: CommonSettings) -> Iterator[tuple[bool, str]]:
     found = ".".join(str(part) for part in sys.version_info[:3])
     yield True, f"{found}, towntwin {version('towntwin')}"
+
+
+def _clock(_common: CommonSettings) -> Iterator[tuple[bool, str]]:
+    """Yield whether a time service keeps the machine's clock; a problem only where systemd runs one."""
+    from edge.agent.clock_sync import kernel_clock_is_synchronised
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if kernel_clock_is_synchronised():
+        yield True, f"{now}, kept by a time service"
+    else:
+        remedy = "start one (systemd-timesyncd or chrony) and see that it reaches its server"
+        yield not SYSTEMD.exists(), f"{now}, not synchronised by a time service: {remedy}"
 
 
 def _database(common: CommonSettings) -> Iterator[tuple[bool, str]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PASSWORD_BYTES = 24
 CODE_DEVICES, CODE_HOURS = 10, 48.0
+KEY_DAYS = 365.0
 CHANNEL, ADDRESS_SECRET, SIGNATURE_SECRET = "duty-group", "duty-group-url", "duty-group-sign"
 
 
@@ -190,6 +191,7 @@ def _make_key(store: PostgresStore, answers: Mapping[str, str]) -> str:
         name=answers["administrator"],
         role=Role.ADMINISTRATOR,
         created_by=command_audit.command_principal(),
+        expires_s=time.time() + KEY_DAYS * 86_400.0,
     )
     return text
 

@@ -27,7 +27,7 @@ def check_secret_files(report: SecurityReport, paths: Iterable[Path]) -> None:
         try:
             is_open = path.stat().st_mode & FOREIGN_ACCESS
             is_reached = all(one.stat().st_mode & ENTERED_BY_OTHERS for one in path.resolve().parents)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # in a folder that others can't enter
             continue
         except OSError as error:
             report.add_unchecked(str(path), str(error.strerror))
@@ -51,6 +51,8 @@ def check_certificates(
         for path in paths:
             try:
                 ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+            except FileNotFoundError:  # of a process that is not set up
+                continue
             except (OSError, ValueError) as error:
                 report.add_unchecked(str(path), str(error))
                 continue

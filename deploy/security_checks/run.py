@@ -10,6 +10,7 @@ from deploy.security_checks import database_checks, file_checks, network_checks
 from deploy.security_checks.finding import SecurityReport
 from deploy.settings import CommonSettings, SettingsError
 from gateway.settings import Settings as GatewaySettings
+from ingest_service.storage.postgres.security import is_login_of_another_user
 from ingest_service.storage.settings import Settings as StoreSettings
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def check_security(
     grafana_users = [one.settings(GrafanaSettings, "grafana").db_user for one in environments]
     for at, database_settings in enumerate(_distinct(all_common, "dsn")):
         dsn = str(database_settings.dsn)
+        if at > 0 and is_login_of_another_user(dsn):
+            continue  # its rights are checked with those of all members of the platform's roles
         for user in dict.fromkeys(grafana_users) or [None]:
             database_checks.check_database(report, dsn, STORE_SETTINGS, grafana_user=user)
         if at == 0:

@@ -160,6 +160,10 @@ def test_a_strong_installation_has_no_weakness(
         gateway = server.login(GATEWAY_LOGIN, GATEWAY_GROUP, "town")
         server.login(GRAFANA_LOGIN, GRAFANA_GROUP, "town")
         with psycopg.connect(owner, autocommit=True) as connection:
+            # The owner of an installed box, who made the roles and may grant them.
+            connection.execute("CREATE ROLE maker LOGIN")
+            connection.execute(f"GRANT {GRAFANA_GROUP} TO maker WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+            connection.execute("GRANT INSERT ON area TO maker")
             connection.execute("SELECT pg_switch_wal()")
             archived = "SELECT last_archived_time IS NOT NULL FROM pg_stat_archiver"
             wait_until(

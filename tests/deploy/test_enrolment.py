@@ -129,6 +129,15 @@ def call(url: str, path: str, body: Any = None, **options: Any) -> httpx.Respons
     return CLIENT.request(method, url + path, json=body, **options)
 
 
+def listeners(broker: TlsMosquitto) -> dict[str, Any]:
+    """Return the gateway's settings of a broker with a listener for each credential."""
+    return {
+        "device_broker": f"mqtt://127.0.0.1:{broker.plain.port}",
+        "device_certificate_broker": broker.url,
+        "device_ca": broker.ca,
+    }
+
+
 def new_code(url: str, **options: Any) -> str:
     made = call(url, "/v1/enrolment-codes", {"area": AREA, **options})
     assert made.status_code == 200, made.text
@@ -186,8 +195,7 @@ def test_a_device_is_proposed_confirmed_publishes_as_itself_and_is_cut_off_when_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     is_certificate = credential == "certificate"
-    address = dynamic.url if is_certificate else f"mqtt://127.0.0.1:{dynamic.plain.port}"
-    url = gateway(device_broker=address, device_ca=dynamic.ca)
+    url = gateway(**listeners(dynamic))
     device = f"wz-{credential}"
     site = write_site(tmp_path, device)
     thread, codes = enrol_on_device(site, new_code(url), monkeypatch, "--credential", credential)
@@ -468,16 +476,17 @@ def test_what_is_no_code_is_a_sentence(
 
 
 @pytest.mark.usefixtures("access")
-def test_a_town_gets_the_certificate_of_its_county_by_enrolment_and_its_kind_stays(
+def test_a_town_gets_the_certificate_of_its_county_by_enrolment_and_its_kind_stays(  # noqa: PLR0917
     dynamic: TlsMosquitto,
     gateway: Callable[..., str],
     store: PostgresStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     device = Device(device_id="town-box", area_id=AREA, kind=federation.DEVICE_KIND)
     store.enrol(Directory(devices=[device]))
-    url = gateway(device_broker=dynamic.url, device_ca=dynamic.ca)
+    url = gateway(**listeners(dynamic))
     policy = tmp_path / "federation.toml"
     policy.write_text(f'area = "{AREA}"\ndevice = "{device.device_id}"\n')
     command = ["federate", "enrol", "--policy", str(policy)]
@@ -494,6 +503,7 @@ def test_a_town_gets_the_certificate_of_its_county_by_enrolment_and_its_kind_sta
     assert device in store.directory().devices
 
     tls = TlsFiles(*(tmp_path / name for name in ("broker-ca.crt", "box.crt", "box.key")))
+    assert f"address: {dynamic.url}" in capsys.readouterr().out, "the listener for certificates"
     client = DeviceClient(parse_broker_address(dynamic.url, tls), device.device_id)
     assert client.publish(f"towntwin/v1/{AREA}/{device.device_id}/federation") in {0, 16}
     assert client.publish(f"towntwin/v1/{AREA}/wz-other/federation") == NOT_AUTHORIZED

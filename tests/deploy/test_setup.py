@@ -131,6 +131,8 @@ def test_without_a_terminal_flags_and_a_file_are_enough(
     store = PostgresStore.open(plain_dsn)
     key = re.search(r"tt_\w+", output)
     assert key is not None
+    (stored,) = ApiKeyStore(store).keys_in_areas(None)
+    assert stored.expires_s is not None, "a key that never ends is a weakness"
     sites = send_request(gateway_app(store, accounts=None), "GET", "/v1/sites", headers={"X-API-Key": key[0]})
     assert [one["site_id"] for one in sites.json()] == ["wz-west"]
     directory = store.directory()

@@ -16,6 +16,7 @@ from deploy.embedded.server_environment import free_port
 from deploy.settings import CommonSettings, SettingsError
 from deploy.up import folder_lock, ports, state_file
 from deploy.up.settings import Settings
+from edge.agent.clock_sync import kernel_clock_is_synchronised
 from ingest_service.storage.postgres.migrate import migrate
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def test_doctor_reports_that_a_database_does_not_answer_and_not_to_migrate_it(
     assert main(["doctor", "--dsn", f"postgresql://me:secret@127.0.0.1:{free_port()}/t"]) == 1
     printed = capsys.readouterr().out
     assert "FAIL database: the database does not answer: " in printed
+    assert ("not synchronised by a time service" in printed) != kernel_clock_is_synchronised()
     assert "db migrate" not in printed
     assert "secret" not in printed
 

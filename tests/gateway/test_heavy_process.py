@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
+import struct
+import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -16,9 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from deploy.embedded.server_environment import free_port
 from gateway.app import create_app
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
+from gateway.heavy_process import WorkerStartup
 from gateway.settings import Settings
 from ingest_service.storage.postgres.api_keys import ApiKeyStore, AuditQuery
 from ingest_service.storage.postgres.migrate import migrate
@@ -172,6 +178,18 @@ def test_the_process_ends_with_the_gateway(gateways: Gateways) -> None:
     process = psutil.Process(heavy.pid)
     heavy.close()
     assert not process.is_running()
+
+
+def test_the_process_ends_with_the_gateway_while_the_database_is_away() -> None:
+    startup = msgspec.msgpack.encode(WorkerStartup(f"postgresql://a@127.0.0.1:{free_port()}/none", {}, {}))
+    with socket.socket(socket.AF_UNIX) as listening:
+        command = [*WORKER, str(listening.fileno())]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])
+    try:
+        process.communicate(struct.pack(">I", len(startup)) + startup, timeout=60)
+    finally:
+        process.kill()  # it ignores SIGTERM
+    assert process.returncode == 0
 
 
 def test_a_request_whose_client_left_while_it_waited_is_not_worked_on(gateways: Gateways) -> None:

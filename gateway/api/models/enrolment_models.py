@@ -111,7 +111,11 @@ class CollectResponse(ApiModel):
         description="`open`: the broker has no access control"
     )
     note: str
-    broker: str | None = Field(default=None, examples=["mqtts://broker.example.org:8883"])
+    broker: str | None = Field(
+        default=None,
+        description="Address of the listener for the device's credential, a password or a certificate",
+        examples=["mqtts://broker.example.org:8883"],
+    )
     ca: str | None = Field(default=None, description="PEM")
     certificate: str | None = Field(default=None, description="PEM")
 

@@ -166,7 +166,7 @@ def collect(
         state=enrolment.state,
         access=access,
         note=enrolment.note,
-        broker=context.settings.device_broker if is_ready else None,
+        broker=_device_broker(context, enrolment) if is_ready else None,
         ca=_device_ca(context) if is_ready else None,
         certificate=enrolment.certificate if is_ready else None,
     )
@@ -336,6 +336,14 @@ def _refusal(outcome: ProposalOutcome, device: str) -> tuple[int, str]:
 
 def _visible_areas(context: RequestContext) -> list[str] | None:
     return None if context.principal.areas is None else sorted(context.directory_index.visible_area_ids)
+
+
+def _device_broker(context: RequestContext, enrolment: Enrolment) -> str | None:
+    """Return the address of the broker's listener for the credential of a device."""
+    settings = context.settings
+    if enrolment.credential == "certificate":
+        return settings.device_certificate_broker or settings.device_broker
+    return settings.device_broker
 
 
 def _device_ca(context: RequestContext) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import secrets
 from typing import TYPE_CHECKING
 
@@ -89,6 +91,23 @@ def read_database_security(dsn: str, settings: Settings, *, grafana_user: str | 
                 for role, right, example, tables in rights
             ],
         )
+
+
+def is_login_of_another_user(dsn: str) -> bool:
+    """Whether only another user of this machine can use an address: a unix socket, without a password.
+
+    >>> is_login_of_another_user("postgresql://towntwin-ingest@/towntwin?host=/run/postgresql")
+    True
+    >>> is_login_of_another_user("postgresql://towntwin-ingest:password@127.0.0.1/towntwin")
+    False
+    """
+    parts = conninfo.conninfo_to_dict(dsn)
+    is_socket = str(parts.get("host", "")).startswith(("/", "@"))
+    try:
+        own_name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a user without an account
+        own_name = ""
+    return is_socket and "password" not in parts and parts.get("user", own_name) != own_name
 
 
 def _accepts_any_password(dsn: str, settings: Settings) -> bool:

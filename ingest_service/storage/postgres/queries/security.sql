@@ -35,6 +35,8 @@ WHERE (
         OR EXISTS (
             SELECT FROM pg_auth_members m
             WHERE m.member = role.oid AND m.roleid = (SELECT oid FROM pg_roles WHERE rolname = 'towntwin_grafana')
+                -- who made the role may grant it, and has none of its rights (PostgreSQL 16)
+                AND pg_has_role(m.member, m.roleid, 'USAGE')
         )
     )
     AND NOT starts_with(n.nspname, 'pg_') AND n.nspname <> 'information_schema'
