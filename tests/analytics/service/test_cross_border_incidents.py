@@ -32,6 +32,11 @@ COUNTY = "c"
 START_S = time.time() - 4 * 3600
 
 
+def _forwarded(kind: type[Any], enrolled: Any) -> Any:
+    """Return the forwarded form of a site, node or link."""
+    return kind(**{name: getattr(enrolled, name) for name in kind.__struct_fields__})
+
+
 class ForwardingTown:
     """A town that forwards to the county."""
 
@@ -40,20 +45,13 @@ class ForwardingTown:
         self._rows = FederatedRows(county)
         self._sender = ForwarderIdentity(f"box-{area}", area, 1, 1, "0.3.0")
         of = town(area)
-        names = federation.ForwardedSite.__struct_fields__
-        sites = [federation.ForwardedSite(**{name: getattr(one, name) for name in names}) for one in of.sites]
+        sites = [_forwarded(federation.ForwardedSite, one) for one in of.sites]
         series = [
             federation.ForwardedSeries(site_id=one.site_id, quantity=one.quantity, interval_s=300)
             for one in of.series
         ]
-        nodes = [
-            federation.ForwardedNode(**{name: getattr(one, name) for name in one.__struct_fields__})
-            for one in of.nodes
-        ]
-        links = [
-            federation.ForwardedLink(**{name: getattr(one, name) for name in one.__struct_fields__})
-            for one in of.links
-        ]
+        nodes = [_forwarded(federation.ForwardedNode, one) for one in of.nodes]
+        links = [_forwarded(federation.ForwardedLink, one) for one in of.links]
         message = federation.Definitions(sites=sites, series=series, nodes=nodes, links=links, **header())
         self._rows.store_definitions(self._sender, message)
 

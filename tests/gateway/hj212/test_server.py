@@ -117,9 +117,9 @@ def test_what_was_answered_survives_a_kill_of_the_server_and_reaches_the_databas
             for minute in range(20):
                 station.send(upload("A1", minute, 7 + minute / 100))
                 assert station.answer().command == "9014"
-            station.send(b"RING" + upload("A1", 20, 3.0, flag="M"))
-            assert station.answer().command == "9014"
-            station.send(b"##0010broken&&FFFF\r\n" + upload("UNKNOWN", 1, 1.0))
+            station.send(b"RING##0010broken&&FFFF\r\n" + upload("A1", 20, 3.0, flag="M"))
+            assert station.answer().command == "9014", "so all bytes before it are read"
+            station.send(upload("UNKNOWN", 1, 1.0))
             server.kill()  # ingest never ran: all of it is in the spool alone
             server.start()
             again = stack.enter_context(closing(connected(port)))
@@ -145,9 +145,14 @@ def test_what_was_answered_survives_a_kill_of_the_server_and_reaches_the_databas
             dead_letters = store.dead_letters(DeadLetterQuery(limit=10))
             assert "belong to no frame" in " ".join(one.detail for one in dead_letters)
             assert not [one.topic for one in dead_letters if one.topic.endswith("/status")]
-            assert [one.instance for one in store.processes() if one.kind == "hj212" and one.works] == [
-                "hj212-server"
-            ], "its state is in health"
+            wait_until(
+                lambda: (
+                    [one.instance for one in store.processes() if one.kind == "hj212" and one.works]
+                    == ["hj212-server"]
+                ),
+                within_s=WITHIN_S,
+                what="its state in health",
+            )
             assert server.stop() == 0
             assert not [one for one in store.processes() if one.kind == "hj212"]
     finally:
