@@ -3,7 +3,8 @@
 ``python -m benchmarks trace_net3 [--each 2] [--seed 1] [--demand-error 0] [--published]``. Net3 and EPANET
 come with the package ``wntr``, which is not among the requirements: ``pip install wntr``. EPANET computes the
 truth, flows and concentrations; the twin has its network, its flows (of demands that are off by
-``--demand-error`` in the truth), and its own transport, by parcels (`analytics.twin.compiled_plug_flow`), tanks mixed.
+``--demand-error`` in the truth), and its own transport, by parcels, tanks mixed
+(`analytics.twin.compiled_plug_flow`).
 Each junction releases ``--each`` times: 0.5 to 10 kg in 0.5 to 4 h, beginning in the first half of a day;
 four sensors are read every half hour with noise and a limit of detection, for the whole day. Releases that
 no sensor detects twice are counted and left out.
