@@ -138,11 +138,11 @@ def _follow(  # noqa: C901, PLR0912 - one loop, compiled
 ) -> None:
     """Add one observation's response, (n_candidates, n_releases); ``weight``, (n_steps, n_nodes), is 0."""
     n_nodes = order.shape[1]
-    place = np.empty(n_nodes, np.int64)
+    rank = np.empty(n_nodes, np.int64)
     weight[step, node] = 1.0
     for t in range(step, -1, -1):
         for i in range(n_nodes):
-            place[order[t, i]] = i
+            rank[order[t, i]] = i
         for i in range(n_nodes):
             n = order[t, i]
             own = weight[t, n]
@@ -175,7 +175,7 @@ def _follow(  # noqa: C901, PLR0912 - one loop, compiled
                 part = own * inward / total
                 whole = int(lag[t, r])
                 share = lag[t, r] - whole
-                if whole == 0 and place[source] <= i:  # has been passed in this step
+                if whole == 0 and rank[source] <= i:  # has been passed in this step
                     share = 1.0
                 if t - whole >= 0:
                     weight[t - whole, source] += (1 - share) * part
