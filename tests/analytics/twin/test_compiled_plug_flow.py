@@ -35,7 +35,8 @@ def respond(model: PlugFlowHistory, sensor: int, step: int, factor: float = 1.0)
         candidates=np.arange(4),
         steps_per_release=1,
     )
-    return found[0]
+    row: NDArray[np.float32] = found[0]
+    return row
 
 
 def test_a_release_arrives_after_the_volume_of_its_way_has_passed_and_is_diluted() -> None:
