@@ -11,8 +11,8 @@ no sensor detects twice are counted and left out.
 
 The published study (L. Grbčić et al., Sensors 20(9) 2613, 2020) repeats one event 30 times: one node, from
 14:20 to 20:20, 813.7 mg/L; of the 30 runs of its search the true node was first in 73 % and among six in
-all, 8 min on 46 processors. ``--published`` has this event at each junction once, read without noise every 30 min; the four sensors are chosen here, the
-study's event does not name the node in its abstract.
+all, 8 min on 46 processors. ``--published`` has this event at each junction once, read without noise every
+30 min; the four sensors are chosen here, the study's event does not name the node in its abstract.
 
 The response is computed once for all releases; the time of a trace is that of the response and of its own
 inference. ``--each 1 --seed 101`` and ``102`` were used to choose `OPTIONS`. Prints a table, and last one
