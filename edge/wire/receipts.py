@@ -101,7 +101,7 @@ def receipts_for(
     """Build one receipt per epoch, numbers merged into ranges; refusals are (position, reason, detail).
 
     >>> receipts_for([SpoolPosition("a", 1), SpoolPosition("a", 2), SpoolPosition("a", 5)])
-    [Receipt(epoch='a', kept=[(1, 2), (5, 5)], refused=[], more=0)]
+    [Receipt(epoch='a', kept=[(1, 2), (5, 5)], refused=[], more=0, new_session='')]
     """
     ranges: dict[str, list[tuple[int, int]]] = {}
     for position in sorted(set(positions)):
