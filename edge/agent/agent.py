@@ -66,6 +66,7 @@ class Agent:
     on_refused : called on another thread with a sentence for each message that the platform refused
     grace_s : time after a requested stop in which messages are still sent over an open connection [s]
     clock_sync : state of the device's clock, to re-date readings taken before it was set; None: they are not
+    in_order : whether no message is ever sent before an older one; otherwise live ones go before a backlog
 
     Attributes
     ----------
@@ -86,6 +87,7 @@ class Agent:
         grace_s: float = STOP_GRACE_S,
         on_refused: Callable[[str], None] | None = None,
         clock_sync: ClockSync | None = None,
+        in_order: bool = False,
     ) -> None:
         self._device = device
         self._driver = driver
@@ -101,7 +103,7 @@ class Agent:
             settings,
             recorded=recorded,
             on_refused=on_refused,
-            is_live=lambda: self._newest_is_live and not self._waits_for_clock,
+            is_live=lambda: self._newest_is_live and not self._waits_for_clock and not in_order,
         )
         self._clock_sync, self._clock_wait_s = clock_sync, settings.clock_wait_s
         self._clock_due_s = 0.0

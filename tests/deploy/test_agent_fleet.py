@@ -11,12 +11,16 @@ from edge.agent.settings import Settings
 from edge.drivers import Pack
 from edge.wire.broker_address import BrokerAddress
 from edge.wire.senml import Record
+from tests.edge.agent.test_agent import AREA, DEVICE, ReceiptSender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.throwaway_servers import MosquittoServer
+
+
+BURST, TICKS = 30, 40
 
 
 class Packs:
@@ -62,3 +66,31 @@ def test_one_member_that_dies_stops_no_other_and_is_reported(
     assert last.taken == 53
     assert last.kept >= 50
     assert reports[-1] == last, "a report that can't be written stops nothing"
+
+
+class LiveBurst:
+    """Packs that are all due now, as those of a history are by a clock that runs fast."""
+
+    def packs(self) -> Iterator[Pack]:
+        for tick in range(TICKS):
+            if tick >= BURST:
+                time.sleep(0.03)
+            now_s = time.time()
+            yield Pack(due_s=now_s, records=[Record(name="ph", time_s=now_s, value=float(tick))])
+
+
+def test_no_message_overtakes_the_history_before_it(mosquitto: MosquittoServer, tmp_path: Path) -> None:
+    """The platform judges no reading that is measured before one that it has judged."""
+    platform = ReceiptSender(mosquitto)
+    last = agent_fleet.run_fleet(
+        [agent_fleet.FleetMember(AREA, DEVICE, LiveBurst())],
+        folder=tmp_path,
+        broker=BrokerAddress(mosquitto.host, mosquitto.port),
+        settings=Settings(window=2),
+        clock=time.time,
+        stop=threading.Event(),
+        report=lambda _: None,
+    )
+    platform.close()
+    assert last.kept == last.taken == TICKS
+    assert list(dict.fromkeys(platform.received)) == [float(tick) for tick in range(TICKS)]
