@@ -49,7 +49,7 @@ class KillResult(NamedTuple):
 
     Attributes
     ----------
-    victim : ``ingest`` or ``database``
+    victim : ``ingest``, ``database``, or ``standby``
     at : readings stored when it was killed
     back_s : from the kill until the server or the process was restarted [s]
     phases_s : from the start to each of `PHASES`; empty for a database [s]
@@ -154,7 +154,8 @@ def kill_owner(owner: PlatformProcess, standby: PlatformProcess, database: Datab
     log = phases(standby.log, written, killed_s)
     owner.start()
     time.sleep(STANDBY_READY_S)
-    return KillResult("ingest", at, 0.0, log, stored_s, 0.0)
+    # A kill of the database may have exchanged the roles: then nobody had to take over.
+    return KillResult("ingest" if log else "standby", at, 0.0, log, stored_s, 0.0)
 
 
 def main() -> None:
