@@ -219,6 +219,7 @@ def report(kills: list[KillResult], readings: int, took_s: float, stored: int, d
     stored_s_by_victim = {
         name: [one.stored_s for one in kills if one.victim == name] for name in ("ingest", "database")
     }
+    cpu_s = [one.cpu_s for one in kills if one.cpu_s]  # a takeover has none
     line = {
         "readings": readings,
         "took_s": round(took_s, 1),
@@ -226,9 +227,7 @@ def report(kills: list[KillResult], readings: int, took_s: float, stored: int, d
             f"{name}_stored_again_s": [round(one, 2) for one in found]
             for name, found in stored_s_by_victim.items()
         },
-        "ingest_cpu_median_s": round(
-            statistics.median(one.cpu_s for one in kills if one.victim == "ingest"), 2
-        ),
+        **({"ingest_cpu_median_s": round(statistics.median(cpu_s), 2)} if cpu_s else {}),
         "ingest_stored_again_median_s": round(statistics.median(stored_s_by_victim["ingest"]), 2),
         "lost": readings - distinct,
         "doubled": stored - distinct,

@@ -32,7 +32,7 @@ AUDIT_S = 300.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write ``sbom.json`` and ``licences.csv``; return 0, 1 (a finding) or 3 (no advisories)."""
+    """Write ``sbom.json`` and ``licences.csv``; return 0, 1 (a finding) or 3 (not checked)."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--into", type=Path, default=REPOSITORY / "build/audit", help="folder of the results")
     parser.add_argument("--advisories", metavar="URL", help="address of a mirror of OSV's query API")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"FOUND {one}")
     if reason:
         print(
-            f"NOT CHECKED known vulnerabilities: no source of advisories was reached ({reason}): run it again"
+            f"NOT CHECKED known vulnerabilities, all or in part ({reason}): run it again"
             " with a network, or name a mirror by --advisories"
         )
     return FOUND if problems else NOT_CHECKED if reason else 0
@@ -110,17 +110,27 @@ def _vulnerabilities(advisories: str | None) -> tuple[list[str], str]:
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(PINNED), "--require-hashes"]
     command += ["--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", "10"]
     command += ["--vulnerability-service", "osv", *(["--osv-url", advisories] if advisories else [])]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=AUDIT_S)
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=AUDIT_S)
+    except subprocess.TimeoutExpired:
+        return [], f"no answer within {AUDIT_S:.0f} s"
     try:
         dependencies = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
         return [], (done.stderr.strip().splitlines() or ["no answer"])[-1][:200]
-    return [
+    return known_vulnerabilities(dependencies)
+
+
+def known_vulnerabilities(dependencies: Sequence[dict[str, Any]]) -> tuple[list[str], str]:
+    """Return the vulnerabilities of pip-audit's dependencies, and which ones it skipped; empty if none."""
+    found = [
         f"{one['name']} {one['version']}: {known['id']}, fixed in"
         f" {', '.join(known['fix_versions']) or 'no version'}"
         for one in dependencies
         for known in one.get("vulns", [])
-    ], ""
+    ]
+    skipped = [f"{one['name']}: {one['skip_reason']}" for one in dependencies if "skip_reason" in one]
+    return found, f"{len(skipped)} packages were skipped, {skipped[0]}" if skipped else ""
 
 
 if __name__ == "__main__":

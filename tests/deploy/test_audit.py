@@ -32,3 +32,23 @@ def test_the_bill_of_materials_has_every_pinned_package_with_hash_and_licence(
     licences = {row["package"]: row["licence"] for row in csv.DictReader(table)}
     assert licences["psycopg"] == "LGPL-3.0-only"
     assert audit.UNKNOWN not in licences.values()
+
+
+def test_a_source_of_advisories_that_does_not_answer_is_stated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "AUDIT_S", 0.01)
+    assert audit.main(["--into", str(tmp_path)]) == audit.NOT_CHECKED
+    assert "NOT CHECKED known vulnerabilities, all or in part (no answer within" in capsys.readouterr().out
+
+
+def test_a_package_that_was_skipped_is_not_counted_as_checked() -> None:
+    vulnerability = {"id": "PYSEC-2020-1", "fix_versions": ["1.1"]}
+    found, reason = audit.known_vulnerabilities(
+        [
+            {"name": "one", "version": "1.0", "vulns": [vulnerability]},
+            {"name": "other", "skip_reason": "not found on the index"},
+        ]
+    )
+    assert found == ["one 1.0: PYSEC-2020-1, fixed in 1.1"]
+    assert reason == "1 packages were skipped, other: not found on the index"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from pydantic import Field
 
+from analytics.service.network_checks import Check
 from edge.wire.quantities import QUANTITIES
 from gateway.api.models.resource_models import ApiModel, UtcTime, utc_datetime
 
@@ -57,9 +58,7 @@ class EstimatedStateResponse(ApiModel):
 class NetworkFindingResponse(ApiModel):
     """Something that can't be right in a network, and where."""
 
-    check: Literal[
-        "not_connected", "zero_length", "impossible_length", "impossible_slope", "sensor_off_network"
-    ]
+    check: Check
     network: str
     feature: Literal["node", "link", "site"]
     feature_id: str
