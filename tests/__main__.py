@@ -2,7 +2,8 @@
 
 First the static checks (format, lint, types, imports) run while the real servers and the browser are
 installed and the judge is compiled, then pytest runs the tests in parallel; at the end the number of tests
-and their seconds are printed by kind.
+and their seconds are printed by kind. A test that fails is run once more: if it passes then, it is reported
+as unstable with the error of its first attempt, and more than a few such tests fail the run.
 """
 
 from __future__ import annotations
@@ -30,21 +31,42 @@ CHECKS = {
 }
 # Tests wait more than they compute: three workers on two cores.
 WORKERS = ["-n", str(max(3, len(os.sched_getaffinity(0)))), "--dist", "worksteal"]
+# Real processes on a loaded machine: a test that assumed too much of their speed fails once in many runs, and
+# a test that finds a fault fails again (docs/decisions/0093).
+RERUNS = ["--reruns", "1"]
+MAX_UNSTABLE = 3
 COUNTED = ("passed", "failed", "skipped", "error")
 
 
 class KindCounter:
-    """A pytest plug-in that counts tests and seconds by kind: the folder under ``tests``, and doctests."""
+    """A pytest plug-in that counts tests and seconds by kind: the folder under ``tests``, and doctests.
+
+    It also collects the errors of tests that failed and passed when they were run again (``unstable``).
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
         self.seconds: dict[str, float] = defaultdict(float)
+        self._errors_of_first_attempt: dict[str, str] = {}
+        self._failed: set[str] = set()
+
+    @property
+    def unstable(self) -> dict[str, str]:
+        """Return the first error of tests that passed when they were run again, by node id."""
+        return {
+            nodeid: error
+            for nodeid, error in self._errors_of_first_attempt.items()
+            if nodeid not in self._failed
+        }
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count one phase of one test; the time of a fixture counts for the test that created it."""
         kind = kind_of(report.nodeid)
         self.seconds[kind] += report.duration
-        if report.failed:
+        if str(report.outcome) == "rerun":  # of pytest-rerunfailures, in place of "failed"
+            self._errors_of_first_attempt[report.nodeid] = report.longreprtext
+        elif report.failed:
+            self._failed.add(report.nodeid)
             self.counts[kind]["failed" if report.when == "call" else "error"] += 1
         elif report.skipped:
             self.counts[kind]["skipped"] += 1
@@ -118,8 +140,13 @@ def main(arguments: list[str]) -> int:
         provide()
         all_passed = checked.result()
     kinds = KindCounter()
-    code = pytest.main([*WORKERS, *arguments], plugins=[kinds])
+    code = pytest.main([*WORKERS, *RERUNS, *arguments], plugins=[kinds])
     print(f"\n{kinds.table()}")
+    for nodeid, error in kinds.unstable.items():
+        print_line(f"UNSTABLE: {nodeid} passed when it was run again; it failed first with\n{error}")
+    if len(kinds.unstable) > MAX_UNSTABLE:
+        print_line(f"{len(kinds.unstable)} unstable tests; at most {MAX_UNSTABLE} are accepted")
+        all_passed = False
     print_line(
         f"{'all is well' if all_passed and code == 0 else 'FAILED'} after {time.monotonic() - started:.0f} s"
     )

@@ -19,7 +19,7 @@ from ingest_service.pipeline.mqtt_session import PROBE_FILTER
 from tests.support import not_tested
 from tests.support.mqtt_packets import subscribed_qos, unacknowledged_ids
 from tests.support.network_fault_rig import NetworkFaultRig, TickDriver, run_with_failure, wait_for_log
-from tests.support.processes import PlatformProcess, running_processes
+from tests.support.processes import PlatformProcess, running_processes, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +161,8 @@ def test_redelivered_after_a_reconnect(
                 wait_for_log(ingest, "subscribed", times=number)
                 time.sleep(0.5)
                 rig.database_network.restore()
+            # A probe is sent with each heartbeat: not every connection of this test lasts until the next.
+            wait_until(lambda: PROBE_FILTER in subscribed_qos(connections[-1]), within_s=30, what="a probe")
             rig.finish()
             assert ingest.stop() == 0
         rig.ledger()
