@@ -14,7 +14,9 @@ still for unusually long, so that a fault does not change what is usual.
 The tail of a ratio beyond a bound, that about one value in a hundred exceeds, is exponential in its
 logarithm (Hill 1975), for each direction. Of values beyond the bound that are close together only the
 largest is learned (runs declustering, Coles 2001), clipped at twice the mean, so that faults do not become
-usual; a prior of some excursions stabilises a new series:
+usual. The mean excess of a tail is learned from n excursions, with a prior of some more, and is uncertain; what
+follows for a new excess x is the posterior predictive distribution, a Lomax one (an exponential tail whose
+rate has a gamma distribution; Lomax 1954): P(excess > x) = (1 + x / (n · mean))^−n.
 
     score = 8 − log10(expected excursions beyond the ratio a month)
 
@@ -43,8 +45,8 @@ DAY_S, WEEK_S = 86_400.0, 604_800.0
 BOUND_SHARE = 0.01  # share of values beyond the bound in either direction
 BOUND_GAIN = 0.005  # gain of the bound's logarithm per value
 SMALLEST_BOUND = 1.0
-PRIOR_EXCURSIONS = 60.0  # weight of the prior, in excursions
-PRIOR_VALUES = 9_000.0  # values in which the prior has that many
+PRIOR_EXCURSIONS = 30.0  # weight of the prior, in excursions
+PRIOR_VALUES = 4_500.0  # values in which the prior has that many
 PRIOR_EXCESS = 0.4  # prior mean excess, natural logarithm
 CLIPPED_EXCESSES = 2.0  # mean excesses to which an excursion is clipped when learned
 QUIET_VALUES = 12.0  # values below the bound after which an excursion has ended
@@ -227,11 +229,16 @@ def _tail_score(  # noqa: PLR0917 - one of each
     bound = np.where(upwards, rows[f"{tail}_bound_up"], rows[f"{tail}_bound_down"])
     n = np.where(upwards, rows[f"{tail}_n_up"], rows[f"{tail}_n_down"])
     excess_sum = np.where(upwards, rows[f"{tail}_sum_up"], rows[f"{tail}_sum_down"])
-    mean = (excess_sum + PRIOR_EXCURSIONS * PRIOR_EXCESS) / (n + PRIOR_EXCURSIONS)
-    rate = (n + PRIOR_EXCURSIONS) / (rows["tail_count"] + PRIOR_VALUES)
+    total = n + PRIOR_EXCURSIONS
+    mean = (excess_sum + PRIOR_EXCURSIONS * PRIOR_EXCESS) / total
+    rate = total / (rows["tail_count"] + PRIOR_VALUES)
     is_beyond = use & (ratio > bound)
     excess = np.log(np.where(is_beyond, ratio, 1.0) / np.where(is_beyond, bound, 1.0))
-    beyond = np.where(upwards, score_up, score_down) - np.log10(rate * per_month) + TO_LOG10 * excess / mean
+    beyond = (
+        np.where(upwards, score_up, score_down)
+        - np.log10(rate * per_month)
+        + total * np.log10(1 + excess / (total * mean))
+    )
     score = np.where(
         is_beyond, np.maximum(beyond, SCORE_AT_BOUND), SCORE_AT_BOUND * ratio / np.where(use, bound, 1.0)
     )

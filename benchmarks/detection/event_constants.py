@@ -1,4 +1,4 @@
-"""Chooses the constants of pauses and the budget share of steps, with one origin of data left out at a time.
+"""Chooses constants of events and of the tails' prior, with one origin of data left out at a time.
 
 Compiled functions contain their constants, so each setting is judged in a process of its own. The rule was
 written down before the first setting was judged:
@@ -22,7 +22,6 @@ import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
-from itertools import product as combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,23 +53,18 @@ class EventConstants(NamedTuple):
     max_pause_s: float
     event_gap_readings: float
     jump_score: float
+    prior_excursions: float
 
     def __str__(self) -> str:
         """Return the setting in short."""
         return (
             f"pause {self.pause_share:g} x, {self.max_pause_s / HOUR_S:g} h; "
-            f"gap {self.event_gap_readings:g}; step {self.jump_score:g}"
+            f"gap {self.event_gap_readings:g}; step {self.jump_score:g}; prior {self.prior_excursions:g}"
         )
 
 
-SETTINGS = tuple(
-    EventConstants(*pause, gap, jump)
-    for pause, gap, jump in combinations(
-        ((0.5, 12 * HOUR_S), (4.0, 12 * HOUR_S), (4.0, 24 * HOUR_S)), (24.0, 36.0), (7.6, 7.5)
-    )
-)
-"""Settings to choose from; the first is that of version 6 of the judge. No pause is longer than a day, after
-which a new level is adopted."""
+SETTINGS = tuple(EventConstants(4.0, 24 * HOUR_S, 36.0, 7.5, prior) for prior in (60.0, 30.0, 20.0, 10.0))
+"""Settings to choose from; the first is that of version 7 of the judge."""
 
 
 class Outcome(NamedTuple):
@@ -117,6 +111,9 @@ def outcomes_of(setting: EventConstants) -> Outcomes:
 
     events.PAUSE_SHARE, events.MAX_PAUSE_S = setting.pause_share, setting.max_pause_s
     events.EVENT_GAP_READINGS, rarity.JUMP_SCORE = setting.event_gap_readings, setting.jump_score
+    values_per_excursion = rarity.PRIOR_VALUES / rarity.PRIOR_EXCURSIONS
+    rarity.PRIOR_EXCURSIONS = setting.prior_excursions
+    rarity.PRIOR_VALUES = setting.prior_excursions * values_per_excursion
     with tempfile.TemporaryDirectory() as folder:
         numba.config.CACHE_DIR = folder  # the usual cache has the kernel with other constants
         from analytics.core.compiled import kernel_cache  # noqa: PLC0415

@@ -33,7 +33,7 @@ def _tail_score(
         mean = (r[s, first_column + 4 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
         rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
         excess = np.log(ratio / bound)
-        beyond = score - np.log10(rate * per_month) + k.TO_LOG10 * excess / mean
+        beyond = score - np.log10(rate * per_month) + n * np.log10(1 + excess / (n * mean))
         r[s, first_column + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
         signed = excess if upwards else -excess
         if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
