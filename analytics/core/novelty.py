@@ -36,6 +36,7 @@ ROUGHNESS_FLOOR = 1e-3  # share of the usual square step that is added, to keep 
 MAX_NOVELTY = 1.0
 QUIET_VALUES = 100.0  # values for which a reported novelty suppresses smaller ones
 MIN_STEPS = 100.0  # values before the usual step is used
+WARM_UP_STEP_WITHIN_S = 3_600.0  # reporting intervals of a quantity's usual steps, at most
 
 
 def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats:
@@ -87,6 +88,20 @@ def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
     is_exceeded: Bools = (
         step * step > tick.limits.step_deviations * tick.limits.step_deviations * usual_squared_step
     )
+    return is_exceeded
+
+
+def exceeds_warm_up_step(tick: Tick, is_warmed_up: Bools) -> Bools:
+    """Whether a value of a new series is farther from the one before than its quantity's values are, (k,).
+
+    Call it before `novelty_of_tick`. Values farther apart than `WARM_UP_STEP_WITHIN_S` are not compared.
+    """
+    before = tick.rows["value_1"]
+    use = (
+        tick.usable & ~is_warmed_up & (np.abs(before) <= LARGEST_VALUE) & (tick.dt_s <= WARM_UP_STEP_WITHIN_S)
+    )
+    step = np.abs(np.where(use, tick.value, 0.0) - np.where(use, before, 0.0))
+    is_exceeded: Bools = use & (step > tick.limits.warm_up_step)
     return is_exceeded
 
 

@@ -71,6 +71,7 @@ def judge_tick(tick: Tick) -> TickResult:
     z = np.where(can_be_scored, residual / expected.spread, 0.0)
     _update_shift_mean(tick, z, can_be_scored)
     exceeds_usual_step = novelty.exceeds_usual_step(tick, can_be_scored)
+    exceeds_usual_step = exceeds_usual_step | novelty.exceeds_warm_up_step(tick, is_warmed_up)
     rules = rules | np.where(exceeds_usual_step, int(Rule.RATE_OF_CHANGE), 0)
     quality = np.where(exceeds_usual_step, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
     reported_novelty = novelty.novelty_of_tick(tick, np.where(tick.usable, residual, 0.0), is_warmed_up)

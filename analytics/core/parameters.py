@@ -32,6 +32,7 @@ DEFAULTS: dict[str, float] = {
     "spread_floor": 1e-9,
     "spread_share": 0.0,
     "warm_up_s": 86_400.0,
+    "warm_up_step": np.nan,
     "level_memory_s": 43_200.0,
     "profile_memory_days": 7.0,
     "score_weak": 7.0,
@@ -196,6 +197,8 @@ class Parameters:
     spread_floor : lower bound of the spread: the sensor's resolution, or a little more
     spread_share : lower bound of the spread as a share of the expected value
     warm_up_s : time after its first reading during which a series is not scored against its baseline [s]
+    warm_up_step : step from the value before, at most an hour old, above which a reading is suspect during
+        that time, when the series has no scale of its own
     level_memory_s, profile_memory_days : time constants of the baseline [s], [d]
     score_weak, score_strong, score_close : scores (`Judgement`) above which a reading is weak evidence, opens
         an event, or keeps one open; 8 is an alarm budget of one false alarm a month, 9 one in ten months
@@ -234,6 +237,7 @@ class Parameters:
     spread_floor: NDArray[np.float64]
     spread_share: NDArray[np.float64]
     warm_up_s: NDArray[np.float64]
+    warm_up_step: NDArray[np.float64]
     level_memory_s: NDArray[np.float64]
     profile_memory_days: NDArray[np.float64]
     score_weak: NDArray[np.float64]

@@ -14,9 +14,9 @@ still for unusually long, so that a fault does not change what is usual.
 The tail of a ratio beyond a bound, that about one value in a hundred exceeds, is exponential in its
 logarithm (Hill 1975), for each direction. Of values beyond the bound that are close together only the
 largest is learned (runs declustering, Coles 2001), clipped at twice the mean, so that faults do not become
-usual. The mean excess of a tail is learned from n excursions, with a prior of some more, and is uncertain; what
-follows for a new excess x is the posterior predictive distribution, a Lomax one (an exponential tail whose
-rate has a gamma distribution; Lomax 1954): P(excess > x) = (1 + x / (n · mean))^−n.
+usual. The mean excess is known from n excursions only, those of a prior among them. A new excess x therefore
+has the posterior predictive distribution (Lomax 1954: an exponential tail whose rate has a gamma
+distribution), P(excess > x) = (1 + x / (n · mean))^−n, which is heavier while a series is new:
 
     score = 8 − log10(expected excursions beyond the ratio a month)
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PRIOR_EXCURSIONS = 20.0  # weight of the prior, in excursions
 # Weight of an exponential tail in the shape [excursions]: ξ by the moments of n excursions has a standard
-# deviation of about 1/√n (Hosking and Wallis 1987), so with less weight one excursion in a week makes the whole
-# tail heavy.
+# deviation of about 1/√n (Hosking and Wallis 1987), so with less weight one excursion in a week makes the
+# whole tail heavy.
 SHAPE_PRIOR_EXCURSIONS = 60.0
 LARGEST_SHAPE = 0.4  # upper bound of the shape ξ
 SMALLEST_SHAPE = 1e-6  # below it the tail is exponential

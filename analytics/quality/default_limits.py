@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 HOUR_S = 3600.0
 LOCAL_DAY_OFFSET_S = 8 * HOUR_S
 
+# Largest usual steps within an hour, by which a new series is judged until it has a scale of its own: twice
+# the 99.99 % quantile of the steps at any sonde of the Logan River Observatory (0.8 °C, 0.2, 0.9 mg/L) or
+# more. Turbidity, conductivity and level have none: their steps differ between sites by a factor of ten.
+WARM_UP_STEPS = {"water_temperature": 2.0, "ph": 0.5, "dissolved_oxygen": 2.0}
+
 # Zero most of the time, then any value: the usual value of an hour does not predict the next shower, so the
 # detectors that use it are switched off.
 WITHOUT_EXPECTATION = frozenset({"rainfall"})
@@ -152,6 +157,8 @@ def default_limits(series: Series) -> dict[str, float]:
         "spread_floor": quantity.resolution,
         "day_offset_s": LOCAL_DAY_OFFSET_S,
     }
+    if series.quantity in WARM_UP_STEPS:
+        limits["warm_up_step"] = WARM_UP_STEPS[series.quantity]
     if series.quantity in WITHOUT_EXPECTATION:
         limits |= dict.fromkeys(
             ("score_close", "score_weak", "score_strong", "shift_least", "novelty_least", "step_deviations"),

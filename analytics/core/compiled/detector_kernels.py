@@ -129,6 +129,15 @@ def exceeds_usual_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bo
 
 
 @inlined_kernel
+def exceeds_warm_up_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float, dt: float) -> bool:
+    """Whether a value of a new series is too far from the one before, as `novelty.exceeds_warm_up_step`."""
+    before = r[s, k.VALUE_1]
+    if not (dt <= k.WARM_UP_STEP_WITHIN_S and abs(before) <= k.LARGEST_USABLE_VALUE):
+        return False
+    return bool(abs(v - before) > p[s, k.WARM_UP_STEP])
+
+
+@inlined_kernel
 def report_novelty(r: NDArray[Any], s: int, largest_excess: float) -> float:
     """Return the novelty if it is the largest for a while, else 0."""
     if largest_excess > 0 and (

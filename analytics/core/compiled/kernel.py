@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "e9c3c27cda6ddf25"
+INLINED_CODE_DIGEST = "2a8d363a49381a4a"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -435,7 +435,10 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
 
         novelty, exceeds_usual_step = 0.0, False
         if usable:
-            exceeds_usual_step = can_be_scored and detectors.exceeds_usual_step(r, p, s, v)
+            if is_warmed_up:
+                exceeds_usual_step = detectors.exceeds_usual_step(r, p, s, v)
+            else:
+                exceeds_usual_step = detectors.exceeds_warm_up_step(r, p, s, v, dt)
             novelty_now = detectors.update_novelty(
                 r, s, hour_lows, hour_highs, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
             )

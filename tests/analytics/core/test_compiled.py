@@ -45,6 +45,7 @@ LIMITS = {
     "spread_floor": 0.1,
     "spread_share": 0.01,
     "warm_up_s": 6 * 3600.0,
+    "warm_up_step": 5.0,
     "shift_memory_s": 3600.0,
     "shift_least": 1.0,
     "attenuated_s": 1800.0,

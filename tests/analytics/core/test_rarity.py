@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from analytics.core.flags import Rule
+from analytics.core.flags import Flag, Rule
 from analytics.core.judge import Judgement, judge
 from analytics.core.state import State
-from analytics.quality import default_limits
+from analytics.quality import anomaly_text, default_limits
 from ingest_service.storage.contract.models import Series
 
 if TYPE_CHECKING:
@@ -112,3 +112,26 @@ def test_missing_values_are_an_anomaly_where_they_are_rare() -> None:
     usual = judged("ph", 900.0, value)
     late = usual.events.start_s > BEGIN_S + 50 * DAY_S
     assert (usual.events.rule[late] == Rule.GAP).sum() <= 2
+
+
+@pytest.mark.parametrize(
+    ("quantity", "height", "detector"),
+    [
+        ("ph", 1.2, "spike"),
+        ("water_temperature", 4.0, "spike"),
+        ("dissolved_oxygen", -4.0, "spike"),
+        ("ph", 0.0, ""),
+    ],
+)
+def test_a_new_sensor_is_judged_by_the_usual_steps_of_its_quantity(
+    quantity: str, height: float, detector: str
+) -> None:
+    """Nothing but the range of its quantity was checked on its first day."""
+    _, days = times(300.0)
+    value = 8 + 0.1 * np.sin(2 * np.pi * days) + np.random.default_rng(4).normal(0, 0.02, len(days))
+    value[120:122] += height  # ten hours after the first reading
+    found = judged(quantity, 300.0, value[:280])
+    names = [anomaly_text.DETECTOR_NAMES[Rule(int(rule))] for rule in found.events.rule]
+    assert names == [detector] * bool(detector)
+    assert (found.quality[120:123] == Flag.SUSPECT).tolist() == [bool(detector), False, bool(detector)]
+    assert set(np.delete(found.quality, [120, 122]).tolist()) == {int(Flag.NOT_EVALUATED)}
