@@ -98,6 +98,7 @@ def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
     # Anomalies are evidence: a fault raises them at several series and sites, the week before raises its
     # budget, and their number depends on the hour of the day. People work on incidents.
     assert summary["anomalies"] <= 10 * summary["planned_faults"]
+    assert summary["found_incidents"] == summary["planned_incidents"] == summary["planned_faults"]
     assert summary["incidents"] <= 4 * summary["planned_faults"], "an operations centre would drown"
     for name in (SONDE, COUNTER, "hj212"):
         with closing(Spool.open(open_folder / f"run/spool/{name}.spool", AgentSettings())) as spool:
