@@ -294,9 +294,9 @@ def _explain_en(node_index: int | None, found: list[SourceCandidate], first: Sou
     if node_index is None:
         return "the site is on no river of the network, so nothing can be traced upstream"
     if first is None:
-        return f"{len(found)} nodes lie upstream within the window, no outfall among them"
+        return f"nodes upstream within the window: {len(found)}, no outfall among them"
     nearest = f"the nearest outfall, {first.en}, is {first.travel_s / 3600:.1f} h away"
-    return f"{len(found)} nodes lie upstream within the window; {nearest}"
+    return f"nodes upstream within the window: {len(found)}; {nearest}"
 
 
 def _explain_zh(node_index: int | None, found: list[SourceCandidate], first: SourceCandidate | None) -> str:

@@ -210,7 +210,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "no_anomalies": ("no open anomalies", "无未结异常"),
     "newest_readings": ("newest readings", "最新读数"),
     "chart_summary": (
-        "{}: {} readings from {} to {}, newest value {}",
+        "{}: readings {}, from {} to {}, newest value {}",
         "{}：{}条读数，{}至{}，最新值{}",
     ),
     "why": ("why", "原因"),
@@ -224,7 +224,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "state_withdrawn": ("withdrawn", "已撤销"),
     "trace": ("where it came from", "溯源"),
     "source_trace_caption": (
-        "from concentrations: {} readings above the expected value, {} not; sites: {}",
+        "from concentrations: readings above the expected value {}, not above it {}; sites: {}",
         "依据浓度反演：{}个读数高于预期，{}个未高于，来自{}处站点",
     ),
     "source_place": ("possible source", "可能来源"),
