@@ -111,7 +111,8 @@ def read_departures(
         )
     noise = np.full(len(found.series), defaults.noise)
     time_s = defaults.tick_s * (np.arange(first, last + 1) + 0.5)
-    return SensorRecord(found.nodes, time_s, np.clip(departure, -MAX_DEPARTURE, MAX_DEPARTURE), noise)
+    bounded: NDArray[np.float64] = np.clip(departure, -MAX_DEPARTURE, MAX_DEPARTURE)
+    return SensorRecord(found.nodes, time_s, bounded, noise)
 
 
 def _add_means(means: NDArray[np.float64], tick: NDArray[np.intp], values: NDArray[np.float64]) -> None:

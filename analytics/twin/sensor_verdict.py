@@ -150,7 +150,8 @@ def _log_priors(n_origins: int) -> Floats:
     """Return the logarithms of the priors of the origins: half for the first, half for the others."""
     if n_origins == 1:
         return np.zeros(1)
-    return np.log(np.r_[0.5, np.full(n_origins - 1, 0.5 / (n_origins - 1))])
+    logs: Floats = np.log(np.r_[0.5, np.full(n_origins - 1, 0.5 / (n_origins - 1))])
+    return logs
 
 
 def _changes(downstream_share: csc_array, nodes: Indices) -> Floats:

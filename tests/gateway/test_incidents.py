@@ -211,7 +211,7 @@ def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
     assert [one["why"] for one in comments] == ["brown water here, too"]
 
 
-def test_an_incident_has_its_trace_without_the_sources_that_a_town_may_not_see(
+def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_not_see(
     world: World, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
@@ -231,11 +231,6 @@ def test_an_incident_has_its_trace_without_the_sources_that_a_town_may_not_see(
     (listed, *_) = world.ask("everything", "GET", "").json()["items"]
     assert listed["trace"] is None, "a list has no traces"
 
-
-def test_an_incident_and_its_anomalies_have_the_verdict_on_their_sensor(
-    world: World, incident: dict[str, Any]
-) -> None:
-    path = f"/{incident['incident_id']}"
     assert world.ask("everything", "GET", path).json()["sensor_verdict"] is None
     members = world.ask("everything", "GET", f"{path}/anomalies").json()
     first = next(one for one in members if one["site_id"] == "a-r2")

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.sensor_verdicts import StoredVerdict
 
 AnomalyModel = TypeVar(
-    "AnomalyModel", resource_models.VerifiedAnomalyResponse, judging_models.JudgedAnomalyResponse
+    "AnomalyModel",
+    resource_models.AnomalyResponse,
+    resource_models.VerifiedAnomalyResponse,
+    judging_models.JudgedAnomalyResponse,
 )
 US_PER_S = 1e6
 LIKELIHOOD_DECIMALS = (
@@ -102,7 +105,13 @@ def latest_response(
     )
 
 
-def anomaly_response(
+def anomaly_response(one: Anomaly, directory_index: DirectoryIndex) -> resource_models.AnomalyResponse:
+    """Return an anomaly with the quantity and unit of its series."""
+    quantity, unit = quantity_and_unit(one.series_id, directory_index)
+    return _anomaly_model(resource_models.AnomalyResponse, one, quantity=quantity, unit=unit)
+
+
+def verified_anomaly_response(
     one: Anomaly, directory_index: DirectoryIndex, verdict: StoredVerdict | None
 ) -> resource_models.VerifiedAnomalyResponse:
     """Return an anomaly with the quantity and unit of its series, and the verdict on its sensor."""

@@ -139,7 +139,7 @@ def anomaly(
     """One anomaly with its evidence, and whether it is an event or a fault of its sensor."""
     matched = _visible_anomaly(context, anomaly_id)
     verdict = stored_verdict(context, anomaly_id)
-    return conversion.anomaly_response(matched, context.directory_index, verdict)
+    return conversion.verified_anomaly_response(matched, context.directory_index, verdict)
 
 
 @router.get("/anomalies/{anomaly_id}/trace", responses=problem_responses(404), tags=["twin"])
@@ -181,9 +181,9 @@ def trace(
 
 def stored_verdict(context: RequestContext, anomaly_id: int) -> StoredVerdict | None:
     """Return the verdict on the sensor of an anomaly; None without one, and of a store in memory."""
-    if context.store.database is None:
+    if context.unscoped_store.database is None:
         return None
-    return SensorVerdicts(context.store.database).of_anomalies([anomaly_id]).get(anomaly_id)
+    return SensorVerdicts(context.scoped_database).of_anomalies([anomaly_id]).get(anomaly_id)
 
 
 def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:
