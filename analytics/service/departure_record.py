@@ -110,7 +110,7 @@ def read_departures(
             departure[:, column], (used["time_us"] / 1e6 // defaults.tick_s).astype(int) - first, values
         )
     noise = np.full(len(found.series), defaults.noise)
-    time_s: NDArray[np.float64] = defaults.tick_s * (np.arange(first, last + 1) + 0.5)
+    time_s = (np.arange(first, last + 1, dtype=np.float64) + 0.5) * defaults.tick_s
     bounded: NDArray[np.float64] = np.clip(departure, -MAX_DEPARTURE, MAX_DEPARTURE)
     return SensorRecord(found.nodes, time_s, bounded, noise)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from gateway.console.form_translations import FORM_TRANSLATIONS
+from gateway.console.network_translations import NETWORK_TRANSLATIONS
 from gateway.console.scenario_translations import SCENARIO_TRANSLATIONS
 from ingest_service.storage.dead_letter_reasons import REASONS
 
@@ -421,6 +422,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "road": ("road", "道路"),
     "language": ("中文", "English"),
     **FORM_TRANSLATIONS,
+    **NETWORK_TRANSLATIONS,
     **SCENARIO_TRANSLATIONS,
 }
 

@@ -57,6 +57,7 @@ SETTINGS_NAVIGATION = (
     ("cells", "/console/settings/cells", authorization.RequiredRight(Role.VIEWER, "duty")),
     ("channels", "/console/settings/channels", authorization.RequiredRight(Role.OPERATOR, "duty")),
     ("enrolment", "/console/enrolment", authorization.ENROLMENT),
+    ("networks", "/console/settings/networks", authorization.TWIN),
 )
 
 

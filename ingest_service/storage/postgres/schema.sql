@@ -2999,6 +2999,10 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE ON sensor_verdict TO towntwin_analytics;
     GRANT SELECT ON federated_anomaly TO towntwin_analytics;
     GRANT SELECT ON sensor_verdict TO towntwin_gateway;
+    -- Administrators import networks by the gateway.
+    GRANT INSERT, UPDATE ON area TO towntwin_gateway;
+    GRANT INSERT, UPDATE, DELETE ON node, link TO towntwin_gateway;
+    GRANT INSERT ON network_history TO towntwin_gateway;
     CALL wall('sensor_verdict', 'EXISTS (SELECT FROM anomaly AS a WHERE a.anomaly_id = sensor_verdict.anomaly_id)');
 EXCEPTION
     WHEN insufficient_privilege OR undefined_object THEN
