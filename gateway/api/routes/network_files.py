@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, File, Query, Response, UploadFile
@@ -85,7 +85,17 @@ async def import_files(
     )
 
 
-@router.get("/export", response_class=Response, responses=problem_responses(404, 413, 501))
+EXPORT_MEDIA_TYPES = (*network_imports.MEDIA_TYPES.values(), "application/zip")
+EXPORT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {one.partition(";")[0]: {} for one in EXPORT_MEDIA_TYPES}}
+}
+
+
+@router.get(
+    "/export",
+    response_class=Response,
+    responses=problem_responses(404, 413, 501) | EXPORT_RESPONSES,
+)
 @requires(EXPORT)
 def export_files(
     context: CurrentContext,
