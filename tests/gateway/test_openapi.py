@@ -109,7 +109,9 @@ def described(app: FastAPI, example_answers: dict[str, Response]) -> Any:  # noq
 def send(app: FastAPI, request_args: dict[str, Any]) -> Any:
     async def send_request() -> Any:
         async with AsyncClient(transport=ASGITransport(app, raise_app_exceptions=False)) as client:
-            return await client.request(**request_args)
+            answer = await client.request(**request_args)
+            await answer.request.aread()  # of a form with files, which is sent as a stream
+            return answer
 
     return asyncio.run(send_request())
 

@@ -100,11 +100,9 @@ PROPOSED_DEVICE = {
 }
 CONFIRMED = {"name": "ph", "site": "330483-d1-r04", "quantity": "ph", "unit": "pH", "interval_s": 300}
 NETWORK_WORKER = (sys.executable, "-m", "deploy.network_worker")
-NODES_FILE = (
-    "nodes.csv",
-    b"node_id,network,area_id,kind,en,zh,lon,lat\n"
-    b"hb-1,river,330483-d1,source,Cross creek,\xe6\xa8\xaa\xe6\xb5\x9c,120.6,30.66\n",
-)
+NODES_TABLE = """node_id,network,area_id,kind,en,zh,lon,lat
+hb-1,river,330483-d1,source,Cross creek,横浜,120.6,30.66
+"""
 REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/areas": ("/v1/areas", None),
     "GET /v1/sites": ("/v1/sites?area=330483&kind=river_section", None),
@@ -130,7 +128,7 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/twin/network/findings": ("/v1/twin/network/findings", None),
     "POST /v1/twin/network/imports": (
         "/v1/twin/network/imports?dry_run=true",
-        (("files", NODES_FILE),),  # of a form: a tuple of its files
+        (("files", ("nodes.csv", NODES_TABLE.encode())),),  # of a form: a tuple of its files
     ),
     "GET /v1/twin/network/export": ("/v1/twin/network/export?format=swmm&network=river", None),
     "POST /v1/scenarios": ("/v1/scenarios", SCENARIO),
