@@ -59,6 +59,7 @@ from gateway.console import (
     scenario_pages,
     series_pages,
     settings_pages,
+    state_pages,
     static_files,
     wall_page,
 )
@@ -141,6 +142,7 @@ CONSOLE_MODULES = (
     enrolment_pages,
     network_pages,
     scenario_pages,
+    state_pages,
 )
 
 
@@ -265,7 +267,7 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
         replica=_read_replica(store, settings),
     )
     app.state.console_states = StateCaches()
-    _install_routes(app, [scenario_pages])  # its form is a heavy request
+    _install_routes(app, [scenario_pages, state_pages])  # these have heavy requests
     return app
 
 

@@ -1,4 +1,4 @@
-"""Texts of the page of the networks, in English and Chinese."""
+"""Texts of the pages of the networks and of their estimated state, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -56,4 +56,27 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "check_impossible_slope": ("impossible slope", "坡度不合理"),
     "check_sensor_off_network": ("sensor off the network", "站点不在网络上"),
     "position": ("position", "位置"),
+    "state_estimated": ("state", "全网状态"),
+    "state_at": ("time (empty: now)", "时间（留空为当前）"),
+    "state_show": ("show", "显示"),
+    "state_counts": (
+        "measured at {} nodes, estimated at {}, no estimate at {}",
+        "实测节点{}个，估计节点{}个，无估计节点{}个",
+    ),
+    "state_measured": ("measured", "实测"),
+    "state_estimate_mark": ("estimated; the fainter, the less certain", "估计，颜色越浅越不确定"),
+    "state_none": ("no estimate", "无估计"),
+    "state_place": ("node", "节点"),
+    "state_estimate": ("estimate", "估计值"),
+    "state_deviation": ("standard deviation", "标准差"),
+    "state_age": ("age of the reading", "读数距该时刻"),
+    "state_source": ("basis", "依据"),
+    "state_source_measured": ("good, fresh reading", "合格的新读数"),
+    "state_source_estimated": ("estimate", "估计"),
+    "state_source_none": ("none", "无"),
+    "state_hint": (
+        "Estimates are from all sensors of the network, for water with its travel time; what is expected, by the judge.",
+        "估计值由全网传感器推算，水质按流程时间；预期值由判别器给出。",
+    ),
+    "state_nothing": ("No quantity of a network is measured.", "没有网络上的监测项。"),
 }

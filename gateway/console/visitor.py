@@ -45,6 +45,7 @@ NAVIGATION = (
     ("tasks", "/console/tasks", authorization.INCIDENT_WORK),
     ("anomalies", "/console/anomalies", authorization.CONSOLE),
     ("sites", "/console/sites", authorization.CONSOLE),
+    ("state_estimated", "/console/state", authorization.TWIN),
     ("scenarios", "/console/scenarios", authorization.SCENARIOS),
     ("devices", "/console/devices", authorization.CONSOLE),
     ("dead_letters", "/console/dead-letters", authorization.DEAD_LETTERS),
