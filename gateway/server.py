@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from gateway import compile_steps
 from gateway.app import create_app
 from gateway.transport.timeout_protocol import protocol_with_timeouts
 from gateway.transport.tls_certificate import ReloadingTlsContext, TlsCertificateError
@@ -44,6 +45,7 @@ def serve(
 
     """
     tls = _tls_context(settings)
+    compile_steps.start()  # else the first scenario on roads takes up to half a minute
     app = create_app(
         store,
         settings,

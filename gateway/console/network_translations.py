@@ -75,7 +75,7 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "state_source_estimated": ("estimate", "估计"),
     "state_source_none": ("none", "无"),
     "state_hint": (
-        "Estimates are from all sensors of the network, in water with its travel time; expected values are the judge's.",
+        "Estimated from all sensors of the network, in water with its travel time; expected is the judge's.",
         "估计值由全网传感器推算，水质按流程时间；预期值由判别器给出。",
     ),
     "state_nothing": ("No quantity of a network is measured.", "没有网络上的监测项。"),
