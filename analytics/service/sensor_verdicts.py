@@ -37,7 +37,7 @@ log = structlog.get_logger()
 MAX_ANOMALIES: Final = 200  # of one round
 KEPT_S: Final = 3 * 86_400.0  # after its start an anomaly is not verified any more
 CHECK_AGAIN_S: Final = 60.0  # for a further stage
-WINDOW_S: Final = {"river": 6 * 3600.0, "road": 1800.0}  # of a departure, from its start
+WINDOW_S: Final = {"river": 6 * 3600.0, "road": 3600.0}  # of a departure; a queue grows past detectors in it
 STAGES_S: Final = {
     "river": (1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0),
     "road": (300.0, 900.0, 1800.0, 3600.0),
@@ -92,14 +92,17 @@ def _verify(
     used = f"{VERSION} {stage} {suspect.series_id}"
     if used == inputs:
         return
-    verdict = _explain(store, found, anomaly)
+    verdict, is_final = _explain(store, found, anomaly), stage == len(stages)
+    probability = None if verdict is None else round(verdict.event_probability, 4)
+    if probability is not None and found.network == "road" and not is_final:
+        probability = max(probability, 0.5)  # the queue may not have grown to the others yet
     verdicts.replace(
         StoredVerdict(
             anomaly_id=anomaly.anomaly_id,
             inputs=used,
-            is_final=stage == len(stages),
+            is_final=is_final,
             series_id=suspect.series_id,
-            event_probability=None if verdict is None else round(verdict.event_probability, 4),
+            event_probability=probability,
             others=[] if verdict is None else [found.series[other].site_id for other in verdict.others],
         )
     )
