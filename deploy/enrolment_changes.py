@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,24 @@ GIVEN_BY_STORE = {"series_id", "adopted", "score_shift", "valid_from_s"}
 MAX_SHOWN_ADDITIONS = 20
 
 
+class ChangedEntry(NamedTuple):
+    """An entry that would be added or changed.
+
+    Attributes
+    ----------
+    action : adds or changes
+    kind : area, site, device, series, channel, node or link
+    name : key of the entry
+    fields : old and new value of each field that would change, as Python writes it
+
+    """
+
+    action: Literal["adds", "changes"]
+    kind: str
+    name: str
+    fields: dict[str, tuple[str, str]]
+
+
 def enrolment_differences(enrolled: Directory, desired: Directory) -> list[str]:
     """Return a sentence for each entry that would be added or changed, with the fields that would change.
 
@@ -35,7 +53,16 @@ def enrolment_differences(enrolled: Directory, desired: Directory) -> list[str]:
     ... )
     ["changes device d: area_id 'a' -> 'b'", 'adds device e']
     """
-    return [sentence for kind in KEY_FIELDS for sentence in _differences_of_kind(kind, enrolled, desired)]
+    sentences = []
+    for one in changed_entries(enrolled, desired):
+        fields = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in one.fields.items())
+        sentences.append(f"{one.action} {one.kind} {one.name}" + (f": {fields}" if fields else ""))
+    return sentences
+
+
+def changed_entries(enrolled: Directory, desired: Directory) -> list[ChangedEntry]:
+    """Return each entry that would be added or changed, with the fields that would change."""
+    return [one for kind in KEY_FIELDS for one in _changed_of_kind(kind, enrolled, desired)]
 
 
 def summarise_changes(sentences: list[str]) -> list[str]:
@@ -46,22 +73,22 @@ def summarise_changes(sentences: list[str]) -> list[str]:
     return changes + added[:MAX_SHOWN_ADDITIONS] + more
 
 
-def _differences_of_kind(kind: str, enrolled: Directory, desired: Directory) -> Iterator[str]:
+def _changed_of_kind(kind: str, enrolled: Directory, desired: Directory) -> Iterator[ChangedEntry]:
     singular = SINGULAR.get(kind, kind[:-1])
     enrolled_by_key = {_key(kind, one): one for one in getattr(enrolled, kind)}
     for one in getattr(desired, kind):
         key = _key(kind, one)
         old = enrolled_by_key.get(key)
         if old is None:
-            yield f"adds {singular} {' / '.join(key)}"
+            yield ChangedEntry("adds", singular, " / ".join(key), {})
             continue
-        changed = [
-            f"{name} {getattr(old, name)!r} -> {getattr(one, name)!r}"
+        changed = {
+            name: (repr(getattr(old, name)), repr(getattr(one, name)))
             for name in one.__struct_fields__
             if name not in GIVEN_BY_STORE and getattr(old, name) != getattr(one, name)
-        ]
+        }
         if changed:
-            yield f"changes {singular} {' / '.join(key)}: {', '.join(changed)}"
+            yield ChangedEntry("changes", singular, " / ".join(key), changed)
 
 
 def _key(kind: str, one: msgspec.Struct) -> tuple[Any, ...]:

@@ -33,6 +33,7 @@ from gateway.api.routes import (
     keys_and_audit,
     live,
     maintenance,
+    network_files,
     ngsi_ld,
     notifications,
     readings,
@@ -53,10 +54,12 @@ from gateway.console import (
     enrolment_pages,
     incident_pages,
     live_updates,
+    network_pages,
     notification_pages,
     scenario_pages,
     series_pages,
     settings_pages,
+    state_pages,
     static_files,
     wall_page,
 )
@@ -67,6 +70,7 @@ from gateway.formats.upload_pool import UploadPool
 from gateway.heavy_process import HeavyProcess
 from gateway.live.broadcaster import EventBroadcaster
 from gateway.metrics import MetricsMiddleware
+from gateway.network_exchange import NetworkExchange
 from gateway.platform_health import PlatformHealth
 from gateway.read_replica import ReadReplica
 from gateway.sensorthings import routes as sensorthings_routes
@@ -102,6 +106,7 @@ ROUTE_MODULES = (  # routes are matched in this order: the most requested ones f
     judging,
     forecasts,
     twin,
+    network_files,
     scenarios,
     live,
     dead_letters,
@@ -135,7 +140,9 @@ CONSOLE_MODULES = (
     duty_pages,
     notification_pages,
     enrolment_pages,
+    network_pages,
     scenario_pages,
+    state_pages,
 )
 
 
@@ -146,10 +153,12 @@ def create_app(
     console: bool = True,
     accounts: ApiKeyStore | None = None,
     heavy_worker: Sequence[str] = (),
+    network_worker: Sequence[str] = (),
 ) -> FastAPI:
     """Return the gateway's application on a store; the caller closes the store.
 
     ``heavy_worker`` is the command of a process that handles the heavy requests; without it this one does.
+    ``network_worker`` is the command of a process that reads and writes files of networks.
     Raises TypeError if the store is no database and no ``accounts`` are given: no API key could be verified.
     Raises ValueError if the setting ``trusted_proxies`` or ``public_url`` is invalid.
     """
@@ -203,7 +212,15 @@ def create_app(
     app.state.console_states = StateCaches()
     app.state.console_feeds = PartsFeeds()
     app.state.context = RequestContext(
-        store, unscoped_store, directories, settings, broadcaster, accounts, platform_health, replica=replica
+        store,
+        unscoped_store,
+        directories,
+        settings,
+        broadcaster,
+        accounts,
+        platform_health,
+        replica=replica,
+        network_exchange=NetworkExchange(network_worker),
     )
     app.add_middleware(
         AccessMiddleware,
@@ -250,7 +267,7 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
         replica=_read_replica(store, settings),
     )
     app.state.console_states = StateCaches()
-    _install_routes(app, [scenario_pages])  # its form is a heavy request
+    _install_routes(app, [scenario_pages, state_pages])  # these have heavy requests
     return app
 
 

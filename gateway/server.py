@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from gateway import compile_steps
 from gateway.app import create_app
 from gateway.transport.timeout_protocol import protocol_with_timeouts
 from gateway.transport.tls_certificate import ReloadingTlsContext, TlsCertificateError
@@ -26,10 +27,16 @@ THREAD_SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLD = 50_000
 
 
-def serve(store: Store, settings: Settings, heavy_worker: Sequence[str] = ()) -> None:
+def serve(
+    store: Store,
+    settings: Settings,
+    heavy_worker: Sequence[str] = (),
+    network_worker: Sequence[str] = (),
+) -> None:
     """Serve until a signal; requests in progress get `SHUTDOWN_GRACE_S` to finish.
 
     ``heavy_worker`` is the command of the heavy worker process, used if the setting ``heavy_process`` is on.
+    ``network_worker`` is that of the process that reads and writes files of networks.
 
     Raises
     ------
@@ -38,7 +45,13 @@ def serve(store: Store, settings: Settings, heavy_worker: Sequence[str] = ()) ->
 
     """
     tls = _tls_context(settings)
-    app = create_app(store, settings, heavy_worker=heavy_worker if settings.heavy_process else ())
+    compile_steps.start()  # else the first scenario on roads takes up to half a minute
+    app = create_app(
+        store,
+        settings,
+        heavy_worker=heavy_worker if settings.heavy_process else (),
+        network_worker=network_worker,
+    )
     gc.freeze()  # the objects of the start-up stay: later collections skip them
     gc.set_threshold(GC_THRESHOLD)
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)

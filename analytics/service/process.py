@@ -26,6 +26,7 @@ from analytics.service.monthly_assessment import assess
 from analytics.service.rejudge_late_data import rejudge
 from analytics.service.self_watch import watch_platform
 from analytics.service.send_notifications import send_notifications
+from analytics.service.sensor_verdicts import verify_sensors
 from analytics.service.service_state import ServiceState
 from analytics.service.site_anomalies import judge_sites
 from analytics.service.time_slice import UNLIMITED, TimeSlice
@@ -198,6 +199,7 @@ TASKS: tuple[Task, ...] = (
     escalate,
     send_notifications,
     trace_incidents,
+    verify_sensors,
     diagnose_detectors,
     assess,
     tidy_when_due,

@@ -2,8 +2,10 @@
 
 At a node, water leaves by its reaches in equal parts; sources and outfalls let in `SOURCE_M3_S` and
 `OUTFALL_M3_S` by assumption, scaled to the measured discharges (the median ratio). The cross-section of a
-reach is its discharge divided by its usual velocity. Flow is steady, in the enrolled direction: where a river
-reverses, the answers hold for as long as the usual direction does.
+reach is its discharge divided by its usual velocity; where a discharge was measured, and section, roughness
+and a fall of the bed are enrolled, that of uniform flow by Manning's formula (`analytics.twin.normal_flow`),
+unless it would be deeper than the section: then water is held up from below. Flow is steady, in the
+enrolled direction: where a river reverses, the answers hold for as long as the usual direction does.
 """
 
 from __future__ import annotations
@@ -160,10 +162,42 @@ def steady_river(
         tail,
         head,
         length_m=length_m,
-        area_m2=discharge / np.array([one.speed_m_s for one in part.links]),
+        area_m2=_cross_section_m2(part, discharge, is_measured=bool(ratios)),
         cell_m=CELL_M if max_cells is None else max(CELL_M, float(length_m.sum()) / max_cells),
     )
     return SteadyRiver(grid, tail, head, share, inflow * scale), bool(ratios)
+
+
+def _cross_section_m2(part: RiverPart, discharge: Floats, *, is_measured: bool) -> Floats:
+    """Return the wetted area of each reach, (n_links,) [m²]."""
+    from analytics.twin.normal_flow import normal_flow  # noqa: PLC0415 - see above
+
+    area: Floats = discharge / np.array([one.speed_m_s for one in part.links])
+    elevation = {one.node_id: one.elevation_m for one in part.nodes}
+    falls = [
+        (number, one, (begin - end) / one.length_m)
+        for number, one in enumerate(part.links)
+        if one.section_shape in {"rectangular", "trapezoidal"}
+        and one.width_m is not None
+        and one.manning_n is not None
+        and (begin := elevation[one.from_node]) is not None
+        and (end := elevation[one.to_node]) is not None
+        and begin > end
+        and discharge[number] > 0
+    ]
+    if not is_measured or not falls:
+        return area
+    at = np.array([number for number, _, _ in falls])
+    flow = normal_flow(
+        discharge[at],
+        np.array([one.width_m for _, one, _ in falls], np.float64),
+        np.array([one.side_slope or 0.0 for _, one, _ in falls]),
+        np.array([one.manning_n for _, one, _ in falls], np.float64),
+        np.array([slope for _, _, slope in falls]),
+    )
+    is_free = flow.depth_m <= [np.inf if one.depth_m is None else one.depth_m for _, one, _ in falls]
+    area[at[is_free]] = flow.area_m2[is_free]
+    return area
 
 
 def _measured_discharge(

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from analytics.errors import TwinModelError
-from analytics.service import road_model
+from analytics.service import road_model, road_rain
 from analytics.service.road_statements import road_statements
 from analytics.service.scenario_statements import reach_names
 from analytics.service.water_scenarios import ScenarioAnswer
@@ -39,10 +39,10 @@ class RoadChange(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    kind : lane_closure, road_closure, diversion or signal
-    link : link that is closed, avoided, or at whose end the signal is
+    kind : lane_closure, road_closure, diversion, signal or road_rain
+    link : link that is closed, avoided, at whose end the signal is, or one of those in the rain
     start_s, duration_s : from the beginning of the scenario [s]; a signal is changed for the whole of it
-    amount : lanes closed; share of the vehicles diverted; green share
+    amount : lanes closed; share of the vehicles diverted; green share; intensity of the rain [mm/h]
     to_link : link taken instead; without it, all others at the node in proportion
     usual_green_share : of the signal without the change
 
@@ -163,6 +163,9 @@ def _model_scenario(
                     f"closure of {one.amount:g} lanes of {one.link!r}: it has {traffic.lanes[link]:g}"
                 )
             closures.append(LaneClosure(link, one.amount, from_s, to_s))
+        elif one.kind == "road_rain":
+            lost = traffic.lanes * road_rain.lost_capacity(one.amount)  # on all roads of the part
+            closures += [LaneClosure(at, float(each), from_s, to_s) for at, each in enumerate(lost) if each]
         elif one.kind == "road_closure":
             closures.append(LaneClosure(link, float(traffic.lanes[link]), from_s, to_s))
             diversions += _diversions(traffic, link, None, 1.0, from_s, to_s)

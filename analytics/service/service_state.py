@@ -116,6 +116,8 @@ class ServiceState:
     incidents : of the maintenance of incidents
     traces_due_s : when incidents are traced next, by the monotonic clock [s]
     traces_checked : anomalies of each traced incident, and when they were last looked at [s]
+    verdicts_due_s : when sensors are verified next, by the monotonic clock [s]
+    verdicts_checked : when each anomaly without a final verdict was last looked at [s]
     tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
     ingest_works_since_s : since when every round found ingest working, Unix time [s]; None while not
     ingest_fails_since_s : the same of rounds that found it not working
@@ -132,6 +134,8 @@ class ServiceState:
     pending_months: list[str] = field(default_factory=list)
     traces_due_s: float = -math.inf
     traces_checked: dict[int, tuple[list[int], float]] = field(default_factory=dict)
+    verdicts_due_s: float = -math.inf
+    verdicts_checked: dict[int, float] = field(default_factory=dict)
     tidy_due_s: float = -math.inf
     duty_policy: DutyPolicy | None = None
     notifications: MessageState = field(default_factory=MessageState)

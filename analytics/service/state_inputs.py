@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csc_array
 
     from analytics.twin.state_estimation import StateModel
     from ingest_service.storage.contract.models import Link, Series
@@ -147,7 +148,7 @@ def state_model(n_nodes: int, links: Sequence[Link], at: Mapping[str, int], netw
         weight = correlation_field.weight_of_correlation(np.exp(-distance_m / defaults.decay))
         field = correlation_field.field_of_neighbours(n_nodes, one, other, weight)
         return StateModel(field, np.zeros(n_nodes), defaults.correlation_time_s, defaults.tick_s)
-    travel_s = length_m / np.maximum([one.speed_m_s for one in apart], MIN_SPEED_M_S)
+    travel_s = _travel_s(apart)
     shares = correlation_field.shares_of_inflow(head, np.ones(len(head)))
     field = correlation_field.field_along_flow(
         n_nodes, tail, head, np.exp(-travel_s / defaults.decay), shares
@@ -155,6 +156,26 @@ def state_model(n_nodes: int, links: Sequence[Link], at: Mapping[str, int], netw
     clock_s = correlation_field.travel_to_mouth(n_nodes, tail, head, travel_s)
     bin_s = max(defaults.tick_s, float(clock_s.max()) / (MAX_BINS - 1))
     return StateModel(field, clock_s, defaults.correlation_time_s, bin_s)
+
+
+def downstream_share(n_nodes: int, links: Sequence[Link], at: Mapping[str, int]) -> csc_array:
+    """Return what of a departure at a node (column) arrives at the next nodes of a river (rows), (n, n)."""
+    from scipy.sparse import csc_array  # noqa: PLC0415 - see `state_model`
+
+    from analytics.twin import correlation_field  # noqa: PLC0415 - see `state_model`
+
+    apart = [one for one in links if one.from_node != one.to_node]
+    tail = np.array([at[one.from_node] for one in apart], np.intp)
+    head = np.array([at[one.to_node] for one in apart], np.intp)
+    shares = correlation_field.shares_of_inflow(head, np.ones(len(head)))
+    arriving = shares * np.exp(-_travel_s(apart) / DEFAULTS["river"].decay)
+    return csc_array((arriving, (head, tail)), shape=(n_nodes, n_nodes))
+
+
+def _travel_s(links: Sequence[Link]) -> Floats:
+    length_m, speed_m_s = np.array([(one.length_m, one.speed_m_s) for one in links]).reshape(-1, 2).T
+    travel_s: Floats = length_m / np.maximum(speed_m_s, MIN_SPEED_M_S)
+    return travel_s
 
 
 def _nearest_pairs(tail: Indices, head: Indices, length_m: Floats) -> tuple[Indices, Indices, Floats]:

@@ -3,10 +3,11 @@
 Both are Gaussian hypotheses about the mean departure of each sensor over a window, on the same surfaces
 of water (`analytics.twin.state_estimation`): each sensor downstream is read when what passed the
 suspected one arrives. Event: the field has a change of unknown size b at the sensor's node, and what of
-it arrives at the others, so the covariance is C + b² g g', with g the share that arrives (1 at the sensor
-itself). Fault: only the sensor's own readings have an error of that size, C + b² e e'. Readings that are
-not yet there are left out. Where no other sensor is near enough, or the water has not arrived at one,
-both are equal and the probability is the prior.
+it arrives at the others, so the covariance is C + b² g g', with g the share that arrives (1 where it
+begins). On a river it may also have begun at another sensor upstream: these origins share half of the
+prior. Fault: only the sensor's own readings have an error of that size, C + b² e e'. Readings
+that are not yet there are left out. Where no other sensor is near enough, or the water has not arrived at
+one, both are equal and the probability is the prior.
 """
 
 from __future__ import annotations
@@ -96,12 +97,28 @@ def explain_departure(
     used = np.concatenate([[sensor], others])
     nodes = record.node[used]
     expected = _covariances(model.field, nodes) + np.diag(noise[used])
-    arriving = covariance if downstream_share is None else _arriving(downstream_share, node)
-    change, error = arriving[nodes], np.eye(len(used))[0]
-    log_ratio = _log_density(means[used], expected, change) - _log_density(means[used], expected, error)
-    log_ratio = float(np.clip(log_ratio, -BOUND, BOUND))
+    changes = covariance[nodes][:, None] if downstream_share is None else _changes(downstream_share, nodes)
+    events = np.array([_log_density(means[used], expected, change) for change in changes.T])
+    error = _log_density(means[used], expected, np.eye(len(used))[0])
+    log_ratio = float(np.clip(np.logaddexp.reduce(events + _log_priors(len(events))) - error, -BOUND, BOUND))
     odds = np.log(prior_event / (1 - prior_event)) + log_ratio
     return SensorVerdict(float(1 / (1 + np.exp(-odds))), log_ratio, others.tolist())
+
+
+def nearest_sensors(field: SparsePattern, node: int, of_sensors: Indices) -> Indices:
+    """Return the indices of the sensors that may be compared with one at a node, the nearest first.
+
+    Parameters
+    ----------
+    field : of the network
+    node : of the suspected sensor
+    of_sensors : (m,) node of each sensor; those at the same node are left out
+
+    """
+    nearness = np.where(of_sensors != node, np.abs(_covariance_with(field, node)[of_sensors]), 0.0)
+    nearest = np.argsort(-nearness, kind="stable")[:MAX_OTHERS]
+    found: Indices = nearest[nearness[nearest] >= LEAST_CORRELATION]
+    return found
 
 
 def _window_means(
@@ -129,14 +146,25 @@ def _covariances(field: SparsePattern, nodes: Indices) -> Floats:
     return field.factorise(field.values).solve(right)[nodes]
 
 
-def _arriving(downstream_share: csc_array, node: int) -> Floats:
-    """Return the share of a change at a node that arrives at each node, (n,)."""
+def _log_priors(n_origins: int) -> Floats:
+    """Return the logarithms of the priors of the origins: half for the first, half for the others."""
+    if n_origins == 1:
+        return np.zeros(1)
+    logs: Floats = np.log(np.r_[0.5, np.full(n_origins - 1, 0.5 / (n_origins - 1))])
+    return logs
+
+
+def _changes(downstream_share: csc_array, nodes: Indices) -> Floats:
+    """Return the share of a change that arrives at each of m nodes, by where it began, (m, origins).
+
+    Origins are the first node, and those of the others from which a change arrives there.
+    """
     n = downstream_share.shape[0]
-    right = np.zeros(n)
-    right[node] = 1.0
+    right = np.zeros((n, len(nodes)))
+    right[nodes, np.arange(len(nodes))] = 1.0
     system = csc_array((np.ones(n), (np.arange(n), np.arange(n))), shape=(n, n)) - downstream_share
-    arriving: Floats = splu(system.tocsc()).solve(right)
-    return arriving
+    arriving: Floats = splu(system.tocsc()).solve(right)[nodes]
+    return arriving[:, arriving[0] >= LEAST_CORRELATION]
 
 
 def _log_density(values: Floats, covariance: Floats, direction: Floats) -> float:

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         raise SettingsError(str(error)) from error
     store = open_store(common, args)
     try:
-        server.serve(store, settings, _heavy_worker(common))
+        server.serve(store, settings, _heavy_worker(common), [sys.executable, "-m", "deploy.network_worker"])
     except TlsCertificateError as error:
         raise SettingsError(f"TOWNTWIN_GATEWAY_TLS_CERT: {error}") from error
     finally:

@@ -12,12 +12,13 @@ from analytics.incidents import incident_text
 from analytics.incidents.state_machine import legal_events, legal_requests
 from analytics.service.source_posterior import SourcePosteriorAnswer
 from gateway.api.models import incident_models as models
-from gateway.api.models.conversion import posterior_response
+from gateway.api.models.conversion import posterior_response, sensor_verdict_response
 from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found
 from gateway.auth.principal import Role
 from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.postgres.incidents import Incidents
+from ingest_service.storage.postgres.sensor_verdicts import SensorVerdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from analytics.incidents.state_machine import ActingRole
     from gateway.api.directory_cache import DirectoryIndex
+    from gateway.api.models.resource_models import SensorVerdictResponse
     from gateway.api.request_context import RequestContext
     from gateway.auth.principal import Principal
     from ingest_service.storage.contract.incidents import (
@@ -198,6 +200,21 @@ class IncidentAccess:
         # of a trace that an older version computed, the amount isn't there
         return TracedRelease(first.node_id, first.released_s, max(first.duration_s, 60.0), kg) if kg else None
 
+    def members(self, incident_id: int, *, limit: int | None = None) -> list[IncidentAnomaly]:
+        """Return the anomalies of an incident and of those of towns below it, by start."""
+        return self.store.members(self.with_those_of_towns(incident_id), limit=limit)
+
+    def sensor_verdicts(self, members: Sequence[IncidentAnomaly]) -> dict[int, SensorVerdictResponse]:
+        """Return the verdicts on the sensors of anomalies that have one, by anomaly, in their order."""
+        stored = SensorVerdicts(self.context.scoped_database).of_anomalies(
+            one.anomaly_id for one in members if one.role != "suppressed"
+        )
+        found = {
+            one.anomaly_id: sensor_verdict_response(stored.get(one.anomaly_id), self.context.directory_index)
+            for one in members
+        }
+        return {name: one for name, one in found.items() if one is not None}
+
     def trace(self, incident: Incident) -> models.IncidentTraceResponse | None:
         """Return the trace of an incident, without sources in areas that are not visible."""
         stored = self.store.traces([incident.incident_id]).get(incident.incident_id)
@@ -265,9 +282,11 @@ def incident_response(
     )
 
 
-def anomaly_response(one: IncidentAnomaly) -> models.IncidentAnomalyResponse:
-    """Convert the membership of an anomaly."""
-    row = msgspec.structs.asdict(one)
+def anomaly_response(
+    one: IncidentAnomaly, sensor_verdict: SensorVerdictResponse | None = None
+) -> models.IncidentAnomalyResponse:
+    """Convert the membership of an anomaly, with the verdict on its sensor."""
+    row = msgspec.structs.asdict(one) | {"sensor_verdict": sensor_verdict}
     del row["anomaly_revision"]
     times = {"start": utc_datetime(row.pop("start_s")), "end": _time_or_none(row.pop("end_s"))}
     return models.IncidentAnomalyResponse(**row | times)

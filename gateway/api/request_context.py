@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
@@ -15,6 +15,7 @@ from gateway.auth import request_auth
 from gateway.auth.area_scope import scoped_to
 from gateway.auth.principal import Principal, Role
 from gateway.auth.request_auth import RequestAuth
+from gateway.network_exchange import NetworkExchange
 from gateway.settings import Settings
 from ingest_service.storage.contract.store import Database, Reader, Store
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
@@ -52,6 +53,7 @@ class RequestContext:
     principal : of the request; `ANONYMOUS` on public routes
     auth : authentication state of the request; None outside of requests
     replica : a replica of the database for queries of history; None without one
+    network_exchange : reads and writes files of networks
 
     """
 
@@ -65,6 +67,7 @@ class RequestContext:
     principal: Principal = ANONYMOUS
     auth: RequestAuth | None = None
     replica: ReadReplica | None = None
+    network_exchange: NetworkExchange = field(default_factory=lambda: NetworkExchange(()))
 
     @property
     def directory_index(self) -> DirectoryIndex:

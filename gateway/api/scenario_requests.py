@@ -167,5 +167,7 @@ def _road_change(one: models.RoadScenarioChange, whole_s: float) -> RoadChange:
             return structs.replace(found, amount=one.lanes)
         case models.DiversionChange():
             return structs.replace(found, amount=one.share, to_link=one.to_link)
+        case models.RoadRainChange():
+            return structs.replace(found, amount=one.mm_h)
         case models.RoadClosureChange():
             return found

@@ -11,14 +11,15 @@ from analytics.service import network_state
 from gateway.api.routes import duty, notifications
 from gateway.auth.authorization import SCENARIO_RUN
 from gateway.console.incident_rows import event_name, incident_row, state_name
+from gateway.console.sensor_verdict_row import sensor_verdict_row
 from gateway.console.series_pages import neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.api.incident_access import IncidentAccess
     from gateway.api.models.incident_models import IncidentTraceResponse
-    from gateway.api.models.resource_models import PosteriorCandidateResponse
+    from gateway.api.models.resource_models import PosteriorCandidateResponse, SensorVerdictResponse
     from gateway.console.platform_state import PlatformState
     from gateway.console.visitor import Visitor
     from ingest_service.storage.contract.incidents import (
@@ -58,16 +59,13 @@ class IncidentRecord:
     photos: Sequence[IncidentPhoto]
     first_anomaly: Anomaly | None
     source_trace: IncidentTraceResponse | None
+    verdicts: Mapping[int, SensorVerdictResponse]  # by anomaly, in the order of the members
 
 
 def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
     """Read an incident. Raises `ProblemError` 404 where it is not visible, and as the store does."""
     incident = access.visible(incident_id)
-    members = [
-        one
-        for one in access.store.members(access.with_those_of_towns(incident_id), limit=MAX_MEMBERS)
-        if one.role != "suppressed"
-    ]
+    members = [one for one in access.members(incident_id, limit=MAX_MEMBERS) if one.role != "suppressed"]
     plotted = next((one for one in members if one.series_id is not None), next(iter(members), None))
     return IncidentRecord(
         incident=incident,
@@ -77,6 +75,7 @@ def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
         photos=access.store.photos(incident_id),
         first_anomaly=None if plotted is None else access.context.store.anomaly(plotted.anomaly_id),
         source_trace=access.trace(incident),
+        verdicts=access.sensor_verdicts(members),
     )
 
 
@@ -92,7 +91,8 @@ def record_values(
         "row": incident_row(incident, visitor, index),
         "main_site": main_site,
         "sites": [index.sites[one] for one in incident.site_ids if one in index.sites],
-        "members": [_member_row(one, visitor, state) for one in record.members],
+        "members": [_member_row(one, record.verdicts, visitor, state) for one in record.members],
+        "verdict": sensor_verdict_row(next(iter(record.verdicts.values()), None), visitor, index),
         "anomaly": record.first_anomaly,
         "reason": _reason(record.first_anomaly, visitor),
         "evidence": _evidence(record.first_anomaly),
@@ -139,7 +139,13 @@ def _evidence(anomaly: Anomaly | None) -> str:
     return "" if anomaly is None else json.dumps(anomaly.evidence, ensure_ascii=False, indent=1, default=str)
 
 
-def _member_row(one: IncidentAnomaly, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
+def _member_row(
+    one: IncidentAnomaly,
+    verdicts: Mapping[int, SensorVerdictResponse],
+    visitor: Visitor,
+    state: PlatformState,
+) -> dict[str, Any]:
+    verdict = verdicts.get(one.anomaly_id)
     site = state.directory_index.sites.get(one.site_id)
     return {
         "id": one.anomaly_id,
@@ -148,6 +154,7 @@ def _member_row(one: IncidentAnomaly, visitor: Visitor, state: PlatformState) ->
         "state": visitor.text(f"state_{one.state}"),
         "start_s": one.start_s,
         "severity": one.severity,
+        "verdict": "" if verdict is None else visitor.text(f"verdict_{verdict.verdict}"),
     }
 
 

@@ -28,7 +28,17 @@ router = APIRouter(include_in_schema=False)
 
 ADDRESS = "/console/scenarios"
 RUN = SCENARIO_RUN._replace(by_session=True)
-KINDS = ("spill", "sluice", "pump", "rain", "lane_closure", "road_closure", "diversion", "signal")
+KINDS = (
+    "spill",
+    "sluice",
+    "pump",
+    "rain",
+    "lane_closure",
+    "road_closure",
+    "diversion",
+    "signal",
+    "road_rain",
+)
 AMOUNTS = {
     "spill": "kg",
     "sluice": "opening",
@@ -37,6 +47,7 @@ AMOUNTS = {
     "lane_closure": "lanes",
     "diversion": "share",
     "signal": "green_share",
+    "road_rain": "mm_h",
 }
 AT_NODES = {"spill", "pump", "rain"}
 ROWS = 2  # changes of one form

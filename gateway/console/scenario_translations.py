@@ -17,6 +17,7 @@ SCENARIO_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "scenario_road_closure": ("road closed", "封闭道路"),
     "scenario_diversion": ("traffic diverted from a road [share, 0 to 1]", "从道路分流（比例，0至1）"),
     "scenario_signal": ("signal at a road's end [green share]", "道路末端信号灯（绿信比）"),
+    "scenario_road_rain": ("rain on the roads [mm/h]", "道路降雨（毫米每小时）"),
     "scenario_place": ("node, or reach of the sluice, or road", "节点，或水闸所在河段，或道路"),
     "scenario_nodes": ("nodes", "节点"),
     "scenario_reaches": ("reaches", "河段"),

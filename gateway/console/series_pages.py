@@ -12,11 +12,14 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from analytics.service import network_state
+from gateway.api.models.conversion import sensor_verdict_response
 from gateway.api.problems import not_found
+from gateway.api.routes import anomalies
 from gateway.auth.authorization import CONSOLE, requires
 from gateway.console import forecast_source, forecast_view, plot_range, series_chart
 from gateway.console.page_parts import PageParts, anomaly_row
 from gateway.console.plot_range import DEFAULT_RANGE_H, RANGE_CHOICES_H, PlotRange, range_around
+from gateway.console.sensor_verdict_row import sensor_verdict_row
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
 
 if TYPE_CHECKING:
@@ -200,17 +203,19 @@ def _plot_values(
 
 
 async def anomaly_values(visitor: Visitor, state: PlatformState, one: Anomaly) -> dict[str, Any]:
-    """Return what the templates of an anomaly need: its plot, its evidence and its trace."""
+    """Return what the templates of an anomaly need: its plot, evidence, verdict and trace."""
     index = state.directory_index
     site_series = [series.series_id for series in index.series_of(site=one.site_id)]
     series = index.series.get(one.series_id or next(iter(site_series), 0))
     trace = None
+    verdict = await run_in_threadpool(anomalies.stored_verdict, visitor.context, one.anomaly_id)
     if index.sites[one.site_id].kind.startswith(("river", "lake", "outfall")):
         trace = await run_in_threadpool(network_state.trace_anomaly, index.directory, one)
     values: dict[str, Any] = {
         "anomaly": one,
         "reason": one.reason_zh if visitor.language == "zh" else one.reason_en,
         "evidence": json.dumps(one.evidence, ensure_ascii=False, indent=1, default=str),
+        "verdict": sensor_verdict_row(sensor_verdict_response(verdict, index), visitor, index),
         "trace": trace,
         "candidates": [] if trace is None else trace.candidates[:MAX_TRACED],
     }

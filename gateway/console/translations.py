@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from gateway.console.form_translations import FORM_TRANSLATIONS
+from gateway.console.network_translations import NETWORK_TRANSLATIONS
 from gateway.console.scenario_translations import SCENARIO_TRANSLATIONS
 from ingest_service.storage.dead_letter_reasons import REASONS
 
@@ -246,6 +247,13 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "arrival_expected": ("expected arrival", "预计到达"),
     "arrival_peak": ("peak above the expected value", "峰值（高于预期值的部分）"),
     "source_computed": ("computed", "计算时间"),
+    "sensor_verdict": ("event or sensor fault", "实际事件还是传感器故障"),
+    "verdict_event": ("event", "实际事件"),
+    "verdict_sensor_fault": ("sensor fault", "传感器故障"),
+    "verdict_undecided": ("undecided", "尚不能判定"),
+    "verdict_compared": ("compared with", "比较站点："),
+    "verdict_goes_on": ("revised while more readings arrive", "随后续读数更新"),
+    "list_comma": (", ", "、"),
     "no_such_site": ("there is no such site", "该站点不存在"),
     "enrolled": ("enrolled", "登记时间"),
     "never_sent": ("never sent anything", "从未上报"),
@@ -414,6 +422,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "road": ("road", "道路"),
     "language": ("中文", "English"),
     **FORM_TRANSLATIONS,
+    **NETWORK_TRANSLATIONS,
     **SCENARIO_TRANSLATIONS,
 }
 

@@ -45,6 +45,7 @@ NAVIGATION = (
     ("tasks", "/console/tasks", authorization.INCIDENT_WORK),
     ("anomalies", "/console/anomalies", authorization.CONSOLE),
     ("sites", "/console/sites", authorization.CONSOLE),
+    ("state_estimated", "/console/state", authorization.TWIN),
     ("scenarios", "/console/scenarios", authorization.SCENARIOS),
     ("devices", "/console/devices", authorization.CONSOLE),
     ("dead_letters", "/console/dead-letters", authorization.DEAD_LETTERS),
@@ -57,6 +58,7 @@ SETTINGS_NAVIGATION = (
     ("cells", "/console/settings/cells", authorization.RequiredRight(Role.VIEWER, "duty")),
     ("channels", "/console/settings/channels", authorization.RequiredRight(Role.OPERATOR, "duty")),
     ("enrolment", "/console/enrolment", authorization.ENROLMENT),
+    ("networks", "/console/settings/networks", authorization.TWIN),
 )
 
 

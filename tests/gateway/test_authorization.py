@@ -130,6 +130,8 @@ SETS = (
     "Things?$expand=Datastreams($expand=Observations,Sensor)",
     "ObservedProperties?$expand=Datastreams($expand=Thing)",
 )
+# Each starts a process; the import is refused to whoever is restricted to areas (test_network_files.py).
+PATHS_OF_NETWORK_FILES = {"/v1/twin/network/imports", "/v1/twin/network/export"}
 DEVICE_PATHS = {"/v1/enrolments", "/v1/enrolments/{enrolment_id}/collect"}  # by a code or token in the body
 PAGES = {"/docs", "/docs/{name}", "/openapi.json", "/login", "/healthz", "/readyz", "/metrics"}
 
@@ -168,6 +170,7 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
         if declared.path.startswith(("/v1", "/sta"))
         and declared.path not in without
         and declared.right is not authorization.DEVICE_ENROLMENT
+        and declared.path not in PATHS_OF_NETWORK_FILES
     ]
 
 

@@ -34,7 +34,7 @@ from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
 from tests.support.demo_store import fill_with_demo
-from tests.support.incident_world import store_trace
+from tests.support.incident_world import store_trace, store_verdict
 from tests.support.process_heartbeats import alive
 from tests.support.throwaway_servers import fresh_database
 
@@ -339,6 +339,8 @@ def test_pages_of_incidents_are_accessible_and_chinese(
 ) -> None:
     incident = open_incident(console, 8 if scheme == "light" else 9)
     store_trace(console.store, incident.incident_id, {"330483-d1-o02": 0.92, "330483-d1-q01": 0.08})
+    (member,) = Incidents(console.store).members([incident.incident_id])
+    store_verdict(console.store, member.anomaly_id, member.series_id or 0, 0.03, ["330483-d1-r03"])
     context = browser.new_context(
         locale="zh-CN",
         color_scheme="dark" if scheme == "dark" else "light",
@@ -362,9 +364,12 @@ def test_pages_of_incidents_are_accessible_and_chinese(
     expect(one.locator("#sources")).to_contain_text("92%")
     expect(one.locator("#arrivals tbody tr")).to_have_count(1)
     expect(one.locator("#arrivals")).to_contain_text("0.7 mg/L")
+    expect(one.locator(".verdict-sensor_fault")).to_have_text("传感器故障")
     wait_for_map(one)
     expect(one.locator(".map-label.source")).to_have_count(2)
     one.screenshot(path=tmp_path / f"incident.{scheme}.png", full_page=True)
+    one.goto(f"{console.base_url}/console/anomalies/{member.anomaly_id}")
+    expect(one.locator(".verdict-sensor_fault")).to_have_text("传感器故障")
     context.close()
 
 

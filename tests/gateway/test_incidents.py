@@ -21,7 +21,14 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.asgi import StreamedResponse, send_request
 from tests.support.gateway_access import MemoryApiKeyStore, gateway_app
-from tests.support.incident_world import anomaly_at, maintain, series_anomaly, store_trace, town
+from tests.support.incident_world import (
+    anomaly_at,
+    maintain,
+    series_anomaly,
+    store_trace,
+    store_verdict,
+    town,
+)
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -204,7 +211,7 @@ def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
     assert [one["why"] for one in comments] == ["brown water here, too"]
 
 
-def test_an_incident_has_its_trace_without_the_sources_that_a_town_may_not_see(
+def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_not_see(
     world: World, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
@@ -223,6 +230,22 @@ def test_an_incident_has_its_trace_without_the_sources_that_a_town_may_not_see(
     assert "b-r0" not in in_a.text
     (listed, *_) = world.ask("everything", "GET", "").json()["items"]
     assert listed["trace"] is None, "a list has no traces"
+
+    assert world.ask("everything", "GET", path).json()["sensor_verdict"] is None
+    members = world.ask("everything", "GET", f"{path}/anomalies").json()
+    first = next(one for one in members if one["site_id"] == "a-r2")
+    series = next(one.series_id for one in world.store.directory().series if one.site_id == "a-r2")
+    store_verdict(world.store, first["anomaly_id"], series, 0.9731, ["a-r1", "b-r0"])
+    verdict = world.ask("operator", "GET", path).json()["sensor_verdict"]
+    assert (verdict["verdict"], verdict["event_probability"], verdict["sensors"]) == ("event", 0.973, 2)
+    assert verdict["site_ids"] == ["a-r1"], "that of the other town is not named"
+    by_anomaly = {
+        one["anomaly_id"]: one["sensor_verdict"]
+        for one in world.ask("operator", "GET", f"{path}/anomalies").json()
+    }
+    assert by_anomaly[first["anomaly_id"]] == verdict
+    with world.store.for_area("b").transaction() as connection:
+        assert connection.execute("SELECT count(*) FROM sensor_verdict").fetchone() == (0,)
 
 
 @pytest.mark.usefixtures("incident")

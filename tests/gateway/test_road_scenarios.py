@@ -202,6 +202,14 @@ def test_closed_roads_and_diversions_use_the_other_way(app: FastAPI) -> None:
     retimed = run(app, signal, hours=3)
     assert codes(retimed)[0] == "signal_retimed"
     assert retimed["result"]["delay_veh_h"] < -50  # 2,160 vehicles/h could pass, now 2,700
+    unchanged = signal | {"green_share": 0.7, "usual_green_share": 0.7}  # 2,520 vehicles/h can pass
+    rain = {"kind": "road_rain", "link": "west:count", "mm_h": 12}
+    wet = run(app, unchanged, rain, hours=3)
+    assert "roads_in_rain" in codes(wet)
+    assert max(roads(wet)["count:fork"]["flow_veh_h"][4:]) == pytest.approx(2520 * 0.725, rel=0.01)
+    assert wet["result"]["delay_veh_h"] > 500
+    drizzle = run(app, unchanged, rain | {"mm_h": 0.1}, hours=3)
+    assert abs(drizzle["result"]["delay_veh_h"]) < 1
     now = run(app, CLOSURE, hours=3, at=None)
     assert codes(now)[-1] == "demand_of_days_before"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,10 @@ PROPOSED_DEVICE = {
     "channels": [{"name": "ph", "unit": "pH", "value": 7.4}],
 }
 CONFIRMED = {"name": "ph", "site": "330483-d1-r04", "quantity": "ph", "unit": "pH", "interval_s": 300}
+NETWORK_WORKER = (sys.executable, "-m", "deploy.network_worker")
+NODES_TABLE = """node_id,network,area_id,kind,en,zh,lon,lat
+hb-1,river,330483-d1,source,Cross creek,横浜,120.6,30.66
+"""
 REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/areas": ("/v1/areas", None),
     "GET /v1/sites": ("/v1/sites?area=330483&kind=river_section", None),
@@ -121,6 +126,11 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "GET /v1/twin/estimates": ("/v1/twin/estimates?quantity=dissolved_oxygen", None),
     "GET /v1/twin/network": ("/v1/twin/network", None),
     "GET /v1/twin/network/findings": ("/v1/twin/network/findings", None),
+    "POST /v1/twin/network/imports": (
+        "/v1/twin/network/imports?dry_run=true",
+        (("files", ("nodes.csv", NODES_TABLE.encode())),),  # of a form: a tuple of its files
+    ),
+    "GET /v1/twin/network/export": ("/v1/twin/network/export?format=swmm&network=river", None),
     "POST /v1/scenarios": ("/v1/scenarios", SCENARIO),
     "GET /v1/scenarios": ("/v1/scenarios?limit=2", None),
     "GET /v1/scenarios/compare": ("/v1/scenarios/compare?a=1&b=2", None),
@@ -218,7 +228,9 @@ def example_response(app: FastAPI, name: str, url: str, body: Any) -> Response:
 
     async def send_request() -> Response:
         async with AsyncClient(transport=ASGITransport(app), base_url="http://gateway") as client:
-            content: Any = {"content": body} if isinstance(body, bytes) else {"json": body}
+            content: Any = {"json": body}
+            if isinstance(body, bytes | tuple):
+                content = {"content": body} if isinstance(body, bytes) else {"files": list(body)}
             return await client.request(name.split(" ", maxsplit=1)[0], url, headers=HEADERS, **content)
 
     return asyncio.run(send_request())
@@ -247,7 +259,7 @@ def example(app: FastAPI, name: str, url: str, body: Any) -> examples.ApiExample
     elif name == "POST /v1/enrolments":
         shown["token"] = "…"  # noqa: S105 - shortened
     written: examples.ApiExample = {"request": url, "answer": shown}
-    if body is not None and not isinstance(body, bytes):
+    if body is not None and not isinstance(body, bytes | tuple):
         written["body"] = body
     return written
 
@@ -262,7 +274,7 @@ def main() -> None:
             store = PostgresStore.open(dsn)
             fill_with_demo(store, days=2.0)
             prepare(store)
-            app = gateway_app(store)
+            app = gateway_app(store, network_worker=NETWORK_WORKER)
             with alive(store):
                 found = {name: example(app, name, url, body) for name, (url, body) in REQUESTS.items()}
             store.close()

@@ -23,7 +23,9 @@ from ingest_service.storage.contract.models import (
     Series,
     Site,
 )
+from ingest_service.storage.contract.sensor_verdicts import StoredVerdict
 from ingest_service.storage.postgres.incidents import Incidents
+from ingest_service.storage.postgres.sensor_verdicts import SensorVerdicts
 
 if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
@@ -171,6 +173,22 @@ def store_trace(store: PostgresStore, incident_id: int, probabilities: dict[str,
     Incidents(store).replace_trace(
         IncidentTrace(
             incident_id=incident_id, inputs="x", computing_s=0.1, posterior=msgspec.to_builtins(posterior)
+        )
+    )
+
+
+def store_verdict(
+    store: PostgresStore, anomaly_id: int, series_id: int, probability: float, others: list[str]
+) -> None:
+    """Store the verdict on the sensor of an anomaly."""
+    SensorVerdicts(store).replace(
+        StoredVerdict(
+            anomaly_id=anomaly_id,
+            inputs="x",
+            is_final=False,
+            series_id=series_id,
+            event_probability=probability,
+            others=others,
         )
     )
 

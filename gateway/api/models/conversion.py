@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import numpy as np
 
+from analytics.quality.verdict_text import verdict_text
 from edge.wire.quantities import QUANTITIES
 from gateway.api.models import judging_models, resource_models
 from gateway.api.models.resource_models import utc_datetime
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
         NewestReading,
         Series,
     )
+    from ingest_service.storage.contract.sensor_verdicts import StoredVerdict
 
-AnomalyModel = TypeVar("AnomalyModel", resource_models.AnomalyResponse, judging_models.JudgedAnomalyResponse)
+AnomalyModel = TypeVar(
+    "AnomalyModel",
+    resource_models.AnomalyResponse,
+    resource_models.VerifiedAnomalyResponse,
+    judging_models.JudgedAnomalyResponse,
+)
 US_PER_S = 1e6
 LIKELIHOOD_DECIMALS = (
     3  # a likelihood follows from an assumed uncertainty of velocities: more digits mean nothing
@@ -102,6 +109,40 @@ def anomaly_response(one: Anomaly, directory_index: DirectoryIndex) -> resource_
     """Return an anomaly with the quantity and unit of its series."""
     quantity, unit = quantity_and_unit(one.series_id, directory_index)
     return _anomaly_model(resource_models.AnomalyResponse, one, quantity=quantity, unit=unit)
+
+
+def verified_anomaly_response(
+    one: Anomaly, directory_index: DirectoryIndex, verdict: StoredVerdict | None
+) -> resource_models.VerifiedAnomalyResponse:
+    """Return an anomaly with the quantity and unit of its series, and the verdict on its sensor."""
+    quantity, unit = quantity_and_unit(one.series_id, directory_index)
+    return _anomaly_model(
+        resource_models.VerifiedAnomalyResponse,
+        one,
+        quantity=quantity,
+        unit=unit,
+        sensor_verdict=sensor_verdict_response(verdict, directory_index),
+    )
+
+
+def sensor_verdict_response(
+    one: StoredVerdict | None, directory_index: DirectoryIndex
+) -> resource_models.SensorVerdictResponse | None:
+    """Return a verdict as a model; None without one, and where none can be computed."""
+    if one is None or one.event_probability is None or one.series_id is None:
+        return None
+    text = verdict_text(one.event_probability, len(one.others))
+    return resource_models.SensorVerdictResponse(
+        series_id=one.series_id,
+        verdict=text.name,
+        event_probability=round(one.event_probability, LIKELIHOOD_DECIMALS),
+        sensors=len(one.others),
+        site_ids=[site for site in one.others if site in directory_index.sites],
+        computed=utc_datetime(one.computed_s),
+        final=one.is_final,
+        en=text.en,
+        zh=text.zh,
+    )
 
 
 def judged_anomaly_response(one: Anomaly) -> judging_models.JudgedAnomalyResponse:

@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from gateway.api.models.resource_models import ApiModel, SourcePosteriorResponse, UtcTime
+from gateway.api.models.resource_models import (
+    ApiModel,
+    SensorVerdictResponse,
+    SourcePosteriorResponse,
+    UtcTime,
+)
 from gateway.api.query_params import AwareTime
 from ingest_service.storage.contract.incidents import (
     AlarmState,
@@ -103,6 +108,11 @@ class IncidentResponse(ApiModel):
         description="Of a single incident; null in lists, and where it is not on the river, of low severity, "
         "not traced yet, or can't be traced",
     )
+    sensor_verdict: SensorVerdictResponse | None = Field(
+        default=None,
+        description="Of a single incident: on the sensor of its first anomaly that has one; null in lists, "
+        "and where none has one",
+    )
 
 
 class IncidentAnomalyResponse(ApiModel):
@@ -123,6 +133,9 @@ class IncidentAnomalyResponse(ApiModel):
     start: UtcTime
     end: UtcTime | None
     by: str
+    sensor_verdict: SensorVerdictResponse | None = Field(
+        default=None, description="Event or fault of its sensor; of the anomalies of a single incident"
+    )
 
 
 class HistoryResponse(ApiModel):

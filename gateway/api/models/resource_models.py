@@ -196,6 +196,35 @@ class AnomalyResponse(ApiModel):
     evidence: dict[str, Any]
 
 
+class SensorVerdictResponse(ApiModel):
+    """Whether what a sensor measured is an event on the network, or a fault of the sensor.
+
+    It is computed anew while readings of the sensors downstream come, for a day; on roads for an hour.
+    """
+
+    series_id: int = Field(description="Of the sensor; of a site's event, the one that departed most")
+    verdict: Literal["event", "sensor_fault", "undecided"] = Field(
+        description="Named from a probability of 0.8 on, and with other sensors alone"
+    )
+    event_probability: float = Field(
+        ge=0, le=1, description="The rest is the probability of a fault of the sensor", examples=[0.97]
+    )
+    sensors: int = Field(description="Other sensors that it is compared with", examples=[3])
+    site_ids: list[str] = Field(description="Their sites that you may see, the nearest first")
+    computed: UtcTime
+    final: bool = Field(description="Whether it is not computed anew any more")
+    en: str
+    zh: str
+
+
+class VerifiedAnomalyResponse(AnomalyResponse):
+    """An anomaly with the verdict on its sensor."""
+
+    sensor_verdict: SensorVerdictResponse | None = Field(
+        description="Null where there is none: of a device, off the networks, or not computed yet"
+    )
+
+
 class TraceCandidateResponse(ApiModel):
     """An upstream node where the anomaly may originate; it left there between the two times."""
 

@@ -105,7 +105,15 @@ class SignalChange(ApiModel):
     )
 
 
-RoadScenarioChange = LaneClosureChange | RoadClosureChange | DiversionChange | SignalChange
+class RoadRainChange(ScenarioChange):
+    """Rain on the connected roads of a link: less traffic can pass on each of them."""
+
+    kind: Literal["road_rain"]
+    link: PlaceId = Field(description="Any of the roads in the rain")
+    mm_h: float = Field(gt=0, le=300, allow_inf_nan=False, description="Intensity [mm/h]", examples=[10])
+
+
+RoadScenarioChange = LaneClosureChange | RoadClosureChange | DiversionChange | SignalChange | RoadRainChange
 AnyScenarioChange = Annotated[
     SpillChange
     | SluiceChange
@@ -114,7 +122,8 @@ AnyScenarioChange = Annotated[
     | LaneClosureChange
     | RoadClosureChange
     | DiversionChange
-    | SignalChange,
+    | SignalChange
+    | RoadRainChange,
     Field(discriminator="kind"),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Response
@@ -19,6 +19,10 @@ from gateway.formats import arrow_tables, streaming_response
 from gateway.formats.negotiation import RequestedFormat, format_responses
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
 from ingest_service.storage.postgres.query_api import PageRetry
+from ingest_service.storage.postgres.sensor_verdicts import SensorVerdicts
+
+if TYPE_CHECKING:
+    from ingest_service.storage.contract.sensor_verdicts import StoredVerdict
 
 router = APIRouter(prefix="/v1", tags=["anomalies"], route_class=fast_route.FastRoute)
 
@@ -131,9 +135,11 @@ def anomalies(
 def anomaly(
     context: CurrentContext,
     anomaly_id: Annotated[int, query_params.ID_PATH],
-) -> resource_models.AnomalyResponse:
-    """One anomaly with its evidence."""
-    return conversion.anomaly_response(_visible_anomaly(context, anomaly_id), context.directory_index)
+) -> resource_models.VerifiedAnomalyResponse:
+    """One anomaly with its evidence, and whether it is an event or a fault of its sensor."""
+    matched = _visible_anomaly(context, anomaly_id)
+    verdict = stored_verdict(context, anomaly_id)
+    return conversion.verified_anomaly_response(matched, context.directory_index, verdict)
 
 
 @router.get("/anomalies/{anomaly_id}/trace", responses=problem_responses(404), tags=["twin"])
@@ -171,6 +177,13 @@ def trace(
         if posterior
         else None,
     )
+
+
+def stored_verdict(context: RequestContext, anomaly_id: int) -> StoredVerdict | None:
+    """Return the verdict on the sensor of an anomaly; None without one, and of a store in memory."""
+    if context.unscoped_store.database is None:
+        return None
+    return SensorVerdicts(context.scoped_database).of_anomalies([anomaly_id]).get(anomaly_id)
 
 
 def _visible_anomaly(context: RequestContext, anomaly_id: int) -> Anomaly:

@@ -39,6 +39,7 @@ router = APIRouter(prefix="/v1/incidents", tags=["incidents"])
 
 IncidentIdParam = Annotated[int, query_params.ID_PATH]
 INCIDENT_OPERATION = RequiredRight(OPERATOR, "incidents")
+MAX_VERIFIED = 100  # anomalies of an incident, the first ones, among which a verdict is looked up
 MAX_ATTEMPTS = 5  # of a comment, which needs no revision, against concurrent changes
 
 
@@ -140,10 +141,13 @@ def report(context: CurrentContext, new: models.NewIncidentRequest) -> models.In
 @router.get("/{incident_id}", responses=problem_responses(404))
 @requires(INCIDENTS)
 def incident(context: CurrentContext, incident_id: IncidentIdParam) -> models.IncidentResponse:
-    """One incident, with the events that you may cause now, and where its water came from."""
+    """One incident: the events that you may cause now, where its water came from, event or sensor fault."""
     access = IncidentAccess.of(context)
     found = access.visible(incident_id)
-    return access.response(found).model_copy(update={"trace": access.trace(found)})
+    verdicts = access.sensor_verdicts(access.members(incident_id, limit=MAX_VERIFIED))
+    return access.response(found).model_copy(
+        update={"trace": access.trace(found), "sensor_verdict": next(iter(verdicts.values()), None)}
+    )
 
 
 @router.get("/{incident_id}/anomalies", responses=problem_responses(404))
@@ -155,7 +159,9 @@ def members(context: CurrentContext, incident_id: IncidentIdParam) -> list[model
     """
     access = IncidentAccess.of(context)
     access.visible(incident_id)
-    return [anomaly_response(one) for one in access.store.members(access.with_those_of_towns(incident_id))]
+    found = access.members(incident_id)
+    verdicts = access.sensor_verdicts(found)
+    return [anomaly_response(one, verdicts.get(one.anomaly_id)) for one in found]
 
 
 @router.get("/{incident_id}/history", responses=problem_responses(404))

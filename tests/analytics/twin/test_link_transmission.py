@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytics.twin import compile_ahead, compiled_traffic
 from analytics.twin.fundamental_diagram import FundamentalDiagram, calibrate, congestion_level
 from analytics.twin.junction_flow import junction_outflows
 from analytics.twin.link_transmission import Simulation, simulate
@@ -52,6 +53,19 @@ def corridor(step_demand: float = DEMAND) -> RoadTraffic:
         period_s=DEMAND_S,
         green_share=np.ones(n_links),
     )
+
+
+def test_what_is_compiled_ahead_is_what_a_scenario_uses() -> None:
+    """The first scenario on roads took up to 26 s, in which it was compiled."""
+    compile_ahead.compile_traffic()
+    compiled: Any = compiled_traffic.advance
+    before = list(compiled.signatures)
+    drop = CapacityDrop(link=2, from_s=0.0, to_s=600.0, factor=0.5)
+    for traffic in (corridor(), replace(corridor(), drops=(drop,))):
+        simulate(traffic, 1200.0)
+    compare(corridor(), TrafficScenario(closures=(LaneClosure(2, 1.0, 0.0, 600.0),)), 1200.0)
+    assert len(before) == 1
+    assert compiled.signatures == before
 
 
 def newell(time_s: Floats) -> tuple[Floats, Floats, Floats]:

@@ -204,6 +204,14 @@ def test_an_event_moves_with_the_flow_and_a_fault_stays(is_event: bool) -> None:
     assert late.others == [1, 2]
 
 
+@pytest.mark.parametrize(("departures", "is_event"), [([6.0, 6.0, 6.0], True), ([0.0, 6.0, 0.0], False)])
+def test_an_event_that_began_upstream_is_one(departures: list[float], is_event: bool) -> None:  # noqa: FBT001
+    share = csc_array(coo_array((np.full(2, 0.95), (np.arange(1, 3), np.arange(2))), shape=(3, 3)))
+    rows = record([1, 0, 2], [[departures[one] for one in (1, 0, 2)]] * 8)
+    verdict = explain_departure(chain(3, 0.95), rows, 0, 3 * STEP_S, 6 * STEP_S, downstream_share=share)
+    assert verdict.event_probability > 0.95 if is_event else verdict.event_probability < 0.05
+
+
 def test_a_sensor_alone_on_its_network_leaves_the_prior() -> None:
     verdict = explain_departure(chain(3, 0.9), record([0], [[6.0]] * 4), 0, 0, 4 * STEP_S, prior_event=0.3)
     assert verdict == SensorVerdict(0.3, 0.0, [])
