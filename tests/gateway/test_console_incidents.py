@@ -243,7 +243,7 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
     member.context.close()
 
 
-@pytest.mark.parametrize("language", ["zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_an_illegal_transition_and_an_outdated_form_are_refused_in_words(
     browser: Browser, console: IncidentConsole, tmp_path: Path, language: Language
 ) -> None:
