@@ -71,5 +71,5 @@ def step_reason_zh(english: str) -> str:
         return f"后果{consequence}，处置要求：{urgency}"
     if found := _EXPIRED.fullmatch(english):
         return f"恢复正常已{found[1]}小时，且无人立案"
-    chinese_of = {one_en: one_zh for one_en, one_zh in REASONS.values()} | STEP_REASONS
+    chinese_of = dict(REASONS.values()) | STEP_REASONS
     return chinese_of.get(english, english)

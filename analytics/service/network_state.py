@@ -293,10 +293,11 @@ def _explain_alike(n_alike: int, n: int) -> tuple[str, str]:
 def _explain_en(node_index: int | None, found: list[SourceCandidate], first: SourceCandidate | None) -> str:
     if node_index is None:
         return "the site is on no river of the network, so nothing can be traced upstream"
+    counted = "1 node lies" if len(found) == 1 else f"{len(found)} nodes lie"
     if first is None:
-        return f"{len(found)} nodes lie upstream within the window, no outfall among them"
+        return f"{counted} upstream within the window, no outfall among them"
     nearest = f"the nearest outfall, {first.en}, is {first.travel_s / 3600:.1f} h away"
-    return f"{len(found)} nodes lie upstream within the window; {nearest}"
+    return f"{counted} upstream within the window; {nearest}"
 
 
 def _explain_zh(node_index: int | None, found: list[SourceCandidate], first: SourceCandidate | None) -> str:
