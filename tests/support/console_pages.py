@@ -25,7 +25,8 @@ OVERLAPPING_LABELS = """() => {
   const boxes = [...document.querySelectorAll("#map .map-label:not(.crowded)")].map(one =>
     [one.textContent, one.getBoundingClientRect()]);
   return boxes.flatMap(([text, one], at) => boxes.slice(at + 1).filter(([, other]) =>
-    one.left < other.right - 1 && other.left < one.right - 1 && one.top < other.bottom - 1 && other.top < one.bottom - 1)
+    one.left < other.right - 1 && other.left < one.right - 1 &&
+    one.top < other.bottom - 1 && other.top < one.bottom - 1)
     .map(([covered]) => `${text} / ${covered}`));
 }"""
 SHOWN_TEXTS = """() => {
