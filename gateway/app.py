@@ -57,6 +57,7 @@ from gateway.console import (
     scenario_pages,
     series_pages,
     settings_pages,
+    shift_pages,
     static_files,
     wall_page,
 )
@@ -133,6 +134,7 @@ CONSOLE_MODULES = (
     dead_letter_pages,
     settings_pages,
     duty_pages,
+    shift_pages,
     notification_pages,
     enrolment_pages,
     scenario_pages,
