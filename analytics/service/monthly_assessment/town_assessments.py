@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from analytics.assessments import gb3838
 from analytics.assessments.capture_and_response import response_statistics
-from analytics.assessments.incident_response import incident_response
 from analytics.assessments.town_index import ranks, weighted_index
+from analytics.service.monthly_assessment.incident_response import incident_response
 from analytics.service.monthly_assessment.month_data import SECTION_KINDS
 from analytics.service.monthly_assessment.site_assessments import (
     assess_congestion,
