@@ -226,7 +226,11 @@ def test_every_reason_of_the_platforms_own_steps_has_a_chinese_text() -> None:
                 given = [*node.args[-1:]] * at_the_end + [
                     one.value for one in node.keywords if one.arg == "why"
                 ]
-                texts += [one.value for one in given if isinstance(one, ast.Constant) and one.value]
+                texts += [
+                    one.value
+                    for one in given
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value
+                ]
     assert len(texts) >= 8
     texts += ["it returned to normal 24 h ago, and nobody filed it"]
     matrix = default_matrix()
