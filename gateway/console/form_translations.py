@@ -33,7 +33,7 @@ FORM_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "stale_alarms": ("unacknowledged for a day", "超过一天未确认数"),
     "standing_alarms": ("active for more than a day", "持续超过一天数"),
     "top_share": ("share of the top ten", "前十位占比"),
-    "priority_shares": ("shares of priority 1 / 2 / 3 / 4", "1／2／3／4级占比"),
+    "priority_share": ("share of priority {}", "{}级占比"),
     "time_to_acknowledge": ("time to acknowledge: median / 95 %", "确认用时：中位数／95%分位数"),
     "time_to_close": ("time to close: median / 95 %", "结案用时：中位数／95%分位数"),
     "top_alarms": ("most frequent alarms", "最频繁的报警"),

@@ -111,7 +111,7 @@ async def _shift_page(
 
 
 def _figures(found: PerformanceResponse, visitor: Visitor) -> list[tuple[str, str, str]]:
-    """Return the key of the name, the value and the target of each figure; no target is an empty text."""
+    """Return the name, the value and the target of each figure; no target is an empty text."""
 
     def share(value: float) -> str:
         return f"{100 * value:.1f}%"
@@ -119,7 +119,7 @@ def _figures(found: PerformanceResponse, visitor: Visitor) -> list[tuple[str, st
     def times(pair: tuple[float | None, float | None]) -> str:
         return " / ".join("–" if one is None else visitor.duration(one) for one in pair)
 
-    return [
+    figures = [
         ("per_operator_day", f"{found.per_operator_day:.1f}", "≤ 150"),
         ("per_operator_hour", f"{found.per_operator_hour:.1f}", "≤ 6"),
         ("peak_10min", f"{found.peak_10min:.1f}", "≤ 10"),
@@ -129,14 +129,14 @@ def _figures(found: PerformanceResponse, visitor: Visitor) -> list[tuple[str, st
         ("stale_alarms", str(found.stale), "< 5"),
         ("standing_alarms", str(found.standing), "< 5"),
         ("top_share", share(found.top_share), "≤ 5%"),
-        (
-            "priority_shares",
-            " / ".join(share(found.priorities.get(str(one), 0.0)) for one in range(1, 5)),
-            "",
-        ),
         ("time_to_acknowledge", times(found.acknowledge_s), ""),
         ("time_to_close", times(found.close_s), ""),
     ]
+    shares = [
+        (visitor.text("priority_share", one), share(found.priorities.get(str(one), 0.0)), "")
+        for one in range(1, 5)
+    ]
+    return [(visitor.text(key), value, target) for key, value, target in figures] + shares
 
 
 def _top_row(one: Any, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
