@@ -152,7 +152,7 @@ function showLabels(map, features, shown) {
 // Put each label beside its place where it covers no label before it; the most urgent come first.
 function arrangeLabels(map, shown) {
   const box = map.getContainer().getBoundingClientRect();
-  const taken = [...map.getContainer().querySelectorAll(".map-label.source")].map(one => {
+  const taken = [...map.getContainer().querySelectorAll(".map-label.source, .maplibregl-ctrl-group")].map(one => {
     const {left, right, top, bottom} = one.getBoundingClientRect();
     return {left: left - box.left, right: right - box.left, top: top - box.top, bottom: bottom - box.top};
   });
