@@ -192,7 +192,8 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
     expect(operator.locator("#now")).not_to_contain_text("planned fault" if language == "en" else "计划故障")
     wait_for_map(operator)
     assert overlapping_labels(operator) == []
-    expect(operator.locator("#map .map-label.priority-1:not(.crowded)").first).to_be_visible()
+    labels = operator.locator(f"#map .map-label[href='/console/incidents/{incident_id}']:not(.crowded)")
+    expect(labels).to_be_visible()
     operator.screenshot(path=tmp_path / f"wall.{language}.png")
 
     link.click()
