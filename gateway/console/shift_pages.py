@@ -104,13 +104,13 @@ async def _shift_page(
         refusal=refusal,
         text=text,
         days=PERFORMANCE_DAYS,
-        figures=_figures(found["performance"], visitor),
+        performance_rows=_performance_rows(found["performance"], visitor),
         top=[_top_row(one, visitor, state) for one in found["performance"].top],
         **found,
     )
 
 
-def _figures(found: PerformanceResponse, visitor: Visitor) -> list[tuple[str, str, str]]:
+def _performance_rows(found: PerformanceResponse, visitor: Visitor) -> list[tuple[str, str, str]]:
     """Return the name, the value and the target of each figure; no target is an empty text."""
 
     def share(value: float) -> str:
@@ -119,7 +119,7 @@ def _figures(found: PerformanceResponse, visitor: Visitor) -> list[tuple[str, st
     def times(pair: tuple[float | None, float | None]) -> str:
         return " / ".join("–" if one is None else visitor.duration(one) for one in pair)
 
-    figures = [
+    measured = [
         ("per_operator_day", f"{found.per_operator_day:.1f}", "≤ 150"),
         ("per_operator_hour", f"{found.per_operator_hour:.1f}", "≤ 6"),
         ("peak_10min", f"{found.peak_10min:.1f}", "≤ 10"),
@@ -136,7 +136,7 @@ def _figures(found: PerformanceResponse, visitor: Visitor) -> list[tuple[str, st
         (visitor.text("priority_share", one), share(found.priorities.get(str(one), 0.0)), "")
         for one in range(1, 5)
     ]
-    return [(visitor.text(key), value, target) for key, value, target in figures] + shares
+    return [(visitor.text(key), value, target) for key, value, target in measured] + shares
 
 
 def _top_row(one: Any, visitor: Visitor, state: PlatformState) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentAnomaly, IncidentUpdate
 from ingest_service.storage.contract.models import AnomalyQuery, Channel, Device, Directory, Series, Site
 from ingest_service.storage.contract.network_changes import NetworkChange
-from ingest_service.storage.contract.notifications import Deadline
+from ingest_service.storage.contract.notifications import Deadline, DeadlinePhase
 from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
 from ingest_service.storage.postgres.incidents import Incidents
@@ -303,15 +303,16 @@ def test_the_steps_of_an_incident_are_responses_and_its_times_are_in_the_report(
     (incident_id,) = {one.incident_id for one in Incidents(store).memberships([anomaly.anomaly_id]).values()}
     assert incident_id is not None
     # Acknowledged in time, dispatched late, not yet handled while there is time.
+    phases: list[tuple[DeadlinePhase, float, float]] = [
+        ("acknowledge", opened_s + 600, opened_s + 420),
+        ("dispatch", opened_s + 600, opened_s + 900),
+        ("handle", UNTIL_S + 3600, UNTIL_S + 60),
+    ]
     NotificationStore(store).record(
         [],
         [
             Deadline(incident_id=incident_id, area_id=area, phase=phase, due_s=due_s, met_s=met_s)
-            for phase, due_s, met_s in (
-                ("acknowledge", opened_s + 600, opened_s + 420),
-                ("dispatch", opened_s + 600, opened_s + 900),
-                ("handle", UNTIL_S + 3600, UNTIL_S + 60),
-            )
+            for phase, due_s, met_s in phases
         ],
     )
     assess(store, SETTINGS)
