@@ -23,7 +23,7 @@ class DeadlineCount:
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentResponse:
+class IncidentHandling:
     """Number of incidents, their deadlines by phase, and their median times from the opening.
 
     Attributes
@@ -48,12 +48,12 @@ class IncidentResponse:
 
 def incident_response(
     incidents: Sequence[HandledIncident], deadlines: Sequence[IncidentDeadline], *, now_s: float
-) -> IncidentResponse:
+) -> IncidentHandling:
     """Return how soon incidents were handled, as it was known at ``now_s`` [Unix s].
 
     Steps after ``now_s`` have not been taken yet. A deadline counts once its phase is over or its time is up.
     """
-    return IncidentResponse(
+    return IncidentHandling(
         incidents=len(incidents),
         is_open=sum(one.closed_s is None or one.closed_s > now_s for one in incidents),
         deadlines=_count_kept(deadlines, now_s),
