@@ -20,6 +20,8 @@ FIELDS: dict[str, tuple[str, str]] = {  # of requests: the key of the label, and
     **dict.fromkeys(("team_id", "roster_id", "channel_id", "cell_id"), ("identifier", "rule_id")),
     "member_id": ("members", "rule_members"),
     "members": ("members", "rule_members"),
+    "text": ("handover_text", "rule_text"),
+    "incidents": ("handover_incidents", "rule_incidents"),
     "name": ("key_name", "rule_name"),
     "en": ("name_en", "rule_name"),
     "zh": ("name_zh", "rule_name"),

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from analytics.incidents.reasons import step_reason_zh
 from analytics.incidents.state_machine import legal_events, legal_requests, role_includes, transition_table
 from analytics.service import network_state
 from gateway.api.routes import duty, notifications
@@ -164,9 +165,20 @@ def _timeline_row(one: IncidentHistory, visitor: Visitor) -> dict[str, Any]:
         "at_s": one.at_s,
         "event": event_name(one.event, visitor),
         "who": visitor.text("the_platform") if one.who == "service" else one.who.partition(" (")[0],
-        "why": one.why,
+        "why": _step_reason(one, visitor),
         "steps": " → ".join(dict.fromkeys(steps)),
     }
+
+
+def _step_reason(one: IncidentHistory, visitor: Visitor) -> str:
+    """Return why a step was taken, the platform's own ones in the visitor's language."""
+    if one.who != "service" or not one.why:
+        return one.why
+    if event_name(one.why, visitor) != one.why.replace(
+        "_", " "
+    ):  # the event of the other machine that caused it
+        return event_name(one.why, visitor)
+    return step_reason_zh(one.why) if visitor.language == "zh" else one.why
 
 
 def _request_row(one: IncidentRequest, access: IncidentAccess, visitor: Visitor) -> dict[str, Any]:

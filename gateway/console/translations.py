@@ -207,7 +207,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "neighbours": ("neighbours", "相邻站点"),
     "upstream": ("upstream", "上游"),
     "downstream": ("downstream", "下游"),
-    "no_neighbours": ("none in the network", "网络中无相邻站点"),
+    "no_neighbours": ("none", "无"),
     "no_anomalies": ("no open anomalies", "无未结异常"),
     "newest_readings": ("newest readings", "最新读数"),
     "chart_summary": (

@@ -55,6 +55,7 @@ SETTINGS_NAVIGATION = (
     ("keys", "/console/settings", authorization.CONSOLE),
     ("preferences", "/console/settings/preferences", authorization.RequiredRight(Role.TEAM_MEMBER, "duty")),
     ("duty", "/console/settings/duty", authorization.RequiredRight(Role.OPERATOR, "duty")),
+    ("shift", "/console/shift", authorization.RequiredRight(Role.OPERATOR, "duty")),
     ("cells", "/console/settings/cells", authorization.RequiredRight(Role.VIEWER, "duty")),
     ("channels", "/console/settings/channels", authorization.RequiredRight(Role.OPERATOR, "duty")),
     ("enrolment", "/console/enrolment", authorization.ENROLMENT),

@@ -89,6 +89,7 @@ def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
     assert "user towntwin_grafana_login (reads views only)" in shown
     assert (open_folder / "postgres/password-towntwin_grafana_login").read_text() in shown
     assert summary["found_faults"] == summary["planned_faults"] >= 8
+    assert summary["found_incidents"] == summary["planned_incidents"] == summary["planned_faults"]
     assert summary["readings"] >= 20_000
     assert summary["lost"] == summary["dead_letters"] == 0
     assert summary["edition"].startswith("PostgreSQL")

@@ -49,6 +49,7 @@ FORM_PAGES = (
     "settings/cells",
     f"settings/cell?id={AREA}-g1",
     "settings/channels",
+    "shift",
     "settings/channel?id=robot",
     "enrolment",
     "scenarios?a=1&b=2",
@@ -262,6 +263,25 @@ def test_a_roster_is_edited_and_somebody_else_takes_a_shift(console: FormsConsol
         backwards = {"begin": times["end"], "end": times["begin"]}
         refused = one.post("/console/settings/overrides", data=override | backwards)
         assert (refused.status_code, text("rule_to") in refused.text) == (422, True)
+
+
+def test_a_shift_leaves_notes_to_the_next_and_shows_its_alarm_performance(console: FormsConsole) -> None:
+    note = {"team_id": f"{AREA}-traffic", "text": "北港泵站检修至周五", "incidents": "41、#42"}
+    with console.client("operator", "zh-CN") as one:
+        assert one.post("/console/shift/notes", data=note).status_code == 303
+        (kept,) = one.get("/v1/handover-notes").json()["items"]
+        assert (kept["text"], kept["incidents"]) == (note["text"], [41, 42])
+        page = one.get("/console/shift?operators=2").text
+        assert note["text"] in page
+        assert 'href="/console/incidents/42"' in page
+        assert "人均日报警数" in page
+        refused = one.post("/console/shift/notes", data=note | {"incidents": "the pump"})
+        assert refused.status_code == 422
+        assert "请填写事件编号" in refused.text
+        assert one.post("/console/shift/notes", data=note | {"text": " "}).status_code == 422
+    with console.client("viewer") as one:
+        assert one.get("/console/shift").status_code == 403
+        assert one.post("/console/shift/notes", data=note).status_code == 403
 
 
 def test_a_key_made_for_a_member_sets_the_members_own_preferences(console: FormsConsole) -> None:

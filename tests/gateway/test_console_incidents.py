@@ -32,7 +32,13 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
-from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
+from tests.support.console_pages import (
+    overlapping_labels,
+    serious_findings,
+    shown_texts,
+    sign_in,
+    wait_for_map,
+)
 from tests.support.demo_store import fill_with_demo
 from tests.support.incident_world import store_trace, store_verdict
 from tests.support.process_heartbeats import alive
@@ -184,6 +190,10 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
     link = operator.locator(f"#now a[href='/console/incidents/{incident_id}']")
     expect(link).to_contain_text(text("turn_file"))
     expect(operator.locator("#now")).not_to_contain_text("planned fault" if language == "en" else "计划故障")
+    wait_for_map(operator)
+    assert overlapping_labels(operator) == []
+    labels = operator.locator(f"#map .map-label[href='/console/incidents/{incident_id}']:not(.crowded)")
+    expect(labels).to_be_visible()
     operator.screenshot(path=tmp_path / f"wall.{language}.png")
 
     link.click()
@@ -243,7 +253,7 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
     member.context.close()
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_an_illegal_transition_and_an_outdated_form_are_refused_in_words(
     browser: Browser, console: IncidentConsole, tmp_path: Path, language: Language
 ) -> None:

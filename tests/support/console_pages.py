@@ -21,6 +21,14 @@ STATUS_COUNTS = """() => {
     if (properties.kind === "node") counts[properties.status] = (counts[properties.status] ?? 0) + 1;
   return counts;
 }"""
+OVERLAPPING_LABELS = """() => {
+  const boxes = [...document.querySelectorAll("#map .map-label:not(.crowded)")].map(one =>
+    [one.textContent, one.getBoundingClientRect()]);
+  return boxes.flatMap(([text, one], at) => boxes.slice(at + 1).filter(([, other]) =>
+    one.left < other.right - 1 && other.left < one.right - 1 &&
+    one.top < other.bottom - 1 && other.top < one.bottom - 1)
+    .map(([covered]) => `${text} / ${covered}`));
+}"""
 SHOWN_TEXTS = """() => {
   // What is marked as English is meant to be: ids, details of messages.
   document.querySelectorAll('[lang="en"]').forEach(one => { one.hidden = true; });
@@ -42,6 +50,12 @@ def status_counts(page: Page) -> dict[str, int]:
     """Return how many points of the map have each status."""
     counts: dict[str, int] = page.evaluate(STATUS_COUNTS)
     return counts
+
+
+def overlapping_labels(page: Page) -> list[str]:
+    """Return the pairs of labels of the map that are shown and cover each other."""
+    found: list[str] = page.evaluate(OVERLAPPING_LABELS)
+    return found
 
 
 def shown_texts(page: Page) -> list[str]:

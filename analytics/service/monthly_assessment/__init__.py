@@ -134,4 +134,6 @@ def _read_month(store: Database, name: str, until_s: float) -> MonthData:
         measured={one.series_id: one for one in assessment_store.series(from_s, to_s)},
         hours=assessment_store.traffic(from_s, to_s),
         handled_anomalies=assessment_store.handled_anomalies(from_s, to_s),
+        handled_incidents=assessment_store.handled_incidents(from_s, to_s),
+        incident_deadlines=assessment_store.incident_deadlines(from_s, to_s),
     )

@@ -14,8 +14,8 @@ from analytics.errors import AnalyticsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = "2"
-INDEX_PARTS = ("water_target", "water_good", "roads", "capture", "validity", "response")
+VERSION = "3"
+INDEX_PARTS = ("water_target", "water_good", "roads", "capture", "validity", "response", "incidents")
 
 
 class IndexRulesError(AnalyticsError, ValueError):

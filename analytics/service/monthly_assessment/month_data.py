@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from ingest_service.storage.contract.models import Area, Directory, Link, Series, Site
-    from ingest_service.storage.postgres.assessments import HandledAnomaly, SeriesMonth, TrafficHour
+    from ingest_service.storage.postgres.assessments import (
+        HandledAnomaly,
+        HandledIncident,
+        IncidentDeadline,
+        SeriesMonth,
+        TrafficHour,
+    )
 
 LAKE_SECTION, SECTION_KINDS = "lake_section", ("river_section", "lake_section")
 
@@ -60,6 +66,8 @@ class MonthData:
     measured: dict[int, SeriesMonth]
     hours: list[TrafficHour]
     handled_anomalies: list[HandledAnomaly]
+    handled_incidents: list[HandledIncident]
+    incident_deadlines: list[IncidentDeadline]
 
     @cached_property
     def towns(self) -> list[Area]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from analytics.assessments import gb3838
 from analytics.assessments.capture_and_response import response_statistics
 from analytics.assessments.town_index import ranks, weighted_index
+from analytics.service.monthly_assessment.incident_response import incident_response
 from analytics.service.monthly_assessment.month_data import SECTION_KINDS
 from analytics.service.monthly_assessment.site_assessments import (
     assess_congestion,
@@ -148,6 +149,7 @@ def _response(month: MonthData, area_id: str, rules: IndexRules) -> Assessment:
         detail=total
         | {
             "wanted_h": rules.response_wanted_h,
+            "incidents": _incident_detail(month, area_id),
             "by_detector": {
                 detector: _response_detail(
                     [one for one in handled_anomalies if one.detector == detector], month, rules
@@ -166,8 +168,27 @@ def _response_detail(
         now_s=month.to_s,
         target_h=rules.response_wanted_h,
     )
+    return _rounded(asdict(found))
+
+
+def _incident_detail(month: MonthData, area_id: str) -> dict[str, Any]:
+    found = incident_response(
+        [one for one in month.handled_incidents if one.area_id == area_id],
+        [one for one in month.incident_deadlines if one.area_id == area_id],
+        now_s=month.to_s,
+    )
+    return _rounded(asdict(found))
+
+
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with every number of a nested mapping rounded."""
     return {
-        name: round_significant(one) if isinstance(one, float) else one for name, one in asdict(found).items()
+        name: _rounded(one)
+        if isinstance(one, dict)
+        else round_significant(one)
+        if isinstance(one, float)
+        else one
+        for name, one in values.items()
     }
 
 
@@ -229,7 +250,8 @@ def _scores(one: Assessment) -> dict[str, float | None]:
         case "capture":
             return {"capture": one.value, "validity": detail["validity"]}
         case "response":
-            return {"response": one.value}
+            kept = detail["incidents"]["deadlines"]["in_time"]
+            return {"response": one.value, "incidents": kept}
         case _:
             return {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analytics.service.reports.blocks import Paragraph, ReportTable, SectionHeading, TableCell
 from analytics.service.reports.table_cells import number_cell, percent_cell
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.incidents import Incident
 
 HEADS = ("priority", "number", "open", "to_acknowledge", "to_dispatch", "to_report", "to_close")
+PHASES = ("acknowledge", "file", "dispatch", "handle", "verify")
 MINUTE_S, HOUR_S = 60.0, 3600.0
 
 
@@ -38,6 +39,7 @@ def incidents(source: ReportData) -> Iterator[Block]:
         [*rows, _row(translate("all", language), opened, source)],
         (16, 10, 10, 16, 16, 16, 16),
     )
+    yield from _deadlines(source)
     alarms = source.alarm_performance
     if alarms is not None:
         yield Paragraph(
@@ -52,6 +54,29 @@ def incidents(source: ReportData) -> Iterator[Block]:
                 standing=alarms.standing,
             )
         )
+
+
+def _deadlines(source: ReportData) -> Iterator[Block]:
+    """Yield each town's share of deadlines that were kept; nothing if no deadline is over."""
+    language = source.language
+    rows = []
+    for one in source.assessments_of("response", "area"):
+        # Of a town's platform of an earlier version it has no incidents.
+        found: dict[str, Any] = one.detail.get("incidents", {})
+        if found and found["deadlines"]["judged"]:
+            shares = [found["by_phase"].get(phase, {}).get("in_time") for phase in PHASES]
+            rows.append(
+                [
+                    TableCell(source.name(one)),
+                    TableCell(str(found["deadlines"]["judged"])),
+                    percent_cell(found["deadlines"]["in_time"], language),
+                    *(percent_cell(share, language) for share in shares),
+                ]
+            )
+    if rows:
+        yield Paragraph(translate("deadlines_about", language))
+        heads = ("town", "deadlines_judged", "kept_all", *(f"kept_{phase}" for phase in PHASES))
+        yield ReportTable([translate(one, language) for one in heads], rows, (22, 11, 11, 12, 11, 11, 11, 11))
 
 
 def _row(name: str, found: Sequence[Incident], source: ReportData) -> list[TableCell]:

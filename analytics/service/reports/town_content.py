@@ -169,6 +169,7 @@ def ranking(source: ReportData) -> Iterator[Block]:
     rows = []
     for one in towns:
         old = source.month_before(one)
+        scores = {part["part"]: part["score"] for part in one.detail["parts"]}
         rows.append(
             [
                 TableCell(
@@ -179,7 +180,7 @@ def ranking(source: ReportData) -> Iterator[Block]:
                 TableCell(source.name(one)),
                 number_cell(one.value, language, ".1f"),
                 number_cell(old.value if old else None, language, ".1f"),
-                *(percent_cell(part["score"], language) for part in one.detail["parts"]),
+                *(percent_cell(scores.get(part["part"]), language) for part in parts),
             ]
         )
     yield ReportTable(

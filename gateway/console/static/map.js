@@ -126,6 +126,7 @@ function addNetwork(map, features) {
 // Incidents, and sites that need attention, have a label, which is a link: it can be reached by keyboard.
 function showLabels(map, features, shown) {
   for (const marker of shown.splice(0)) marker.remove();
+  if (element.dataset.cells) return; // they would cover the names of the cells
   const sites = features.features.filter(({properties}) => properties.kind === "node" && properties.site);
   const places = new Map(sites.map(({geometry, properties}) => [properties.site, geometry.coordinates]));
   const labelled = new Set();
@@ -136,9 +137,7 @@ function showLabels(map, features, shown) {
     link.className = `map-label ${look}`;
     link.href = href;
     link.textContent = text;
-    const isRight = map.project(places.get(site)).x > map.getContainer().clientWidth * 0.6;
-    const side = isRight ? {anchor: "right", offset: [-14, 0]} : {anchor: "left", offset: [14, 0]};
-    shown.push(new maplibregl.Marker({element: link, ...side}).setLngLat(places.get(site)).addTo(map));
+    shown.push(new maplibregl.Marker({element: link}).setLngLat(places.get(site)).addTo(map));
     link.removeAttribute("aria-label"); // MapLibre's: the text of the link names it
     link.removeAttribute("role");
   };
@@ -147,6 +146,30 @@ function showLabels(map, features, shown) {
   for (const {properties: {site, name, status}} of sites)
     if (status === "anomaly" || status === "silent")
       add(site, name, `/console/sites/${encodeURIComponent(site)}`, status);
+  arrangeLabels(map, shown);
+}
+
+// Put each label beside its place where it covers no label before it; the most urgent come first.
+function arrangeLabels(map, shown) {
+  const box = map.getContainer().getBoundingClientRect();
+  const taken = [...map.getContainer().querySelectorAll(".map-label.source, .maplibregl-ctrl-group")].map(one => {
+    const {left, right, top, bottom} = one.getBoundingClientRect();
+    return {left: left - box.left, right: right - box.left, top: top - box.top, bottom: bottom - box.top};
+  });
+  for (const marker of shown) {
+    const label = marker.getElement(), {x, y} = map.project(marker.getLngLat());
+    const width = label.offsetWidth, height = label.offsetHeight;
+    const beside = 14 + width / 2, above = 12 + height / 2;
+    const sides = [[beside, 0], [-beside, 0], [0, -above], [0, above], [beside, -above], [-beside, above]];
+    const areaAt = ([dx, dy]) => ({left: x + dx - width / 2, right: x + dx + width / 2,
+      top: y + dy - height / 2, bottom: y + dy + height / 2});
+    const isFree = area => area.left >= 0 && area.right <= box.width && area.top >= 0 && area.bottom <= box.height &&
+      !taken.some(one => area.left < one.right && one.left < area.right && area.top < one.bottom && one.top < area.bottom);
+    const side = sides.find(one => isFree(areaAt(one)));
+    label.classList.toggle("crowded", side === undefined);
+    marker.setOffset(side ?? sides[0]);
+    if (side) taken.push(areaAt(side));
+  }
 }
 
 // Grid cells below the network, and the cell that is being edited.
@@ -290,6 +313,7 @@ async function drawMap() {
     map.getSource("network").setData(withStates(features, currentStates()));
     showLabels(map, features, labels);
   });
+  map.on("moveend", () => arrangeLabels(map, labels));
   pointAtSites(map);
   container.map = map;
   container.features = features;

@@ -87,6 +87,28 @@ class HandledAnomaly(msgspec.Struct, frozen=True, kw_only=True):
     said_s: float | None
 
 
+class HandledIncident(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of an incident's steps, Unix seconds [s]; None: not yet."""
+
+    incident_id: int
+    area_id: str
+    opened_s: float
+    acknowledged_s: float | None
+    dispatched_s: float | None
+    reported_s: float | None
+    closed_s: float | None
+
+
+class IncidentDeadline(msgspec.Struct, frozen=True, kw_only=True):
+    """When a phase of an incident had to be over, and when it was (None: not yet), Unix seconds [s]."""
+
+    incident_id: int
+    area_id: str
+    phase: str
+    due_s: float
+    met_s: float | None
+
+
 class DailyMean(msgspec.Struct, frozen=True, kw_only=True):
     """Mean of a series on a day of the month."""
 
@@ -159,6 +181,14 @@ class Assessments:
     def handled_anomalies(self, from_s: float, to_s: float) -> list[HandledAnomaly]:
         """Return the anomalies that started in a time range and were not withdrawn."""
         return self._rows("month_anomalies", {"from_s": from_s, "to_s": to_s}, HandledAnomaly)
+
+    def handled_incidents(self, from_s: float, to_s: float) -> list[HandledIncident]:
+        """Return the incidents that were opened in a time range, without those merged into others."""
+        return self._rows("month_incidents", {"from_s": from_s, "to_s": to_s}, HandledIncident)
+
+    def incident_deadlines(self, from_s: float, to_s: float) -> list[IncidentDeadline]:
+        """Return the deadlines of the incidents of `handled_incidents`."""
+        return self._rows("month_deadlines", {"from_s": from_s, "to_s": to_s}, IncidentDeadline)
 
     def days(self, series_ids: Sequence[int], from_s: float, to_s: float) -> list[DailyMean]:
         """Return the daily means of some series, by local day."""

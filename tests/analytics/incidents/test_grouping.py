@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -9,16 +11,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from analytics.incidents import cross_border, incident_grouping
 from analytics.incidents.anomaly_classes import SENSOR_CAUSES
 from analytics.incidents.grouped_anomalies import StoredIncidents
 from analytics.incidents.grouping_rules import GroupingRules
 from analytics.incidents.incident_grouping import IncidentGrouping
 from analytics.incidents.priority_matrix import default_matrix
-from analytics.incidents.reasons import REASONS, SUPPRESSING
+from analytics.incidents.reasons import REASONS, SUPPRESSING, step_reason_zh
 from analytics.incidents.site_relations import site_relations
 from analytics.quality.detector_names import DETECTORS
 from benchmarks._incident_storm import demo_directory
 from benchmarks.incidents import run_storm, score
+from tests.support.chinese_texts import english_in
 from tests.support.incident_world import anomaly_at, town
 
 if TYPE_CHECKING:
@@ -211,6 +215,27 @@ def test_alarms_beyond_what_operators_can_take_wait_and_sound_later_the_urgent_f
     assert {one.suppressed_by for one in grouping.incidents} == {None, "flood"}
     grouping.advance(now_s=20 * HOUR_S + 601.0)
     assert {one.alarm_state for one in grouping.incidents} == {"unacknowledged"}
+
+
+def test_every_reason_of_the_platforms_own_steps_has_a_chinese_text() -> None:
+    texts = []
+    for module in (incident_grouping, cross_border):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Call):
+                at_the_end = getattr(node.func, "attr", "") in {"_apply", "_return"}
+                given = [*node.args[-1:]] * at_the_end + [
+                    one.value for one in node.keywords if one.arg == "why"
+                ]
+                texts += [
+                    one.value
+                    for one in given
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value
+                ]
+    assert len(texts) >= 8
+    texts += ["it returned to normal 24 h ago, and nobody filed it"]
+    matrix = default_matrix()
+    texts += [f"{one} consequence, {two} response" for one in matrix.consequences for two in matrix.urgencies]
+    assert {word for one in texts for word in english_in(step_reason_zh(one))} == set()
 
 
 def test_every_detector_has_a_class_and_every_reason_two_texts() -> None:

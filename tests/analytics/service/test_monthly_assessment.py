@@ -21,10 +21,12 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentAnomaly, IncidentUpdate
 from ingest_service.storage.contract.models import AnomalyQuery, Channel, Device, Directory, Series, Site
 from ingest_service.storage.contract.network_changes import NetworkChange
+from ingest_service.storage.contract.notifications import Deadline, DeadlinePhase
 from ingest_service.storage.memory.store import MemoryStore
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.notifications import NotificationStore
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.demo_store import fill_with_demo
 from tests.support.store_samples import readings
@@ -298,10 +300,35 @@ def test_the_steps_of_an_incident_are_responses_and_its_times_are_in_the_report(
         from_state=None,
     )
     Incidents(store).apply([IncidentUpdate(incident=incident, entries=[sounded], members=[member])])
+    (incident_id,) = {one.incident_id for one in Incidents(store).memberships([anomaly.anomaly_id]).values()}
+    assert incident_id is not None
+    # Acknowledged in time, dispatched late, not yet handled while there is time.
+    phases: list[tuple[DeadlinePhase, float, float]] = [
+        ("acknowledge", opened_s + 600, opened_s + 420),
+        ("dispatch", opened_s + 600, opened_s + 900),
+        ("handle", UNTIL_S + 3600, UNTIL_S + 60),
+    ]
+    NotificationStore(store).record(
+        [],
+        [
+            Deadline(incident_id=incident_id, area_id=area, phase=phase, due_s=due_s, met_s=met_s)
+            for phase, due_s, met_s in phases
+        ],
+    )
     assess(store, SETTINGS)
     (town,) = [one for one in stored_assessments(store, "response", month="2026-11") if one.area_id == area]
     assert town.detail["answered"] == 1
     assert town.detail["median_answer_h"] == pytest.approx((300 + 420) / 3600, rel=1e-3)
+    handled = town.detail["incidents"]
+    assert (handled["incidents"], handled["is_open"]) == (1, 1), (
+        "what happened after the data is not known yet"
+    )
+    assert handled["deadlines"] == {"judged": 2, "in_time": 0.5}
+    assert handled["by_phase"]["acknowledge"]["in_time"] == 1
+    assert handled["by_phase"]["handle"] == {"judged": 0, "in_time": None}
+    assert handled["median_acknowledge_h"] == pytest.approx(420 / 3600, rel=1e-3)
+    (index,) = [one for one in stored_assessments(store, "index", month="2026-11") if one.area_id == area]
+    assert {one["part"]: one["score"] for one in index.detail["parts"]}["incidents"] == 0.5
     rows = {
         "en": ["1 (urgent)", "1", "1", "7.0", "15.0", "–", "–"],
         "zh": ["1（紧急）", "1", "1", "7.0", "15.0"],
@@ -313,7 +340,10 @@ def test_the_steps_of_an_incident_are_responses_and_its_times_are_in_the_report(
         cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", page)
         assert rows[language][0] in cells, page
         at = cells.index(rows[language][0])
-        assert cells[at : at + 5] == rows[language][:5], "what happened after the data is not known yet"
+        assert cells[at : at + 5] == rows[language][:5]
+        kept = "50.0 %" if language == "en" else "50.0%"
+        at = cells.index(translations.translate("deadlines_judged", language)) - 1
+        assert cells[at + 9 : at + 12] == ["2", kept, kept.replace("50", "100")], cells[at : at + 16]
 
 
 def test_a_report_beside_newer_readings_shows_that_it_is_stale_until_the_service_assesses_again(

@@ -23,6 +23,9 @@ SELECT concat_ws('/',
         WHERE a.start < to_timestamp(%(to_s)s) AND (a."end" IS NULL OR a."end" >= to_timestamp(%(from_s)s))),
     (SELECT concat_ws(',', count(*), max(revision)) FROM incident
         WHERE opened < to_timestamp(%(to_s)s) AND (closed IS NULL OR closed >= to_timestamp(%(from_s)s))),
+    (SELECT concat_ws(',', count(*), count(d.met), max(d.met), max(d.due)) FROM incident_deadline AS d
+        JOIN incident AS i USING (incident_id)
+        WHERE i.opened >= to_timestamp(%(from_s)s) AND i.opened < to_timestamp(%(to_s)s)),
     %(made_by)s::text
 );
 
@@ -66,6 +69,22 @@ LEFT JOIN incident_anomaly AS m ON m.anomaly_id = a.anomaly_id AND m.role <> 'su
 LEFT JOIN incident AS i USING (incident_id)
 WHERE a.state <> 'withdrawn' AND a.start >= to_timestamp(%(from_s)s) AND a.start < to_timestamp(%(to_s)s)
 ORDER BY a.site_id, a.start, a.anomaly_id;
+
+-- month_incidents: Incidents opened in a time range, without those merged into others: times of their steps.
+SELECT incident_id, area_id, extract(epoch FROM opened)::float8 AS opened_s,
+    extract(epoch FROM acknowledged)::float8 AS acknowledged_s, extract(epoch FROM dispatched)::float8 AS dispatched_s,
+    extract(epoch FROM reported)::float8 AS reported_s, extract(epoch FROM closed)::float8 AS closed_s
+FROM incident
+WHERE merged_into IS NULL AND opened >= to_timestamp(%(from_s)s) AND opened < to_timestamp(%(to_s)s)
+ORDER BY incident_id;
+
+-- month_deadlines: The deadlines of incidents opened in a time range, without those merged into others.
+SELECT d.incident_id, i.area_id, d.phase, extract(epoch FROM d.due)::float8 AS due_s,
+    extract(epoch FROM d.met)::float8 AS met_s
+FROM incident_deadline AS d
+JOIN incident AS i USING (incident_id)
+WHERE i.merged_into IS NULL AND i.opened >= to_timestamp(%(from_s)s) AND i.opened < to_timestamp(%(to_s)s)
+ORDER BY d.incident_id, d.phase;
 
 -- days_of_series: Mean of the good readings of some series by local day.
 SELECT series_id, extract(day FROM bucket AT TIME ZONE %(zone)s)::int AS day,
