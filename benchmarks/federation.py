@@ -1,11 +1,11 @@
 """Forwards from three towns to a county and a city over bad lines, and counts what is lost and doubled.
 
 Each platform's connections are in a network namespace of its own. The four lines between them delay, lose,
-double and reorder IP packets, differently in each round, and some are cut. In each round every town gets days
-of readings, re-judged flags, and anomalies that open, change and are withdrawn; once in three rounds a second
-box with the town's identity appears for a while, once in eight a town's database is restored from a backup.
-In the end county and city must have what the towns have: readings with their flags, anomalies, and incidents
-with their history. Prints a table, and last one JSON line.
+double and reorder IP packets, differently in each round, and some are cut. In each round every town gets
+days of readings, re-judged flags, and anomalies that open, change and are withdrawn; once in three rounds a
+second box with the town's identity appears for a while; once in eight a town's backup is restored. In the
+end county and city must have what the towns have: readings with their flags, anomalies, and incidents with
+their history. Prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class BadLinesRun:
             maintain_incidents(store, ServiceSettings())
 
     def _clone(self, number: int, ticks: range) -> None:
-        """Start two boxes at once, one of them with a copy of the database, until one is fenced; then the first."""
+        """Start two boxes at once, one with a copy of the database, until one is fenced; then the first."""
         self._forwarders[number].close()
         with copy_of(self._server, self.databases[number]) as clone:
             self._start(number)
