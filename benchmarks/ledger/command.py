@@ -139,7 +139,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make ledger", description=__doc__)
     parser.add_argument("--seed", type=int, default=26, help="of the schedule (default %(default)s)")
     parser.add_argument("--readings", type=int, default=1_000_000, help="in all (default %(default)s)")
-    parser.add_argument("--faults", type=int, default=200, help="in all (default %(default)s)")
+    parser.add_argument("--faults", type=int, default=216, help="in all (default %(default)s)")
     parser.add_argument("--longest", type=float, default=4.0, help="longest fault [s] (default %(default)s)")
     parser.add_argument(
         "--interval", type=float, default=0.1, help="between two packs of a device [s] (default %(default)s)"

@@ -87,6 +87,7 @@ class AgentProcess:
     environ: dict[str, str] = field(default_factory=dict)
     namespace: NetworkNamespace | None = None
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+    _progress: int = field(init=False, default=0)
 
     def start(self) -> None:
         """Start the agent, also after a kill."""
@@ -122,11 +123,10 @@ class AgentProcess:
 
     @property
     def progress(self) -> int:
-        """Number of the next reading."""
-        try:
-            return int((self.folder / "progress").read_text() or 0)
-        except (OSError, ValueError):  # not written yet, or being written
-            return 0
+        """Number of the next reading; a loss of power may have emptied the file with it."""
+        with suppress(OSError, ValueError):  # not written yet, or being written
+            self._progress = max(self._progress, int((self.folder / "progress").read_text() or 0))
+        return self._progress
 
 
 class LedgerPlatform:
