@@ -508,6 +508,18 @@ FAULT_KINDS = (
         _lose_power_of_database,
         needs="powered",
     ),
+    FaultKind("forwarder killed", "SIGKILL of the town's forwarder", _kill_other("forwarder")),
+    FaultKind("receiver killed", "SIGKILL of the county's receiver", _kill_other("receiver")),
+    FaultKind(
+        "county's broker killed",
+        "SIGKILL of the county's Mosquitto, which keeps nothing",
+        _kill_county_broker,
+    ),
+    FaultKind(
+        "county network refuses",
+        "connections of the forwarder are closed, and new ones refused",
+        _network(_refuse, "county_network"),
+    ),
     FaultKind("packets delayed", "by up to 0.3 s, below TCP", _impair_packets(delay_s=0.3), needs="lines"),
     FaultKind("packets lost", "up to a fifth of them, below TCP", _impair_packets(loss=0.2), needs="lines"),
     FaultKind(
