@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, spool_settings, value_of
+from benchmarks.ledger.county import compare_county
 from benchmarks.ledger.platform import STATION_SPOOL
 from benchmarks.ledger.replay import ReplayComparison, compare_with_replay
 from benchmarks.ledger.uploading_station import STATION_DEVICE
@@ -74,6 +75,9 @@ class LedgerCounts(NamedTuple):
     judged, flags_different : readings judged by ingest, and those that an uninterrupted judge flags otherwise
     states_different : series whose detector state differs from that of the uninterrupted judge
     answered, answered_lost : uploads of the station that its server has answered, and those not stored
+    county_readings : readings that the county holds
+    county_days_different : days of a series whose readings and flags differ between town and county
+    county_anomalies_different, county_incidents_different : rows of either that the other does not have
 
     """
 
@@ -97,6 +101,10 @@ class LedgerCounts(NamedTuple):
     states_different: int
     answered: int
     answered_lost: int
+    county_readings: int
+    county_days_different: int
+    county_anomalies_different: int
+    county_incidents_different: int
 
     @property
     def faults(self) -> list[str]:
@@ -112,6 +120,9 @@ class LedgerCounts(NamedTuple):
             "flags that differ from a replay": self.flags_different,
             "detector states that differ from a replay": self.states_different,
             "answered uploads lost": self.answered_lost,
+            "days of a series that differ at the county": self.county_days_different,
+            "anomalies that differ at the county": self.county_anomalies_different,
+            "incidents that differ at the county": self.county_incidents_different,
         }
         return [f"{count:,} {name}" for name, count in broken.items() if count]
 
@@ -135,6 +146,7 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
         )
         uploaded = count_uploads(connection, platform.station.answered, platform.start_s)
         replayed = _replay(platform)
+        county = compare_county(platform)
         found = _one(
             connection,
             "SELECT count(DISTINCT payload) FROM dead_letter WHERE payload = ANY (%(poison)s)",
@@ -167,6 +179,10 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
             states_different=replayed.states_different,
             answered=platform.station.answered,
             answered_lost=uploaded.lost,
+            county_readings=county.readings,
+            county_days_different=county.days_different,
+            county_anomalies_different=county.anomalies_different,
+            county_incidents_different=county.incidents_different,
         )
 
 

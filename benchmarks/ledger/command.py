@@ -20,6 +20,7 @@ from benchmarks.ledger.counting_agent import PACK_READINGS
 from benchmarks.ledger.platform import DEVICES, LedgerPlatform
 from deploy.debian_servers.installation import PROGRAMS
 from tests.support import server_installation
+from tests.support.database_power import watch_writes
 from tests.support.processes import wait_until
 from tests.support.small_disk import optional_small_disk
 from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, PostgresServer, fresh_database
@@ -90,13 +91,16 @@ def run(
     poison: list[bytes] = []
     with (
         fresh_database(database, tablespace=disk[0] if disk else "pg_default") as dsn,
+        fresh_database(database, tablespace=disk[0] if disk else "pg_default") as county_dsn,
         LedgerPlatform(
             folder,
             database,
             broker,
             dsn,
+            county_dsn,
             readings=per_device,
             pack_interval_s=pack_interval_s,
+            seed=seed,
             filler=disk[1] if disk else None,
         ) as platform,
     ):
@@ -135,7 +139,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make ledger", description=__doc__)
     parser.add_argument("--seed", type=int, default=26, help="of the schedule (default %(default)s)")
     parser.add_argument("--readings", type=int, default=1_000_000, help="in all (default %(default)s)")
-    parser.add_argument("--faults", type=int, default=215, help="in all (default %(default)s)")
+    parser.add_argument("--faults", type=int, default=216, help="in all (default %(default)s)")
     parser.add_argument("--longest", type=float, default=4.0, help="longest fault [s] (default %(default)s)")
     parser.add_argument(
         "--interval", type=float, default=0.1, help="between two packs of a device [s] (default %(default)s)"
@@ -153,6 +157,7 @@ def main() -> None:
     broker = MosquittoServer(installation, "mosquitto", persistence=True, lines=UNBOUNDED_QUEUE)
     columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     try:
+        watch_writes(database)
         database.create()
         broker.start()
         with (

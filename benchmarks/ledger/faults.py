@@ -13,10 +13,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks._mqtt_load import persistent_session
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, records, spool_settings
-from benchmarks.ledger.platform import AREA, DEVICES, INGEST_NAMES, LedgerPlatform
+from benchmarks.ledger.platform import AREA, DEVICES, INGEST_NAMES, STATION_SPOOL, LedgerPlatform
 from edge.agent.spool import Spool
 from edge.wire import senml
 from tests.support import faulty_libc, small_disk
+from tests.support.database_power import lose_power
+from tests.support.packet_line import LineConditions
 from tests.support.throwaway_servers import frozen
 
 if TYPE_CHECKING:
@@ -357,6 +359,56 @@ def _disconnect_station(context: FaultContext) -> None:
     context.platform.station.disconnect()
 
 
+def _lose_power_of_station_server(context: FaultContext) -> None:
+    platform = context.platform
+    with platform.supervision:
+        platform.others["hj212"].kill()
+        faulty_libc.drop_unsynced((platform.folder / STATION_SPOOL).parent, context.random_source)
+
+
+def _lose_power_of_database(context: FaultContext) -> None:
+    database = context.platform.database
+    lose_power(database, context.random_source)
+    time.sleep(context.seconds(0.0))
+    database.start()
+
+
+def _kill_county_broker(context: FaultContext) -> None:
+    context.platform.county_broker.kill()
+    time.sleep(context.seconds(0.0))
+    context.platform.county_broker.start()
+
+
+def _impair_packets(**most: float) -> Callable[[FaultContext], None]:
+    """Return a fault that impairs one line by up to these conditions, and a base delay of 10 ms."""
+
+    def cause(context: FaultContext) -> None:
+        lines, source = context.platform.lines, context.random_source
+        assert lines is not None
+        line = source.choice(lines.lines)
+        chosen = {name: source.uniform(value / 3, value) for name, value in most.items()}
+        line.conditions = LineConditions(**{"delay_s": 0.01, **chosen})
+        before = line.counts.sent
+        try:
+            time.sleep(context.seconds(1.0))
+        finally:
+            line.conditions = LineConditions()
+        if line.counts.sent == before:
+            raise NoEffectError("no packet was sent meanwhile")
+
+    return cause
+
+
+def _cut_line(context: FaultContext) -> None:
+    assert context.platform.lines is not None
+    line = context.random_source.choice(context.platform.lines.lines)
+    line.cut()
+    try:
+        time.sleep(context.seconds(1.0))
+    finally:
+        line.restore()
+
+
 FAULT_KINDS = (
     FaultKind(
         "ingest killed", "SIGKILL of the process that owns the shard; its standby takes over", _kill_ingest
@@ -444,6 +496,47 @@ FAULT_KINDS = (
     ),
     FaultKind("HJ 212 server killed", "SIGKILL of the server of stations", _kill_other("hj212")),
     FaultKind("station cut off", "the connection of the HJ 212 station is closed", _disconnect_station),
+    FaultKind(
+        "HJ 212 server loses power",
+        "SIGKILL of the server; sectors that its spool had written and not synced are dropped at random",
+        _lose_power_of_station_server,
+        needs="library",
+    ),
+    FaultKind(
+        "database loses power",
+        "SIGKILL of PostgreSQL; sectors that it had written and not synced are dropped at random",
+        _lose_power_of_database,
+        needs="powered",
+    ),
+    FaultKind("forwarder killed", "SIGKILL of the town's forwarder", _kill_other("forwarder")),
+    FaultKind("receiver killed", "SIGKILL of the county's receiver", _kill_other("receiver")),
+    FaultKind(
+        "county's broker killed",
+        "SIGKILL of the county's Mosquitto, which keeps nothing",
+        _kill_county_broker,
+    ),
+    FaultKind(
+        "county network refuses",
+        "connections of the forwarder are closed, and new ones refused",
+        _network(_refuse, "county_network"),
+    ),
+    FaultKind("packets delayed", "by up to 0.3 s, below TCP", _impair_packets(delay_s=0.3), needs="lines"),
+    FaultKind("packets lost", "up to a fifth of them, below TCP", _impair_packets(loss=0.2), needs="lines"),
+    FaultKind(
+        "packets reordered",
+        "each is delayed by up to 0.1 s at random, below TCP",
+        _impair_packets(jitter_s=0.1),
+        needs="lines",
+    ),
+    FaultKind(
+        "packets doubled", "up to half of them, below TCP", _impair_packets(doubling=0.5), needs="lines"
+    ),
+    FaultKind(
+        "line cut without notice",
+        "every packet is lost, and connections stay open",
+        _cut_line,
+        needs="lines",
+    ),
 )
 
 

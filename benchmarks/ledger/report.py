@@ -23,7 +23,9 @@ seed {seed}: {faults} faults of {kinds} kinds in {took_s:.0f} s, {restarts} proc
 {incidents:,} incidents ({anomalies_without_incident:,} anomalies without one)
 {rollups:,} rollups, {rollups_different:,} differ from the readings
 {judged:,} readings judged again: {flags_different:,} flags and {states_different:,} states of series differ
-{answered:,} uploads of the HJ 212 station answered, {answered_lost:,} of them lost"""
+{answered:,} uploads of the HJ 212 station answered, {answered_lost:,} of them lost
+{county_readings:,} readings at the county, {county_days_different:,} days of a series differ
+{county_anomalies_different:,} anomalies and {county_incidents_different:,} incidents differ there"""
 TEMPLATE = Path(__file__).with_name("report_template.md")
 
 

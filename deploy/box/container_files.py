@@ -36,9 +36,16 @@ GROUP_BY_ACCOUNT = {
     "gateway": "towntwin_gateway",
     "access": "towntwin_access",
     "hj212": "towntwin_ingest",
+    "federate-receive": "towntwin_ingest",
+    "federate-send": "towntwin_ingest",
     "grafana": "towntwin_grafana",
 }
-BROKER_USER_BY_ACCOUNT = {"ingest": "towntwin-ingest", "hj212": "towntwin-hj212", "access": "admin"}
+BROKER_USER_BY_ACCOUNT = {
+    "ingest": "towntwin-ingest",
+    "hj212": "towntwin-hj212",
+    "access": "admin",
+    "federate-receive": "towntwin-federate-receive",
+}
 # Users of the pinned images: postgres (Alpine), mosquitto, grafana; the Dockerfile makes that of towntwin.
 UID_BY_FOLDER = {"database": 70, "broker": 1883, "broker-data": 1883, "grafana": 472}
 TOWNTWIN_UID = 10001

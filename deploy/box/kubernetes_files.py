@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 NAMESPACE = "towntwin"
 FILE_NAME = "kubernetes.json"
 PROVISIONING = "/volumes/grafana"
+ONLY_IN_CONTAINERS = "federate-send"  # it enrols beside its policy, and a Secret can't be written
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,6 +70,8 @@ def kubernetes_objects(origin: Path) -> list[dict[str, Any]]:
     settings = grafana_settings(origin)
     objects = []
     for folder in FOLDERS:
+        if folder == ONLY_IN_CONTAINERS:
+            continue
         contents = folder_contents(folder, origin)
         if folder == "grafana":
             files = stack_files(settings, COMMON_FEATURES, f"{PROVISIONING}/dashboards/{FOLDER}")

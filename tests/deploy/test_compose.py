@@ -185,7 +185,7 @@ class Topology:
             database=f"localhost:{self.server.port}",
             uids=self.uids,
         )
-        for name in ("admin", "ingest", "service", "gateway", "access", "hj212"):
+        for name in ("admin", *container_files.GROUP_BY_ACCOUNT.keys() - {"grafana"}):
             dsn = self.volumes / name / "dsn"
             dsn.write_text(dsn.read_text().replace(quote(MOUNTED, safe=""), str(self.volumes / name)))
         return made
@@ -297,7 +297,8 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
         "service", "service", TOWNTWIN_SERVICE_METRICS_PORT=ports["TOWNTWIN_SERVICE_METRICS_PORT"]
     )
     access = topology.process("access", "access")
-    with running_processes(ingest, service, gateway, access):
+    receiver = topology.process("federate-receive", "federate", "receive", TOWNTWIN_FEDERATE_METRICS_PORT="0")
+    with running_processes(ingest, service, gateway, access, receiver):
         publish(topology)
         with psycopg.connect(topology.dsn("admin")) as connection:
             wait_until(
@@ -312,12 +313,13 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
             within_s=WITHIN_S,
             what="every process does its work with the rights of its own database user",
         )
-        assert [one.process.poll() for one in (ingest, service, gateway, access)] == [None] * 4
+        assert [one.process.poll() for one in (ingest, service, gateway, access, receiver)] == [None] * 5
         answer = httpx.get(
             f"http://127.0.0.1:{topology.gateway_port}/v1/latest", headers={"X-API-Key": key}, timeout=20
         )
         assert '"value":7.4' in answer.text
-    for process in (ingest, service, gateway, access):
+    assert "subscribed" in receiver.log.read_text()
+    for process in (ingest, service, gateway, access, receiver):
         assert "permission denied" not in process.log.read_text(), process.args
     assert "row_level_security_missing" not in access.log.read_text(), "it is restricted by its role"
     logged = gateway.log.read_text()
@@ -332,7 +334,7 @@ def watched_processes(topology: Topology) -> list[ProcessInfo]:
         found = store.processes()
     finally:
         store.close()
-    assert {one.kind for one in found} == {"ingest", "service", "gateway", "access"}
+    assert {one.kind for one in found} == {"ingest", "service", "gateway", "access", "federation"}
     return found
 
 

@@ -26,7 +26,8 @@ COMPOSE = REPOSITORY / "deploy/compose.yaml"
 VERSIONS = ("1.37", "1.29")
 WORKLOADS = ("Deployment", "StatefulSet", "Job", "Pod")
 MAX_OBJECT_BYTES = 1 << 20
-ONLY_COMPOSE = {"prepare"}  # deploy.box.kubernetes_files does its work
+# deploy.box.kubernetes_files does the work of prepare; a town's forwarder enrols where it can write.
+ONLY_COMPOSE = {"prepare", "federate-send"}
 OTHER_PATHS = {
     "PGDATA",  # the root of a volume is not empty
     "TOWNTWIN_HJ212_STATIONS",
@@ -48,7 +49,12 @@ def kustomized(folder: Path) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def objects() -> list[dict[str, Any]]:
     admin = yaml.safe_load((FOLDER / "admin.yaml").read_text())
-    return [*kustomized(FOLDER), *kustomized(FOLDER / "hj212"), admin]
+    return [
+        *kustomized(FOLDER),
+        *kustomized(FOLDER / "hj212"),
+        *kustomized(FOLDER / "federate-receive"),
+        admin,
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,15 @@
  * FAULTY_FOLDER: for each file below it, except *-shm and *.undo, the bytes that a write replaces are appended to
  * FILE.undo before the write; fsync and fdatasync empty FILE.undo. After a SIGKILL these files have what a loss of
  * power may undo (tests/support/faulty_libc.py).
+ * FAULTY_UNDO: a folder for the undo files instead, named by the path with % for /. Paths are then those of open(2),
+ * so that no /proc is needed; rename and unlink take the undo file along.
  * FAULTY_CLOCK: a file with one signed 64-bit number, the nanoseconds that are added to CLOCK_REALTIME.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,19 +36,107 @@ static int ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
+static int real_open(const char *path, int flags, mode_t mode)
+{
+    static int (*real)(const char *, int, ...);
+    if (!real) real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
+    return real(path, flags, mode);
+}
+
+#define MAX_TRACKED 4096
+static char *opened[MAX_TRACKED]; /* absolute path of each descriptor; only with FAULTY_UNDO */
+
+static void make_absolute(const char *path, char *found)
+{
+    char folder[PATH_MAX];
+    folder[0] = 0;
+    if (path[0] != '/' && !getcwd(folder, sizeof folder)) abort();
+    if (strlen(folder) + strlen(path) + 2 > PATH_MAX) abort();
+    sprintf(found, "%s%s%s", folder, folder[0] ? "/" : "", path);
+}
+
+/* The name of the undo file of a path; 0 for files that are not watched. */
+static int undo_name(const char *path, char *undo)
+{
+    const char *folder = getenv("FAULTY_FOLDER"), *elsewhere = getenv("FAULTY_UNDO");
+    if (!folder || strncmp(path, folder, strlen(folder)) || ends_with(path, "-shm") || ends_with(path, ".undo")) return 0;
+    if (!elsewhere) return snprintf(undo, PATH_MAX + 8, "%s.undo", path) > 0;
+    int n = snprintf(undo, PATH_MAX + 8, "%s/", elsewhere);
+    snprintf(undo + n, (size_t)(PATH_MAX + 8 - n), "%s", path);
+    for (char *at = undo + n; *at; at++) if (*at == '/') *at = '%';
+    return 1;
+}
+
 /* The undo file of a descriptor, opened; -1 for files that are not watched. */
 static int open_undo(int fd, int flags)
 {
-    const char *folder = getenv("FAULTY_FOLDER");
     char link[64], path[PATH_MAX], undo[PATH_MAX + 8];
-    if (!folder || fd < 0) return -1;
+    if (!getenv("FAULTY_FOLDER") || fd < 0) return -1;
+    if (getenv("FAULTY_UNDO")) {
+        if (fd >= MAX_TRACKED || !opened[fd]) return -1;
+        return undo_name(opened[fd], undo) ? real_open(undo, flags | O_CLOEXEC, 0600) : -1;
+    }
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof path - 1);
     if (n <= 0) return -1;
     path[n] = 0;
-    if (strncmp(path, folder, strlen(folder)) || ends_with(path, "-shm") || ends_with(path, ".undo")) return -1;
-    snprintf(undo, sizeof undo, "%s.undo", path);
-    return open(undo, flags | O_CLOEXEC, 0600);
+    return undo_name(path, undo) ? real_open(undo, flags | O_CLOEXEC, 0600) : -1;
+}
+
+static int open_tracked(const char *path, int flags, mode_t mode)
+{
+    char found[PATH_MAX], undo[PATH_MAX + 8];
+    int fd = real_open(path, flags, mode);
+    if (fd < 0 || fd >= MAX_TRACKED || !getenv("FAULTY_UNDO")) return fd;
+    make_absolute(path, found);
+    free(opened[fd]);
+    opened[fd] = strdup(found);
+    if ((flags & O_TRUNC) && undo_name(found, undo)) unlink(undo);
+    return fd;
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = va_arg(more, mode_t);
+    va_end(more);
+    return open_tracked(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = va_arg(more, mode_t);
+    va_end(more);
+    return open_tracked(path, flags, mode);
+}
+
+int unlink(const char *path)
+{
+    REAL(unlink);
+    char found[PATH_MAX], undo[PATH_MAX + 8];
+    int done = real(path);
+    if (!done && getenv("FAULTY_UNDO")) {
+        make_absolute(path, found);
+        if (undo_name(found, undo)) real(undo);
+    }
+    return done;
+}
+
+int rename(const char *before, const char *after)
+{
+    REAL(rename);
+    char found[PATH_MAX], from[PATH_MAX + 8], to[PATH_MAX + 8];
+    int done = real(before, after);
+    if (!done && getenv("FAULTY_UNDO")) {
+        make_absolute(after, found);
+        int is_watched = undo_name(found, to);
+        make_absolute(before, found);
+        if (is_watched && undo_name(found, from) && real(from, to)) unlink(to);
+    }
+    return done;
 }
 
 static ssize_t real_write(int fd, const void *bytes, size_t n)
@@ -65,7 +157,7 @@ static void keep_replaced(int fd, off_t offset, size_t n_new)
         /* A descriptor that is open for writing only is read by another one. */
         char link[64];
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        int reading = open(link, O_RDONLY | O_CLOEXEC);
+        int reading = getenv("FAULTY_UNDO") ? dup(fd) : real_open(link, O_RDONLY | O_CLOEXEC, 0);
         if (record && reading >= 0 && pread(reading, record + sizeof one, (size_t)one.n_old, offset) == one.n_old) {
             memcpy(record, &one, sizeof one);
             if (real_write(undo, record, sizeof one + (size_t)one.n_old) < 0) abort();
@@ -88,6 +180,27 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t offset)
     REAL(pwrite64);
     keep_replaced(fd, offset, n);
     return real(fd, bytes, n, offset);
+}
+
+static size_t total(const struct iovec *parts, int n)
+{
+    size_t found = 0;
+    for (int one = 0; one < n; one++) found += parts[one].iov_len;
+    return found;
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int n, off_t offset)
+{
+    REAL(pwritev);
+    keep_replaced(fd, offset, total(parts, n));
+    return real(fd, parts, n, offset);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int n, off64_t offset)
+{
+    REAL(pwritev64);
+    keep_replaced(fd, offset, total(parts, n));
+    return real(fd, parts, n, offset);
 }
 
 ssize_t write(int fd, const void *bytes, size_t n)
@@ -147,7 +260,7 @@ static int64_t clock_offset(void)
     static int is_looked_for;
     if (!is_looked_for) {
         const char *path = getenv("FAULTY_CLOCK");
-        int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+        int fd = path ? real_open(path, O_RDONLY | O_CLOEXEC, 0) : -1;
         if (fd >= 0) {
             void *mapped = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
             if (mapped != MAP_FAILED) offset = mapped;

@@ -84,6 +84,29 @@ def drop_unsynced(folder: Path, source: random.Random) -> int:
     return undone
 
 
+def drop_unsynced_elsewhere(undo_folder: Path, root: Path, source: random.Random) -> int:
+    """Do the same with undo files in a folder of their own, named by paths as seen in a root folder."""
+    undone = 0
+    for undo in sorted(undo_folder.iterdir()):
+        path = _outside(root, undo.name.replace("%", "/"))
+        records = _read(undo.read_bytes())
+        if records and path.is_file():
+            undone += _tear(path, records, source)
+        undo.unlink()
+    return undone
+
+
+def _outside(root: Path, path: str) -> Path:
+    """Return a path of a root folder as seen from outside, with its symbolic links followed inside."""
+    found = root
+    for part in Path(path).parts[1:]:
+        found /= part
+        if found.is_symlink():
+            target = found.readlink()
+            found = root / str(target).lstrip("/") if target.is_absolute() else found.parent / target
+    return found
+
+
 def _tear(path: Path, records: list[Replaced], source: random.Random) -> int:
     new = path.read_bytes()
     old = bytearray(new)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from edge.wire.broker_address import BrokerAddress
 from edge.wire.federation import DEVICE_KIND
 from ingest_service.federation import forward_process, receive_process
 from ingest_service.federation.policy import Policy
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from edge.wire.broker_address import BrokerAddress
     from ingest_service.storage.postgres.store import PostgresStore
+    from tests.support.network_namespaces import NetworkNamespace
 
 CITY, COUNTY = "3304", "330483"
 TOWNS = ("330483-d1", "330483-d2", "330483-d3")
@@ -65,29 +66,48 @@ def _area(area_id: str, parent: str | None = None) -> Area:
 
 
 @contextmanager
-def forwarding(dsn: str, port: int, folder: Path, area: str, device: str, **policy: Any) -> Iterator[None]:
-    """Forward from a platform while the context lasts."""
+def forwarding(
+    dsn: str,
+    broker: BrokerAddress,
+    folder: Path,
+    area: str,
+    device: str,
+    *,
+    namespace: NetworkNamespace | None = None,
+    **policy: Any,
+) -> Iterator[None]:
+    """Forward from a platform while the context lasts, with its connections in a network namespace."""
     spool = folder / f"{device}-{time.monotonic_ns()}.spool"
     settings = Settings(spool=spool, poll_s=0.1, backlog_readings_per_s=0)
     usual: dict[str, Any] = {"area": area, "device": device, "history_days": 36_500.0}
-    broker, found = BrokerAddress("127.0.0.1", port), Policy(**usual | policy)
-    with _running(dsn, lambda store, stop: forward_process.run(store, broker, found, settings, stop)):
+    found = Policy(**usual | policy)
+    with _running(
+        dsn, lambda store, stop: forward_process.run(store, broker, found, settings, stop), namespace
+    ):
         yield
 
 
 @contextmanager
-def receiving(dsn: str, port: int) -> Iterator[None]:
-    """Receive at a platform while the context lasts."""
-    broker = BrokerAddress("127.0.0.1", port)
-    with _running(dsn, lambda store, stop: receive_process.run(store, broker, Settings(), stop)):
+def receiving(
+    dsn: str, broker: BrokerAddress, *, namespace: NetworkNamespace | None = None
+) -> Iterator[None]:
+    """Receive at a platform while the context lasts, with its connections in a network namespace."""
+    with _running(dsn, lambda store, stop: receive_process.run(store, broker, Settings(), stop), namespace):
         yield
 
 
 @contextmanager
-def _running(dsn: str, run: Callable[[PostgresStore, threading.Event], None]) -> Iterator[None]:
+def _running(
+    dsn: str, run: Callable[[PostgresStore, threading.Event], None], namespace: NetworkNamespace | None
+) -> Iterator[None]:
     stop = threading.Event()
     with opened(dsn) as store:
-        thread = threading.Thread(target=run, args=(store, stop))
+
+        def run_in_namespace() -> None:
+            with namespace.entered() if namespace else nullcontext():
+                run(store, stop)
+
+        thread = threading.Thread(target=run_in_namespace)
         thread.start()
         try:
             yield

@@ -44,9 +44,12 @@ class ConnectionPair:
 
 
 class Proxy:
-    """Listens on a free loopback port and forwards data to a server, with faults on request."""
+    """Listens on a free loopback port and forwards data to a server, with faults on request.
 
-    def __init__(self, host: str, port: int) -> None:
+    ``listener`` is a listening socket to use instead, such as one of another network namespace.
+    """
+
+    def __init__(self, host: str, port: int, *, listener: socket.socket | None = None) -> None:
         self.target = (host, port)
         self._flows = threading.Event()
         self._flows.set()
@@ -55,7 +58,7 @@ class Proxy:
         self._trigger: CutTrigger | None = None
         self._pairs: list[ConnectionPair] = []
         self._records: list[list[tuple[bool, bytes]]] | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
         self.delay_s = 0.0
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()

@@ -80,6 +80,7 @@ class PostgresServer:
     programs: str
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    environ: dict[str, str] = field(default_factory=dict)
     folder: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _database_settings: list[str] | None = field(init=False, default=None)
@@ -149,7 +150,13 @@ class PostgresServer:
         )
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd="/",
+                env={**os.environ, **self.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
