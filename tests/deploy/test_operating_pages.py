@@ -1,4 +1,4 @@
-"""Compares the commands of docs/howto/operate with the product: subcommands, flags, units, files, settings."""
+"""Compares the commands of docs/howto/operate with the product: flags, units, files, settings."""
 
 from __future__ import annotations
 
