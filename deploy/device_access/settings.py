@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[
         int,
         Meta(
-            description="Port of the metrics, on loopback; 0 serves none..",
+            description="Port of the metrics, on loopback; 0 serves none.",
             ge=0,
             le=65535,
         ),
