@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import os
 import sys
 from importlib import import_module
@@ -68,6 +69,15 @@ def main(argv: list[str] | None = None) -> int:
         return USAGE_ERROR
     except StoreError as error:
         print(f"towntwin: the database: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        print(
+            f"towntwin: {args.command}: another program has the port on which it has to listen"
+            f" ({error.strerror}): end that program, or set another port (docs/settings.md, …_PORT)",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130

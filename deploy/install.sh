@@ -523,6 +523,10 @@ write_environments() {
             esac
         } | complete_file 0640 "root:towntwin-$name" "$ETC/$name.env"
     done
+    complete_file 0640 root:towntwin-ingest $ETC/ingest-standby.env <<'ENVIRONMENT'
+# What a standby of ingest has of its own, beside ingest.env: its port of metrics, as both run at once.
+TOWNTWIN_INGEST_METRICS_PORT=0
+ENVIRONMENT
 }
 
 # The whole server is copied, so it is done as its superuser; the key is for that user alone.

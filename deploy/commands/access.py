@@ -36,6 +36,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Apply decisions until a stop signal."""
+    from prometheus_client import start_http_server
+
     from deploy.device_access.access_process import AccessProcess
     from deploy.device_access.certificate_authority import CertificateAuthority, CertificateError
     from ingest_service.storage.health.heartbeat_thread import sending_heartbeats
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     broker = _open_broker(common, settings)
     store = open_store(common, args, stop)
     try:
+        if settings.metrics_port:
+            start_http_server(settings.metrics_port, addr="127.0.0.1")
         identity = ProcessIdentity(kind="access", instance=settings.kind)
         with sending_heartbeats(store, identity, HealthLimits(stuck_s=STUCK_S)) as progress:
             AccessProcess(EnrolmentStore(store), broker, authority, settings, progress).run(stop)

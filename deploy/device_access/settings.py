@@ -51,3 +51,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(description="How often it compares all devices with the broker.", extra={"unit": "s"}, gt=0),
     ] = 60.0
+    metrics_port: Annotated[
+        int,
+        Meta(
+            description="Port of the metrics, on loopback; 0 serves none.",
+            ge=0,
+            le=65535,
+        ),
+    ] = 0

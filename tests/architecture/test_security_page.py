@@ -24,3 +24,9 @@ def test_every_threat_has_a_test() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| Threat")]
     assert len(rows) > 15
     assert [row for row in rows if not NAMED.search(row)] == []
+
+
+def test_every_row_belongs_to_a_table_with_a_heading() -> None:
+    """A blank line within a table ends it, and what follows is shown as plain text."""
+    blocks = re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE)
+    assert [one.splitlines()[0] for one in blocks if not re.match(r"\|.*\n\|-", one)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,22 @@ def test_the_compiled_judge_is_loaded_without_scipy_and_judges_small_blocks_befo
         "print(0 < resident_kb < 15_000)"
     )
     assert [one for one in shown if one in {"True", "False"}] == ["False", "True", "False", "True"]
+
+
+def test_a_port_of_metrics_that_is_in_use_is_a_sentence(tmp_path: Path) -> None:
+    """Two processes of one installation with the same port: the second one ended with a traceback."""
+    stations = tmp_path / "stations.toml"
+    stations.write_text(
+        '[[stations]]\nstation = "010000A8900016F000169DC0"\narea = "330483-d1"\ndevice = "hj-01"\n'
+    )
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        flags = ["--stations", str(stations), "--spool", str(tmp_path / "spool"), "--metrics-port", port]
+        command = [sys.executable, "-m", "deploy", "hj212", "serve", "--broker", "mqtt://127.0.0.1:1", *flags]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "another program has the port" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_second_up_on_the_same_folder_is_refused_and_touches_nothing(tmp_path: Path) -> None:

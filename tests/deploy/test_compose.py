@@ -50,6 +50,8 @@ ENV_EXAMPLE = REPOSITORY / "deploy/.env.example"
 MOUNTED = "/etc/towntwin"
 ONE_SHOT = {"prepare", "migrate", "admin"}
 WITHIN_S = 60.0
+PROCESSORS = 2  # of the smallest machine
+MAX_PROCESSES = 256
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +88,17 @@ def test_every_container_is_confined(services: dict[str, Any]) -> None:
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["mem_limit"], name
+        assert 0 < float(service["cpus"]) < PROCESSORS, f"{name}: no processor is left for the others"
+        assert 0 < service["pids_limit"] <= MAX_PROCESSES, name
         assert re.fullmatch(r"[a-z0-9/-]+:\d+\.\d+\.\d+(-\w+)?", service["image"]), (
             f"{name}: no pinned version"
         )
         is_root = service["user"] == "0:0"
         assert is_root == (name == "prepare"), f"{name} runs as root"
         assert not is_root or service["network_mode"] == "none"
-        assert name in ONE_SHOT or "healthcheck" in service, name
+        checked = service.get("healthcheck", {"disable": True})
+        assert name in ONE_SHOT or not checked.get("disable", False), f"{name}: nothing shows that it hangs"
+        assert name in ONE_SHOT or {"test", "interval", "timeout", "retries"} <= checked.keys(), name
         for port in service.get("ports", []):
             assert port.startswith("${"), f"{name}: a port that can't be changed"
 
@@ -289,6 +295,7 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
     ports = {
         "TOWNTWIN_INGEST_METRICS_PORT": str(free_port()),
         "TOWNTWIN_SERVICE_METRICS_PORT": str(free_port()),
+        "TOWNTWIN_ACCESS_METRICS_PORT": str(free_port()),
     }
     ingest = topology.process(
         "ingest", "ingest", TOWNTWIN_INGEST_METRICS_PORT=ports["TOWNTWIN_INGEST_METRICS_PORT"]
@@ -296,7 +303,9 @@ def test_the_same_topology_as_processes_stores_what_a_device_publishes_over_tls(
     service = topology.process(
         "service", "service", TOWNTWIN_SERVICE_METRICS_PORT=ports["TOWNTWIN_SERVICE_METRICS_PORT"]
     )
-    access = topology.process("access", "access")
+    access = topology.process(
+        "access", "access", TOWNTWIN_ACCESS_METRICS_PORT=ports["TOWNTWIN_ACCESS_METRICS_PORT"]
+    )
     receiver = topology.process("federate-receive", "federate", "receive", TOWNTWIN_FEDERATE_METRICS_PORT="0")
     with running_processes(ingest, service, gateway, access, receiver):
         publish(topology)
@@ -361,6 +370,7 @@ def services_by_port(topology: Topology, ports: dict[str, str]) -> list[tuple[st
     return [
         ("ingest", 9101, int(ports["TOWNTWIN_INGEST_METRICS_PORT"])),
         ("service", 9102, int(ports["TOWNTWIN_SERVICE_METRICS_PORT"])),
+        ("access", 9104, int(ports["TOWNTWIN_ACCESS_METRICS_PORT"])),
         ("gateway", 8080, topology.gateway_port),
     ]
 

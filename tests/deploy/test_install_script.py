@@ -93,6 +93,17 @@ def test_users_and_environments_of_units_are_made_by_the_script(plan: str) -> No
     assert "backup" not in plain
 
 
+def test_no_variable_of_a_unit_is_overridden_by_its_files(plan: str) -> None:
+    """A standby with the metrics port of its shard's first process does not start: the address is in use."""
+    for unit in UNITS:
+        own = [one.partition("=")[0] for one in unit_values(unit).get("Environment", [])]
+        assert not [one for one in own if one.startswith("TOWNTWIN_")], f"{unit}: a file has precedence"
+    files = unit_values(SCRIPT.parent / "systemd/towntwin-ingest-standby@.service")["EnvironmentFile"]
+    own_file = "/etc/towntwin/ingest-standby.env"
+    assert files.index(own_file) > files.index("/etc/towntwin/ingest.env")
+    assert f"write {own_file} (mode 0640, owner root:towntwin-ingest)" in plan
+
+
 def test_an_older_environment_is_completed_and_keeps_what_its_owner_wrote(tmp_path: Path) -> None:
     """The functions of the script, in a folder of the test."""
     text = SCRIPT.read_text()

@@ -136,8 +136,26 @@ def test_the_same_processes_run_as_in_the_compose_file(
         }
         assert given.keys() - {"PGDATA"} == written.keys(), name
         assert {one for one in written if given[one] != written[one]} <= OTHER_PATHS, name
+        assert {"cpu": cpu_of(container), "memory": memory_of(container)} == {
+            "cpu": float(service["cpus"]),
+            "memory": service["mem_limit"],
+        }, name
+        is_checked = not service.get("healthcheck", {"disable": True}).get("disable", False)
+        probes = {"livenessProbe", "readinessProbe"} & container.keys()
+        assert bool(probes) == is_checked, name
         if name != "admin":  # there: until the hour is over
             assert container.get("args") == service.get("command"), name
+
+
+def cpu_of(container: dict[str, Any]) -> float:
+    """Return the limit of a container [processors]."""
+    limit = str(container["resources"]["limits"]["cpu"])
+    return float(limit.removesuffix("m")) / 1000 if limit.endswith("m") else float(limit)
+
+
+def memory_of(container: dict[str, Any]) -> str:
+    """Return the limit of a container, as Compose writes it."""
+    return str(container["resources"]["limits"]["memory"]).replace("Mi", "m").replace("Gi", "g")
 
 
 def test_the_configurations_are_those_of_the_compose_file(objects: list[dict[str, Any]]) -> None:
@@ -237,7 +255,7 @@ def test_every_pod_is_confined_as_the_restricted_profile_has_it(objects: list[di
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }, name
-            assert container["resources"]["limits"].keys() == {"memory"}
+            assert container["resources"]["limits"].keys() == {"cpu", "memory"}
             assert container["resources"]["requests"].keys() == {"cpu", "memory"}
     (namespace,) = [one for one in objects if one["kind"] == "Namespace"]
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import segno
+
 from deploy.__main__ import main
 from deploy.first_setup.answers import QUESTIONS
 from ingest_service.storage.postgres.api_keys import ApiKeyStore, AuditQuery
@@ -74,6 +76,24 @@ def run_in_terminal(arguments: Sequence[str], folder: Path, lines: Sequence[tupl
     return output
 
 
+def drawn_modules(output: str) -> list[list[bool]]:
+    """Return the modules of the QR code in a terminal's output, dark ones True, without its light margin.
+
+    Each character is two modules, one above the other; what is drawn is light on the terminal's dark ground.
+    """
+    light = {"█": (True, True), "▀": (True, False), "▄": (False, True), " ": (False, False)}
+    lines = [line for line in output.splitlines() if len(line) > 20 and set(line) <= light.keys()]
+    rows = [[not light[one][half] for one in line] for line in lines for half in (0, 1)]
+    rows = rows[: len(rows[0])]  # it is square: an odd last row has nothing below it
+    dark = [(y, x) for y, row in enumerate(rows) for x, is_dark in enumerate(row) if is_dark]
+    margin = min(x for _, x in dark)
+    size = max(x for _, x in dark) + 1 - margin
+    top = min(y for y, _ in dark)
+    assert margin >= 4
+    assert top >= 4, "a reader needs a margin of four modules"
+    return [row[margin : margin + size] for row in rows[top : top + size]]
+
+
 def test_a_dialogue_in_chinese_sets_the_first_town_up(plain_dsn: str, tmp_path: Path) -> None:
     typed = {
         "county": "330483",
@@ -94,7 +114,10 @@ def test_a_dialogue_in_chinese_sets_the_first_town_up(plain_dsn: str, tmp_path: 
     output = run_in_terminal(arguments, tmp_path, lines)
     assert "“12”不是县级代码" in output
     assert ROBOT not in output
-    assert "▀" in output or "▄" in output  # the QR code
+    (code,) = re.findall(r"https://\S+#tte_\w+", output)
+    assert drawn_modules(output) == [
+        [bool(dark) for dark in row] for row in segno.make(code, micro=False).matrix
+    ]
     assert f"控制台：https://{platform.node()}:8443" in output
     assert (tmp_path / "secrets" / TOWN / "duty-group-url").read_text().strip() == ROBOT
     site_file = (tmp_path / f"{TOWN}.toml").read_text()
