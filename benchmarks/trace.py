@@ -295,15 +295,23 @@ def window(release: Release) -> tuple[int, int]:
 
 
 def trace(
-    response: NDArray[np.float32], release: Release, options: InferenceOptions | None = None
+    response: NDArray[np.float32],
+    release: Release,
+    options: InferenceOptions | None = None,
+    *,
+    is_censored: bool = False,
 ) -> SourcePosterior:
-    """Return the posterior over outfalls; steps count from ``BEFORE`` steps before the detection."""
+    """Return the posterior over outfalls; steps count from ``BEFORE`` steps before the detection.
+
+    If ``is_censored``, of a reading below the limit of detection only that is given.
+    """
     begin, end = window(release)
     rows = slice(begin // READ_EVERY, end // READ_EVERY)
     part = response[:, rows, :, :, begin:end]
     value = release.readings[rows].ravel()
+    is_given = (value >= LIMIT) | (not is_censored)
     readings = SensorReadings(
-        np.maximum(value, LIMIT), value >= LIMIT, np.hypot(NOISE, NOISE_SHARE * np.maximum(value, 0))
+        np.where(is_given, value, LIMIT), is_given, np.hypot(NOISE, NOISE_SHARE * np.maximum(value, 0))
     )
     n_variants, n_readings, n_sensors, n_outfalls, n_steps = part.shape
     flat = part.reshape(n_variants, n_readings * n_sensors, n_outfalls, n_steps)
