@@ -1,9 +1,7 @@
 """Traces simulated releases in a tidal canal network of 216 nodes back to their outfalls.
 
-``python -m benchmarks trace [--releases 200] [--seed 20000] [--non-detects]
-[--plot FILE]``. Tides at one border and levels
-at the other drive the flow, which reverses in four reaches of five; 40 outfalls; five sensors at the nodes
-that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The
+``python -m benchmarks trace [--releases 200] [--seed 20000] [--non-detects] [--plot FILE]``. Tides at one
+border and levels at the other drive the flow, which reverses in four reaches of five; 40 outfalls; five sensors at the nodes that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The
 truth is computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has
 velocities off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by
 50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in
