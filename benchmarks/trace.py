@@ -1,18 +1,20 @@
 """Traces simulated releases in a tidal canal network of 216 nodes back to their outfalls.
 
 ``python -m benchmarks trace [--releases 200] [--seed 20000] [--non-detects] [--plot FILE]``. Tides at one
-border and levels at the other drive the flow, which reverses in four reaches of five; 40 outfalls; five sensors at the nodes that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit of detection. The
-truth is computed on a finer grid and shorter steps than the model, and the model is wrong: each *world* has
-velocities off by a common factor (log-normal, 20 %) and one for each reach (10 %), and a dispersion off by
-50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has first detected it twice in
-a row; releases that no sensor detects are counted and left out.
+border and levels at the other drive the flow, which reverses in four reaches of five; 40 outfalls; five
+sensors at the nodes that `analytics.twin.sensor_placement` chooses, read every hour, with noise and a limit
+of detection. The truth is computed on a finer grid and shorter steps than the model, and the model is
+wrong: each *world* has velocities off by a common factor (log-normal, 20 %) and one for each reach (10 %),
+and a dispersion off by 50 %. A release (10 to 200 kg in 0.5 to 4 h) is traced six hours after a sensor has
+first detected it twice in a row; releases that no sensor detects are counted and left out.
 
-Beside the posterior: the lagged correlation of the sensors' readings, compared with travel times, and travel
-time alone (`analytics.twin.upstream_trace`). Times are processor time of this process on one core: of one
-trace, with the response computed for its window alone; for the table the response is computed once for all
-releases. ``--weight``, ``--relative-error`` and ``--timing-error`` are those of `InferenceOptions`; the ones
-in use were chosen on the releases of ``--seed 50000``, not on those reported. With ``--non-detects``, readings
-below the limit of detection have no value. Prints a table, and last one JSON line.
+Beside the posterior: the lagged correlation of the sensors' readings, compared with travel times, and
+travel time alone (`analytics.twin.upstream_trace`). Times are processor time of this process on one core:
+of one trace, with the response computed for its window alone; for the table the response is computed once
+for all releases. ``--weight``, ``--relative-error`` and ``--timing-error`` are those of `InferenceOptions`;
+the ones in use were chosen on the releases of ``--seed 50000``, not on those reported. With
+``--non-detects``, readings below the limit of detection have no value. Prints a table, and last one JSON
+line.
 """
 
 from __future__ import annotations
@@ -342,9 +344,7 @@ def evaluate(
 ) -> tuple[dict[str, float], Floats]:
     """Print ranks of all methods; return them, and the level above which sets hold each true outfall."""
     began = time.process_time()
-    scores = [
-        score(trace(response, one, options, is_censored=is_censored), one.outfall) for one in releases
-    ]
+    scores = [score(trace(response, one, options, is_censored=is_censored), one.outfall) for one in releases]
     trace_s = (time.process_time() - began) / len(releases)
     rank = np.array([one.rank for one in scores])
     times = travel_times(network, history, sensors)

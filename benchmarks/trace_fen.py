@@ -88,9 +88,7 @@ def river(speed_m_s: float) -> tuple[FlowHistory, FlowNetwork]:
     length_m = np.array([SPACING_M] * N_CANDIDATES + [BELOW_M, BELOW_M])
     tail = np.arange(len(length_m))
     area_m2 = np.full(len(tail), AREA_M2 * SPEED_M_S / speed_m_s)
-    grid = divide_reaches(
-        len(tail) + 1, tail, tail + 1, length_m=length_m, area_m2=area_m2, cell_m=CELL_M
-    )
+    grid = divide_reaches(len(tail) + 1, tail, tail + 1, length_m=length_m, area_m2=area_m2, cell_m=CELL_M)
     flow = np.full((N_STEPS, len(grid.tail)), AREA_M2 * SPEED_M_S)
     network = FlowNetwork(len(tail) + 1, tail, tail + 1, length_m, np.full(len(tail), speed_m_s))
     half = 0.5 * speed_m_s * CELL_M  # the cells add to dispersion: D becomes half / tanh(half / D)
@@ -159,10 +157,7 @@ def first_by_lag() -> float:
     a, b = (column - column.mean() for column in course.T)
     lag_s = (np.correlate(b, a, "full").argmax() - (len(a) - 1)) * SAMPLE_STEPS * STEP_S
     to_first, to_second = (
-        {
-            int(node): float(travel)
-            for node, travel in zip(found.node, found.travel_s, strict=True)
-        }
+        {int(node): float(travel) for node, travel in zip(found.node, found.travel_s, strict=True)}
         for found in (
             trace_upstream(network, N_CANDIDATES + at, window_s=N_STEPS * STEP_S) for at in range(2)
         )

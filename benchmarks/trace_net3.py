@@ -1,23 +1,21 @@
 """Traces releases in EPANET's example network Net3, a looped network of 92 junctions, back to their nodes.
 
-``python -m benchmarks trace_net3 [--each 2] [--seed 1] [--demand-error 0] [--published]
-[--bound]``. Net3 and EPANET
-come with the package ``wntr``, which is not among the requirements: ``pip install wntr``. EPANET computes the
-truth, flows and concentrations; the twin has its network, its flows (of demands that are off by
-``--demand-error`` in the truth), and its own transport, by parcels, tanks mixed
-(`analytics.twin.compiled_plug_flow`).
-Each junction releases ``--each`` times: 0.5 to 10 kg in 0.5 to 4 h, beginning in the first half of a day;
-four sensors are read every half hour with noise and a limit of detection, for the whole day. Releases that
-no sensor detects twice are counted and left out.
+``python -m benchmarks trace_net3 [--each 2] [--seed 1] [--demand-error 0] [--published] [--bound]``. Net3
+and EPANET come with the package ``wntr``, which is not among the requirements: ``pip install wntr``. EPANET
+computes the truth, flows and concentrations; the twin has its network, its flows (of demands that are off
+by ``--demand-error`` in the truth), and its own transport, by parcels, tanks mixed
+(`analytics.twin.compiled_plug_flow`). Each junction releases ``--each`` times: 0.5 to 10 kg in 0.5 to 4 h,
+beginning in the first half of a day; four sensors are read every half hour with noise and a limit of
+detection, for the whole day. Releases that no sensor detects twice are counted and left out.
 
 The published study (L. Grbčić et al., Sensors 20(9) 2613, 2020) repeats one event 30 times: one node, from
 14:20 to 20:20, 813.7 mg/L; of the 30 runs of its search the true node was first in 73 % and among six in
 all, 8 min on 46 processors. ``--published`` has this event at each junction once, read without noise every
 30 min; the four sensors are chosen here, the study's event does not name the node in its abstract.
 
-``--bound`` has releases that the twin's own transport carries, traced with the likelihood of the sensors' noise
-alone, summed over all times, durations and amounts with the probabilities they are drawn with: no inference
-can have the true node first more often, for a model is never better known.
+``--bound`` has releases that the twin's own transport carries, traced with the likelihood of the sensors'
+noise alone, summed over all times, durations and amounts with the probabilities they are drawn with: no
+inference can have the true node first more often, for a model is never better known.
 
 The response is computed once for all releases; the time of a trace is that of the response and of its own
 inference. ``--each 1 --seed 101`` and ``102`` were used to choose `OPTIONS`. Prints a table, and last one
