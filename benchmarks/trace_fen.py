@@ -67,7 +67,7 @@ def main() -> None:
     for is_known in (True, False):
         for n_sections in (1, 2):
             rng = np.random.default_rng(arguments.seed)
-            traced = [place(rng, n_sections, is_known=is_known) for _ in range(arguments.repeats)]
+            traced = [trace_once(rng, n_sections, is_known=is_known) for _ in range(arguments.repeats)]
             columns = [np.asarray(column, float) for column in zip(*traced, strict=True)]
             first, _, in_set, size, _, _, cpu_s = (float(column.mean()) for column in columns)
             gap_km, amount, late = (float(np.median(columns[at])) for at in (1, 4, 5))
@@ -106,7 +106,7 @@ def sample(n_sections: int) -> tuple[NDArray[np.intp], Floats]:
     return steps, AMOUNT_G / AREA_M2 * exact
 
 
-def place(rng: np.random.Generator, n_sections: int, *, is_known: bool) -> Placed:
+def trace_once(rng: np.random.Generator, n_sections: int, *, is_known: bool) -> Placed:
     """Trace the spill once, with a model that is right or off, and compare."""
     off = 1.0 if is_known else float(np.exp(0.2 * rng.standard_normal()))
     history, network = river(SPEED_M_S * off)

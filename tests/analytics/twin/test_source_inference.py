@@ -108,9 +108,17 @@ def test_a_row_of_the_response_is_what_forward_runs_give(is_steady: bool) -> Non
 
 def test_the_compiled_adjoint_is_the_general_one() -> None:
     model, variant = history(), draw_variants(2, len(TAIL), np.random.default_rng(1))[1]
-    rows = {"sensor": np.array([4, 2, 2]), "step": np.array([40, 47, 15]), "candidates": OUTFALLS}
-    general = response_matrix(model, variant, **rows)
-    compiled = response_matrix(model, variant, **rows, plan=plan_elimination(model.grid))
+    general, compiled = (
+        response_matrix(
+            model,
+            variant,
+            sensor=np.array([4, 2, 2]),
+            step=np.array([40, 47, 15]),
+            candidates=OUTFALLS,
+            plan=plan,
+        )
+        for plan in (None, plan_elimination(model.grid))
+    )
     np.testing.assert_allclose(compiled, general, rtol=1e-4, atol=1e-6 * general.max())
 
 
@@ -192,7 +200,7 @@ def plumes(strength: tuple[float, float], lag: int) -> NDArray[np.float32]:
 
 def test_an_absurd_amount_makes_a_candidate_unlikely() -> None:
     response = plumes((1e-3, 1e-12), lag=0)
-    value = 5.0 * response[0, :, 0, 5]
+    value = 5.0 * response[0, :, 0, 5].astype(float)
     readings = SensorReadings(value, np.ones(30, np.bool_), np.full(30, 1e-4))
     posterior = infer_source(response, readings, dt_s=DT_S)
     assert posterior.probability[0] > 0.95
@@ -204,7 +212,7 @@ def test_values_below_the_limit_separate_what_non_detects_do_not() -> None:
     """The second candidate gives the first one's plume, with a foot below the limit before it."""
     response = plumes((1.0, 1.0), lag=0)
     response[0, :, 1] += 0.1 * plumes((1.0, 1.0), lag=-6)[0, :, 1]
-    exact, limit = 2.0 * response[0, :, 1, 10], 0.3
+    exact, limit = 2.0 * response[0, :, 1, 10].astype(float), 0.3
     read = exact + 0.02 * np.random.default_rng(0).standard_normal(30)
     above = read >= limit
     noise = np.full(30, 0.1)
