@@ -1,18 +1,21 @@
 """Traces releases in EPANET's example network Net3, a looped network of 92 junctions, back to their nodes.
 
-``python -m benchmarks trace_net3 [--each 2] [--seed 1] [--demand-error 0] [--published]``. Net3 and EPANET
-come with the package ``wntr``, which is not among the requirements: ``pip install wntr``. EPANET computes the
-truth, flows and concentrations; the twin has its network, its flows (of demands that are off by
-``--demand-error`` in the truth), and its own transport, by parcels, tanks mixed
-(`analytics.twin.compiled_plug_flow`).
-Each junction releases ``--each`` times: 0.5 to 10 kg in 0.5 to 4 h, beginning in the first half of a day;
-four sensors are read every half hour with noise and a limit of detection, for the whole day. Releases that
-no sensor detects twice are counted and left out.
+``python -m benchmarks trace_net3 [--each 2] [--seed 1] [--demand-error 0] [--published] [--bound]``. Net3
+and EPANET come with the package ``wntr``, which is not among the requirements: ``pip install wntr``. EPANET
+computes the truth, flows and concentrations; the twin has its network, its flows (of demands that are off
+by ``--demand-error`` in the truth), and its own transport, by parcels, tanks mixed
+(`analytics.twin.compiled_plug_flow`). Each junction releases ``--each`` times: 0.5 to 10 kg in 0.5 to 4 h,
+beginning in the first half of a day; four sensors are read every half hour with noise and a limit of
+detection, for the whole day. Releases that no sensor detects twice are counted and left out.
 
 The published study (L. Grbčić et al., Sensors 20(9) 2613, 2020) repeats one event 30 times: one node, from
 14:20 to 20:20, 813.7 mg/L; of the 30 runs of its search the true node was first in 73 % and among six in
 all, 8 min on 46 processors. ``--published`` has this event at each junction once, read without noise every
 30 min; the four sensors are chosen here, the study's event does not name the node in its abstract.
+
+``--bound`` has releases that the twin's own transport carries, traced with the likelihood of the sensors'
+noise alone, summed over all times, durations and amounts with the probabilities they are drawn with: no
+inference can have the true node first more often, for a model is never better known.
 
 The response is computed once for all releases; the time of a trace is that of the response and of its own
 inference. ``--each 1 --seed 101`` and ``102`` were used to choose `OPTIONS`. Prints a table, and last one
@@ -31,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from analytics.twin.compiled_plug_flow import PlugFlowHistory, plug_flow_response
 from analytics.twin.source_inference import InferenceOptions, SensorReadings, infer_source
@@ -43,12 +47,14 @@ if TYPE_CHECKING:
 STEP_S, PATTERN_S, FLOW_S, DAY_S = 300.0, 300, 60, 86_400  # of a release, of EPANET's flows, of the parcels
 N_STEPS = round(DAY_S / STEP_S)
 READ_S = 1800
+HOURS, AMOUNT_KG = (0.5, 4.0), (0.5, 10.0)  # of releases, log-uniform
 PUBLISHED_S, PUBLISHED_KG_M3 = (51_600, 73_200), 0.8137
 PUMP_M3 = 1e-3
 STAGNANT_M3_S = 1e-6  # what EPANET leaves in closed links
 SENSORS = ("117", "143", "181", "213")
 NOISE, NOISE_SHARE = 0.02, 0.05  # of a sensor [g/m³], and as a share of the reading
 LIMIT = 3 * NOISE
+SCORE_RANGE, MOST_KEPT = 25.0, 20_000  # of hypotheses that the bound is summed over
 OPTIONS = InferenceOptions(
     relative_error=0.2,
     timing_error_steps=1.0,
@@ -82,6 +88,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--demand-error", type=float, default=0.0, help="of each junction, log-normal")
     parser.add_argument("--published", action="store_true", help="the event of the published study")
+    parser.add_argument("--bound", action="store_true", help="releases and traces with exact transport")
     arguments = parser.parse_args()
     if find_spec("wntr") is None:
         sys.exit("this benchmark needs EPANET and its Net3 from the package wntr: pip install wntr")
@@ -91,6 +98,9 @@ def main() -> None:
     response = respond(hydraulics)
     response_s = time.process_time() - began
     rng = np.random.default_rng(arguments.seed)
+    if arguments.bound:
+        report_bound(response[0].astype(float), arguments.each, rng)
+        return
     traced: list[Traced] = []
     n_undetected = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -178,6 +188,13 @@ def model_hydraulics() -> Hydraulics:
     return Hydraulics(names, network.junction_name_list, history)
 
 
+def draw_release(rng: np.random.Generator) -> tuple[int, int, float]:
+    """Return first step and number of steps of ``PATTERN_S`` of a release, and its amount [kg]."""
+    duration = max(round(np.exp(rng.uniform(*np.log(HOURS))) * 3600 / PATTERN_S), 1)
+    first = int(rng.integers(DAY_S // 2 // PATTERN_S))
+    return first, duration, float(np.exp(rng.uniform(*np.log(AMOUNT_KG))))
+
+
 def observe(junction: str, rng: np.random.Generator, demand_error: float, folder: Path) -> Floats:
     """Return what the sensors read of one release, (n_readings, n_sensors) [g/m³]."""
     network = load_net3()
@@ -185,9 +202,7 @@ def observe(junction: str, rng: np.random.Generator, demand_error: float, folder
         for _, one in network.junctions():
             for demand in one.demand_timeseries_list:
                 demand.base_value *= float(np.exp(demand_error * rng.standard_normal()))
-    duration = max(round(np.exp(rng.uniform(np.log(0.5), np.log(4))) * 3600 / PATTERN_S), 1)
-    first = int(rng.integers(DAY_S // 2 // PATTERN_S))
-    amount_kg = float(np.exp(rng.uniform(np.log(0.5), np.log(10))))
+    first, duration, amount_kg = draw_release(rng)
     course = np.zeros(DAY_S // PATTERN_S + 1)
     course[first : first + duration] = 1.0
     network.add_pattern("release", course.tolist())
@@ -232,11 +247,66 @@ def trace(response: NDArray[np.float32], read: Floats, node: int) -> Traced:
     began = time.process_time()
     value = read.ravel()
     noise = np.hypot(NOISE, NOISE_SHARE * np.maximum(value, 0))
-    readings = SensorReadings(np.maximum(value, LIMIT), value >= LIMIT, noise)
+    readings = SensorReadings(value, np.ones(len(value), np.bool_), noise)
     posterior = infer_source(response, readings, dt_s=STEP_S, options=OPTIONS)
     credible = posterior.credible_set()
     rank = int((posterior.probability > posterior.probability[node]).sum())
     return Traced(rank, node in credible, len(credible), time.process_time() - began)
+
+
+def report_bound(response: Floats, each: int, rng: np.random.Generator) -> None:
+    """Trace releases with exact transport and likelihood, and print how often the true node is first."""
+    summed = np.concatenate([np.zeros((*response.shape[:2], 1)), response.cumsum(axis=2)], axis=2)
+    ranks, highest = [], []
+    for node in np.repeat(np.arange(response.shape[1]), each):
+        first, duration, amount_kg = draw_release(rng)
+        rate_g_s = 1000 * amount_kg / (duration * STEP_S)
+        exact = rate_g_s * (summed[:, node, first + duration] - summed[:, node, first])
+        read = exact + np.hypot(NOISE, NOISE_SHARE * exact) * rng.standard_normal(exact.shape)
+        if (read >= LIMIT).sum() >= 2:
+            probability = exact_posterior(summed, read)
+            ranks.append(int((probability > probability[node]).sum()))
+            highest.append(float(probability.max()))
+    rank = np.array(ranks)
+    shares = {f"top{n}": float((rank < n).mean()) for n in (1, 3, 6)}
+    result = {"releases": len(rank), **shares, "expected_top1": float(np.mean(highest))}
+    print(json.dumps({name: round(value, 4) for name, value in result.items()}))
+
+
+def exact_posterior(summed: Floats, read: Floats) -> Floats:
+    """Return the probability of each junction given readings without any error of the model.
+
+    ``summed`` : (n_readings, n_junctions, n_steps + 1), the response summed over the steps before
+    """
+    n_junctions, n_first = summed.shape[1], DAY_S // 2 // PATTERN_S
+    precision = 1 / (NOISE**2 + (NOISE_SHARE * np.maximum(read, 0)) ** 2)
+    edges = np.log((np.arange(HOURS[0] * 12, HOURS[1] * 12 + 2) - 0.5) / 12).clip(*np.log(HOURS))
+    durations = np.arange(round(HOURS[0] * 12), round(HOURS[1] * 12) + 1)
+    score, squares, product = np.full((3, len(durations), n_junctions, n_first), -np.inf)
+    for at, duration in enumerate(durations):
+        kernel = summed[:, :, duration : duration + n_first] - summed[:, :, :n_first]
+        squares[at] = np.einsum("o,ocs,ocs->cs", precision, kernel, kernel)
+        product[at] = np.einsum("o,ocs->cs", precision * read, kernel)
+        rate = product[at] / np.maximum(squares[at], 1e-300)
+        score[at] = 0.5 * np.where(rate > 0, rate * product[at], -np.inf)
+    kept = np.flatnonzero(score.ravel() > score.max() - SCORE_RANGE)
+    kept = kept[np.argsort(-score.ravel()[kept])][:MOST_KEPT]
+    at, node, first = np.unravel_index(kept, score.shape)
+    rate = product.ravel()[kept] / squares.ravel()[kept]
+    width = np.minimum(1 / (np.sqrt(squares.ravel()[kept]) * rate), 1.0)  # of the logarithm of the amount
+    kernel = (summed[:, node, first + durations[at]] - summed[:, node, first]).T
+    by_amount = []
+    for factor in np.linspace(-4, 4, 17):
+        rates = rate * np.exp(factor * width)
+        predicted = rates[:, None] * kernel
+        variance = NOISE**2 + (NOISE_SHARE * predicted) ** 2
+        log_likelihood = -0.5 * ((read - predicted) ** 2 / variance + np.log(variance)).sum(axis=1)
+        amount_kg = rates * durations[at] * STEP_S / 1000
+        is_possible = (amount_kg >= AMOUNT_KG[0]) & (amount_kg <= AMOUNT_KG[1])
+        by_amount.append(np.where(is_possible, log_likelihood, -np.inf))
+    evidence = logsumexp(by_amount, axis=0) + np.log(width * np.diff(edges)[at])
+    probability = np.bincount(node, np.exp(evidence - evidence.max()), n_junctions)
+    return probability / probability.sum()
 
 
 if __name__ == "__main__":

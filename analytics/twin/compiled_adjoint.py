@@ -4,10 +4,11 @@ Where the flow changes in every step, each step of `analytics.twin.water_transpo
 anew, and most of the time goes into the general factorisation and into solves with many columns. Here the
 order of elimination and the pattern of the factors are laid out once for a grid (`EliminationPlan`; they do
 not depend on the flow), and the numbers are computed in place: the same scheme (fluxes of Scharfetter and
-Gummel, two stages of SDIRK, volumes that stay). Double precision throughout: far from a sensor the
-sensitivities fall below the normal numbers of single precision, which processors compute a hundred times
-slower. Without Numba (`is_available` is False) callers take the steps of `water_transport`; the results are
-equal to rounding.
+Gummel, two stages of SDIRK, volumes that stay). The factors are computed in double precision, the solves with
+many columns in single precision, which takes half of the time: all their terms are positive. Far from a
+sensor the sensitivities would fall below the normal numbers of single precision, which processors compute a
+hundred times slower: they begin at `LEAST` everywhere, far below what a sensor reads. Without Numba
+(`is_available` is False) callers take the steps of `water_transport`; the results agree to 1e-5.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from analytics.twin.channel_grid import ChannelGrid
 
     Floats = NDArray[np.float64]
+    Singles = NDArray[np.float32]
     Indices = NDArray[np.int64]
 
-COLUMNS_AT_ONCE = 32  # 1,500 cells of them stay in a second-level cache
+COLUMNS_AT_ONCE = 64  # 1,500 cells of them stay in a second-level cache
+LEAST = 1e-20  # sensitivity everywhere at first: without it, values fall below the normal numbers
 
 
 class EliminationPlan(NamedTuple):
@@ -140,11 +143,11 @@ def _eliminate(values: Floats, ptr: Indices, n_below: int, pair_ptr: Indices, pa
 
 
 @compiled
-def _solve_transposed(block: Floats, values: Floats, ptr: Indices, row: Indices) -> None:
+def _solve_transposed(block: Singles, values: Singles, ptr: Indices, row: Indices) -> None:
     """Replace ``block``, (n_cells, COLUMNS_AT_ONCE), by the solution of the transposed system."""
     n, n_below = len(ptr) - 1, len(row)
     for k in range(n):
-        scale, own = 1 / values[k], block[k]
+        scale, own = np.float32(1) / values[k], block[k]
         for c in range(COLUMNS_AT_ONCE):
             own[c] *= scale
         for a in range(ptr[k], ptr[k + 1]):
@@ -161,10 +164,10 @@ def _solve_transposed(block: Floats, values: Floats, ptr: Indices, row: Indices)
 
 @compiled
 def _two_stages(
-    last: Floats, first: Floats, values: Floats, ptr: Indices, row: Indices, volume_m3: Floats
+    last: Singles, first: Singles, values: Singles, ptr: Indices, row: Indices, volume_m3: Singles
 ) -> None:
     """Replace sensitivities at the end of a step, ``last``, by the solutions of its last and first stage."""
-    share = (1 - GAMMA) / GAMMA
+    share = np.float32((1 - GAMMA) / GAMMA)
     for k in range(len(volume_m3)):
         volume = volume_m3[k]
         for c in range(COLUMNS_AT_ONCE):
@@ -179,12 +182,12 @@ def _two_stages(
 
 
 @compiled
-def _combine(last: Floats, first: Floats) -> None:
+def _combine(last: Singles, first: Singles) -> None:
     """Replace the solution of the last stage by the sensitivities at the beginning of the step."""
-    share = (1 - GAMMA) / GAMMA
+    share = np.float32((1 - GAMMA) / GAMMA)
     for k in range(len(last)):
         for c in range(COLUMNS_AT_ONCE):
-            last[k, c] = (1 - share) * last[k, c] + first[k, c]
+            last[k, c] = (np.float32(1) - share) * last[k, c] + first[k, c]
 
 
 @compiled
@@ -204,13 +207,15 @@ def _run_backward(
     candidate: Indices,
     begun: Indices,
     sensor: Indices,
-    block: Floats,
+    block: Singles,
     values: Floats,
+    factors: Singles,
     gain: Floats,
-    state: Floats,
+    state: Singles,
     response: NDArray[np.float32],
 ) -> None:
     """Fill ``response``, (n_columns, n_candidates, n_steps); cells are places in the order of elimination."""
+    volume_32, weight_32 = volume_m3.astype(np.float32), np.float32(weight_s)
     for at in range(len(face_m3_s) - 1, -1, -1):
         used = begun[at]
         for column in range(begun[at + 1], used):
@@ -231,13 +236,15 @@ def _run_backward(
             volume_m3,
         )
         _eliminate(values, ptr, len(row), pair_ptr, pair_slot)
+        for slot in range(len(values)):
+            factors[slot] = values[slot]
         for begin in range(0, used, COLUMNS_AT_ONCE):
             last = state[begin // COLUMNS_AT_ONCE]
-            _two_stages(last, block, values, ptr, row, volume_m3)
+            _two_stages(last, block, factors, ptr, row, volume_32)
             for number in range(len(candidate)):
                 cell = candidate[number]
                 for c in range(min(COLUMNS_AT_ONCE, used - begin)):
-                    response[begin + c, number, at] = weight_s * (last[cell, c] + block[cell, c])
+                    response[begin + c, number, at] = weight_32 * (last[cell, c] + block[cell, c])
             _combine(last, block)
 
 
@@ -270,6 +277,7 @@ def run_backward(
     response = np.zeros((n_observations, len(candidates), n_steps), np.float32)
     dispersion = np.broadcast_to(np.asarray(dispersion_m2_s, np.float64), grid.area_m2.shape)
     n_values = grid.n_cells + 2 * len(plan.row)
+    n_blocks = -(-n_observations // COLUMNS_AT_ONCE)
     _run_backward(
         np.ascontiguousarray(face_m3_s, np.float64),
         grid.area_m2 * dispersion / grid.distance_m,
@@ -286,10 +294,11 @@ def run_backward(
         plan.position[candidates],
         begun,
         plan.position[sensor],
-        np.zeros((grid.n_cells, COLUMNS_AT_ONCE)),
+        np.zeros((grid.n_cells, COLUMNS_AT_ONCE), np.float32),
         np.zeros(n_values),
+        np.zeros(n_values, np.float32),
         np.zeros(grid.n_cells),
-        np.zeros((-(-n_observations // COLUMNS_AT_ONCE), grid.n_cells, COLUMNS_AT_ONCE)),
+        np.full((n_blocks, grid.n_cells, COLUMNS_AT_ONCE), LEAST, np.float32),
         response,
     )
     return response

@@ -3,7 +3,8 @@
 A *hypothesis* is a candidate node, a model variant, the step of the first release, a duration and an amount.
 Its likelihood compares what it predicts, p, with every observation y. Detects are normal about p with the
 variance σ² of the sensor and of the model together; a non-detect at limit l has the probability that a
-reading falls below it, so that clean water at a sensor is evidence:
+reading falls below it, so that clean water at a sensor is evidence (a sensor that reports values below its
+limit gives more with the value, for which the first term holds):
 
     log L = β Σ [ log N(y; p, σ²)   or   log Φ((l - p) / σ) ],   σ² = s² + (ρ p)² + (τ ∂p/∂t)²,
 
@@ -13,8 +14,8 @@ concentration at the wrong time.
 β < 1 counts the observations as fewer than they are, because the errors of a model are alike from one reading
 to the next (a power posterior). β, ρ and τ are arguments; ``benchmarks/trace.py`` measures on releases in a
 synthetic network whether the credible sets hold the truth as often as they should. The prior is uniform over
-candidates (or as given), times, durations and variants, and over the logarithm of the amount. The posterior
-of a candidate is the sum over all else:
+candidates (or as given), times, durations and variants; the logarithm of the amount is normal, so wide that
+only absurd amounts count less. The posterior of a candidate is the sum over all else:
 
     P(candidate | y) = Σ_{variant, time, duration, amount} L / Σ of all.
 
@@ -50,7 +51,7 @@ class SensorReadings:
     Attributes
     ----------
     value : (n_observations,) concentration, or the limit of detection of a non-detect [g/m³]
-    is_detected : (n_observations,) False for a non-detect
+    is_detected : (n_observations,) False for a non-detect; True wherever a value is given, above 0 or not
     noise : (n_observations,) standard deviation of the sensor, above 0 [g/m³]
 
     """
@@ -71,6 +72,8 @@ class InferenceOptions:
     weight : β, by which the log-likelihood of each observation counts
     duration_steps : durations that are tried, in steps
     n_kept : times and durations that are kept for each candidate and variant
+    amount_median_g, amount_spread : median of the amount before anything is read [g], standard deviation of
+        its logarithm: 0.4 kg to 7 t are 90 %
 
     """
 
@@ -79,6 +82,8 @@ class InferenceOptions:
     weight: float = 0.7
     duration_steps: tuple[int, ...] = (1, 2, 4, 8)
     n_kept: int = 8
+    amount_median_g: float = 50e3
+    amount_spread: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,8 @@ class Hypotheses:
     Attributes
     ----------
     log_likelihood : of the best amount
-    log_evidence : logarithm of the likelihood, averaged over amounts
-    log_by_amount : (n_candidates, n, n_amounts) logarithm of the likelihood of each amount
+    log_evidence : logarithm of the likelihood, averaged over amounts with their prior
+    log_by_amount : (n_candidates, n, n_amounts) logarithm of the likelihood and prior of each amount
     variant, first_step, n_release_steps : of the hypothesis
     rate_g_s : release rate of the best amount [g/s]
     least_squares_g_s : that of least squares; the amounts are `AMOUNT_FACTORS` times it [g/s]
@@ -171,7 +176,7 @@ def infer_source(
             f"{len(readings.value)} readings "
             f"for {n_observations} rows of the response: give one each, at least one"
         )
-    hypotheses = _best_hypotheses(response, readings, options)
+    hypotheses = _best_hypotheses(response, readings, options, dt_s)
     log_prior = np.log(np.ones(n_candidates) if prior is None else prior)
     evidence = logsumexp(hypotheses.log_evidence, axis=1) + log_prior
     probability = np.exp(evidence - logsumexp(evidence))
@@ -189,9 +194,9 @@ def infer_source(
 
 
 def _best_hypotheses(
-    response: NDArray[np.float32], readings: SensorReadings, options: InferenceOptions
+    response: NDArray[np.float32], readings: SensorReadings, options: InferenceOptions, dt_s: float
 ) -> Hypotheses:
-    parts = [_best_of_variant(number, one, readings, options) for number, one in enumerate(response)]
+    parts = [_best_of_variant(number, one, readings, options, dt_s) for number, one in enumerate(response)]
     return Hypotheses(
         *(
             np.concatenate([getattr(part, name) for part in parts], axis=1)
@@ -201,7 +206,11 @@ def _best_hypotheses(
 
 
 def _best_of_variant(
-    number: int, response: NDArray[np.float32], readings: SensorReadings, options: InferenceOptions
+    number: int,
+    response: NDArray[np.float32],
+    readings: SensorReadings,
+    options: InferenceOptions,
+    dt_s: float,
 ) -> Hypotheses:
     """Return the best times and durations of each candidate under one variant."""
     n_observations, n_candidates, n_steps = response.shape
@@ -243,17 +252,26 @@ def _best_of_variant(
     )
     best = likelihood.argmax(axis=0)
     best_rate = np.take_along_axis(amounts, best[None], axis=0)[0]
+    n_release_steps = np.array(options.duration_steps, np.intp)[which]
+    weighed = likelihood + _log_prior(amounts * (n_release_steps * dt_s), options)
     return Hypotheses(
         log_likelihood=likelihood.max(axis=0),
-        log_evidence=logsumexp(likelihood, axis=0) - np.log(len(AMOUNT_FACTORS)),
-        log_by_amount=np.moveaxis(likelihood, 0, -1),
+        log_evidence=logsumexp(weighed, axis=0) - np.log(len(AMOUNT_FACTORS)),
+        log_by_amount=np.moveaxis(weighed, 0, -1),
         variant=np.full(kept.shape, number, np.intp),
         first_step=first_step,
-        n_release_steps=np.array(options.duration_steps, np.intp)[which],
+        n_release_steps=n_release_steps,
         rate_g_s=best_rate,
         least_squares_g_s=rate[row, kept],
         predicted=(best_rate[:, :, None] * kernel_kept).astype(np.float32),
     )
+
+
+def _log_prior(amount_g: NDArray[np.floating], options: InferenceOptions) -> Floats:
+    """Return the logarithm of the prior density of the logarithm of amounts, but for a constant."""
+    logs = np.log(np.maximum(amount_g, 1e-30) / options.amount_median_g)
+    density: Floats = -0.5 * (logs / options.amount_spread) ** 2
+    return density
 
 
 def log_likelihood(

@@ -14,6 +14,7 @@ from scipy.stats import norm
 from analytics.errors import TwinModelError
 from analytics.twin import sensor_placement
 from analytics.twin.channel_grid import divide_reaches
+from analytics.twin.compiled_adjoint import plan_elimination
 from analytics.twin.extra_sample import best_extra_sample
 from analytics.twin.sensor_placement import place_sensors
 from analytics.twin.source_inference import (
@@ -105,6 +106,22 @@ def test_a_row_of_the_response_is_what_forward_runs_give(is_steady: bool) -> Non
     np.testing.assert_allclose(found, exact, rtol=1e-5)
 
 
+def test_the_compiled_adjoint_is_the_general_one() -> None:
+    model, variant = history(), draw_variants(2, len(TAIL), np.random.default_rng(1))[1]
+    general, compiled = (
+        response_matrix(
+            model,
+            variant,
+            sensor=np.array([4, 2, 2]),
+            step=np.array([40, 47, 15]),
+            candidates=OUTFALLS,
+            plan=plan,
+        )
+        for plan in (None, plan_elimination(model.grid))
+    )
+    np.testing.assert_allclose(compiled, general, rtol=1e-4, atol=1e-6 * general.max())
+
+
 def test_the_outfall_and_the_time_are_found() -> None:
     case = observe(2)
     posterior = case.posterior
@@ -172,6 +189,37 @@ def test_a_prior_of_nothing_excludes_a_candidate() -> None:
         posterior = infer_source(response, readings, dt_s=1.0, prior=np.array([1.0, 0.0, 3.0]))
     assert posterior.probability.tolist() == pytest.approx([0.25, 0, 0.75])
     assert case.posterior.probability[1] > 0
+
+
+def plumes(strength: tuple[float, float], lag: int) -> NDArray[np.float32]:
+    """Return a response, (1, 30, 2, 30), of equal plumes of two strengths, the second later by a lag."""
+    since = np.arange(30)[:, None] - np.arange(30)
+    each = [one * np.exp(-0.5 * ((since - 8 - at * lag) / 2) ** 2) for at, one in enumerate(strength)]
+    return np.stack(each, axis=1)[None].astype(np.float32)
+
+
+def test_an_absurd_amount_makes_a_candidate_unlikely() -> None:
+    response = plumes((1e-3, 1e-12), lag=0)
+    value = 5.0 * response[0, :, 0, 5].astype(float)
+    readings = SensorReadings(value, np.ones(30, np.bool_), np.full(30, 1e-4))
+    posterior = infer_source(response, readings, dt_s=DT_S)
+    assert posterior.probability[0] > 0.95
+    vague = infer_source(response, readings, dt_s=DT_S, options=InferenceOptions(amount_spread=1e6))
+    assert vague.probability[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_values_below_the_limit_separate_what_non_detects_do_not() -> None:
+    """The second candidate gives the first one's plume, with a foot below the limit before it."""
+    response = plumes((1.0, 1.0), lag=0)
+    response[0, :, 1] += 0.1 * plumes((1.0, 1.0), lag=-6)[0, :, 1]
+    exact, limit = 2.0 * response[0, :, 1, 10].astype(float), 0.3
+    read = exact + 0.02 * np.random.default_rng(0).standard_normal(30)
+    above = read >= limit
+    noise = np.full(30, 0.1)
+    given = infer_source(response, SensorReadings(read, np.ones(30, np.bool_), noise), dt_s=1.0)
+    censored = infer_source(response, SensorReadings(np.where(above, read, limit), above, noise), dt_s=1.0)
+    assert given.probability[1] > censored.probability[1]
+    assert given.probability[1] > 0.6
 
 
 def test_the_likelihood_is_that_of_its_formula() -> None:
