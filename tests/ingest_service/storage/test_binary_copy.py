@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ingest_service.storage.contract.models import READING
 from ingest_service.storage.postgres import binary_copy
@@ -11,7 +12,7 @@ from ingest_service.storage.postgres import binary_copy
 SECONDS_TO_2000 = 946_684_800
 
 
-def _rows(count: int) -> np.ndarray:
+def _rows(count: int) -> NDArray[np.void]:
     random = np.random.default_rng(count)
     rows = np.zeros(count, READING)
     rows["time_us"] = random.integers(-(2**60), 2**60, count)
