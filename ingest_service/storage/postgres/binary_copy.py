@@ -39,22 +39,33 @@ COPY_ROW = np.dtype(
     [("fields", ">i2")]
     + [part for name, kind in COLUMNS for part in ((f"{name}_length", ">i4"), (name, kind))]
 )
+EMPTY_ROW = np.array(
+    (len(COLUMNS), *(part for _, kind in COLUMNS for part in (np.dtype(kind).itemsize, 0))), COPY_ROW
+)
+"""What is the same in every row: the number of fields and their lengths."""
 
 
-def encode_copy(rows: NDArray[np.void]) -> bytes:
+def encode_copy(rows: NDArray[np.void]) -> bytearray:
     """Encode READING rows as the complete input of ``COPY reading FROM STDIN (FORMAT binary)``.
+
+    Each column is written once, at its place in the input; this is on the way of every commit.
 
     Parameters
     ----------
     rows : (n,) READING
 
     """
-    encoded = np.zeros(len(rows), COPY_ROW)
-    encoded["fields"] = len(COLUMNS)
-    for name, kind in COLUMNS:
-        encoded[f"{name}_length"] = np.dtype(kind).itemsize
-        encoded[name] = rows[name] - POSTGRES_EPOCH_US if name.endswith("_us") else rows[name]
-    return HEADER + encoded.tobytes() + TRAILER
+    copy_input = bytearray(len(HEADER) + len(rows) * COPY_ROW.itemsize + len(TRAILER))
+    copy_input[: len(HEADER)] = HEADER
+    copy_input[-len(TRAILER) :] = TRAILER
+    encoded = np.frombuffer(copy_input, COPY_ROW, len(rows), len(HEADER))
+    encoded[:] = EMPTY_ROW
+    for name, _ in COLUMNS:
+        if name.endswith("_us"):
+            np.subtract(rows[name], POSTGRES_EPOCH_US, out=encoded[name])
+        else:
+            encoded[name] = rows[name]
+    return copy_input
 
 
 def decode_copy(
