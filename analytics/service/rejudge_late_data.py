@@ -45,6 +45,7 @@ log = structlog.get_logger()
 DAY_S = 86_400.0
 UNJUDGED_RULES = Rule.LATE | Rule.UNJUDGED
 MAX_DOUBLINGS = 8  # from five minutes to a day
+NEW_SENSOR_READINGS = 10  # first readings of a block, one of which is in live warm-up if the sensor was new
 REACH_FACTOR = 4.0  # by which the range is extended while an event in it has not ended
 
 REJUDGED = Counter(
@@ -220,8 +221,12 @@ def _ended_at(one: Anomaly, time_s: float) -> Anomaly:
 def _judge_block(series: Series, rows: NDArray[np.void]) -> RejudgedBlock:
     """Judge the rows as one block with a fresh state."""
     slots, time_s = np.zeros(len(rows), np.intp), rows["time_us"] / 1e6
+    judged_as = series
+    if not (rows["rules"][:NEW_SENSOR_READINGS] & Rule.WARM_UP).any():
+        # The block warms up, but live judging had learned the series: the steps of a new sensor are not its.
+        judged_as = msgspec.structs.replace(series, adopted=series.adopted | {"warm_up_step": None})
     outcome = core.judge(
-        State.empty(1), default_limits.judge_parameters([series]), slots, time_s, rows["value"]
+        State.empty(1), default_limits.judge_parameters([judged_as]), slots, time_s, rows["value"]
     )
     quality, rules = outcome.quality, outcome.rules
     at = np.searchsorted(time_s, outcome.revised_time_s)

@@ -32,8 +32,9 @@ def towntwin_arguments() -> list[tuple[str, list[str]]]:
     found = [(one.text, list(one.words[1:])) for one in of("towntwin")]
     for one in of("docker", "kubectl"):
         words = list(one.words)
-        if "run" in words:
-            found.append((one.text, words[words.index("admin") + 1 :]))
+        if "run" in words and "--entrypoint" not in words:
+            service = next(at for at, word in enumerate(words) if at > words.index("run") and word[0] != "-")
+            found.append((one.text, words[service + 1 :]))
         if "--" in words:
             found.append((one.text, words[words.index("--") + 2 :]))
     return found

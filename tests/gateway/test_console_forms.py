@@ -47,6 +47,7 @@ FORM_PAGES = (
     f"settings/team?id={TEAM}",
     f"settings/roster?id={TEAM}",
     "settings/cells",
+    "settings/networks",
     f"settings/cell?id={AREA}-g1",
     "settings/channels",
     "shift",
@@ -351,7 +352,7 @@ def test_each_role_sees_the_pages_that_it_may_use(console: FormsConsole) -> None
             links = re.findall(r'href="/console/(settings/\w+|enrolment)"', one.get("/console/settings").text)
             assert all(statuses[path] == 200 for path in links), (who, links)
     assert list(seen.values()) == sorted(seen.values())
-    assert (seen["viewer"], seen["administrator"]) == (4, len(FORM_PAGES))
+    assert (seen["viewer"], seen["administrator"]) == (5, len(FORM_PAGES))
 
 
 def test_a_device_is_proposed_confirmed_and_revoked(console: FormsConsole) -> None:

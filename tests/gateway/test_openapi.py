@@ -10,7 +10,7 @@ import jsonschema_rs
 import pytest
 import schemathesis
 from httpx import ASGITransport, AsyncClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -139,7 +139,11 @@ def test_nothing_that_is_described_breaks_the_gateway(
         if isinstance(request_args.get("data"), bytes | str):  # which the client wants to have called content
             request_args["content"] = request_args.pop("data")
         request_args["headers"] = {**request_args.get("headers", {}), **HEADERS}
-        answer = send(app, request_args)
+        try:
+            answer = send(app, request_args)
+        except (AttributeError, TypeError):
+            assert "files" in request_args
+            reject()  # a number in place of a file, which the client can't put into a form
         if answer.status_code == 501:  # the answer of SensorThings to what it does not have, as $batch
             assert path.startswith("/sta/") or path in OF_NETWORK_FILES
         else:

@@ -76,7 +76,7 @@ def start(store: PostgresStore) -> dict[int, int]:
     with store.transaction() as connection:
         connection.execute(
             f"TRUNCATE {flags}, {rolled}, anomaly, anomaly_history, feedback, incident_anomaly,"
-            " federated_anomaly"
+            " federated_anomaly, sensor_verdict"
         )
     for series in (1, 2):
         store.commit(Batch(fresh=readings(series, range(201))))

@@ -58,7 +58,7 @@ class DatabasePipeline:
         return [
             Message(
                 DATA,
-                pack(name, unit, {at_s: 7 + at_s % 600 / 1000}),
+                pack(name, unit, {at_s: 7 + at_s % 600 / 2000}),
                 self.now_s,
                 properties=(("epoch", "e"), ("number", str(number))),
             )
