@@ -18,9 +18,7 @@ from ingest_service.storage.contract.models import (
     AnomalyQuery,
     DeadLetter,
     DeadLetterQuery,
-    Device,
     DeviceStatus,
-    Directory,
 )
 from ingest_service.storage.health.processes import HealthLimits, HeartbeatReport, ProcessIdentity
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
@@ -121,7 +119,7 @@ def test_the_gateway_reads_everything_and_works_dead_letters(dsn: str) -> None:
         with pytest.raises(StoreRefusedError, match="42501"):
             store.commit(Batch(fresh=readings(2, range(3))))
         with pytest.raises(StoreRefusedError, match="42501"):
-            store.enrol(Directory(devices=[Device(device_id="d9", area_id="330483-d1")]))
+            store.record_anomalies([anomaly()])
 
 
 def test_the_process_for_the_access_of_devices_reports_its_state(dsn: str) -> None:
