@@ -30,8 +30,9 @@ HOUR_S = 3600.0
 LOCAL_DAY_OFFSET_S = 8 * HOUR_S
 
 # Largest usual steps within an hour, by which a new series is judged until it has a scale of its own: twice
-# the 99.99 % quantile of the steps at any sonde of the Logan River Observatory (0.8 °C, 0.2, 0.9 mg/L) or
-# more. Turbidity, conductivity and level have none: their steps differ between sites by a factor of ten.
+# the 99.99 % quantile of the steps at the sondes of the Logan River Observatory or more (0.8 °C, 0.2,
+# 0.9 mg/L; but 7 mg/L at Mendon, whose oxygen jumps without a label). Turbidity, conductivity and level have
+# none: their steps differ between sites by a factor of ten.
 WARM_UP_STEPS = {"water_temperature": 2.0, "ph": 0.5, "dissolved_oxygen": 2.0}
 
 # Zero most of the time, then any value: the usual value of an hour does not predict the next shower, so the

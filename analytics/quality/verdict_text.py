@@ -31,7 +31,7 @@ def verdict_text(event_probability: float, n_others: int) -> VerdictText:
         return VerdictText(
             "undecided",
             "No other sensor is near enough, or what passed this one has not arrived there:"
-            " event and sensor fault can't be told apart yet.",
+            " whether it is an event or a sensor fault can't be distinguished yet.",
             "附近没有可比较的传感器，或变化尚未到达其他传感器，暂无法区分实际事件与传感器故障。",
         )
     en = f"{n_others} other sensor{'' if n_others == 1 else 's'} on the network"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 720, 420
 MARGIN = 20.0  # on each side
-# From low to high, even in lightness and told apart with colour blindness (viridis, without its palest end).
+# From low to high: viridis without its palest end, even in lightness, distinguishable with colour blindness.
 COLOURS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c8b020")
 FAINTEST = 0.35  # opacity of the least certain estimate
 
