@@ -87,7 +87,7 @@ def expected_values(tick: Tick) -> Expectation:
     mean_absolute_residual = _interpolate(tick.state.spread_profile, profile_bin, tick.series)
     readings_in_bin = _interpolate(tick.state.visits, profile_bin, tick.series)
     # A bin with few readings falls back on the mean over all hours.
-    share = np.minimum(readings_in_bin / READINGS_PER_BIN_AND_DAY, 1.0)
+    share = np.minimum(readings_in_bin * (1 / READINGS_PER_BIN_AND_DAY), 1.0)
     spread = MEAN_DEVIATION_TO_SIGMA * (share * mean_absolute_residual + (1 - share) * rows["deviation"])
     floor = np.maximum(limits.spread_floor, limits.spread_share * np.abs(value))
     return Expectation(value, np.maximum(spread, floor), profile_bin)

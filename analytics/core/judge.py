@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Positions = NDArray[np.intp]
 
-VERSION = "8"
+VERSION = "9"
 # Readings per call of the compiled path: bounds its buffers for closed events to 50 MB.
 COMPILED_BLOCK_READINGS = 100_000
 
@@ -144,12 +144,12 @@ def _judge_compiled(
         np.empty((buffer_rows, 1 + len(SCALAR_COLUMN))),
         np.empty(buffer_rows, np.intp),
     )
-    all_revised, all_closed = [revised[:0]], [closed[:0]]
+    all_revised, all_closed, n_open = [revised[:0]], [closed[:0]], 0
     for begin in range(0, n, COMPILED_BLOCK_READINGS):
         at = slice(begin, begin + COMPILED_BLOCK_READINGS)
         part_series, part = series[at], results.part(at)
         buffers = (revised[: len(part_series)], closed[: len(part_series)], still_open[: len(part_series)])
-        n_revised, n_closed, _ = _load_kernel().judge_block(
+        n_revised, n_closed, n_open = _load_kernel().judge_block(
             part_series,
             time_s[at],
             value[at],
@@ -167,7 +167,8 @@ def _judge_compiled(
         results,
         np.concatenate(all_revised),
         np.concatenate(all_closed),
-        _series_with_open_event(state, series),
+        # The kernel lists those of its part, in which a series may not end.
+        still_open[:n_open] if n <= COMPILED_BLOCK_READINGS else _series_with_open_event(state, series),
     )
 
 

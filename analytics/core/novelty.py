@@ -6,6 +6,9 @@ the mean square step). Novelty is the largest excess over a record, as a share o
 records shrink slowly. It is reported when it is the largest of the last `QUIET_VALUES` values, so that one
 event is reported once.
 
+Records are kept of series for which ``novelty_least`` or ``step_deviations`` is given, neither of which is by
+default; novelty is reported when they are ``warm_up_s`` old.
+
 A record calibrates itself to its series: it needs no scale, no distribution and no threshold of its own. Its
 effect on labelled data is in docs/detection.md.
 """
@@ -49,13 +52,19 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
     is_warmed_up : (k,) bool, whether the series has enough history
 
     """
-    rows, use, value = tick.rows, tick.usable, np.where(tick.usable, tick.value, 0.0)
-    floor = tick.limits.spread_floor
-    largest_excess = _hour_excess(tick, value)
-    early_gain = 1 / (1 + rows["usable_count"])
+    rows, floor = tick.rows, tick.limits.spread_floor
+    use = tick.usable & ((tick.limits.novelty_least >= 0) | (tick.limits.step_deviations >= 0))
+    rows["usable_count"] += tick.usable
+    if not use.any():
+        return np.zeros(len(use))
+    rows["records_since"] = np.where(use & (rows["record_count"] == 0), tick.time_s, rows["records_since"])
+    has_records = is_warmed_up & (tick.time_s - rows["records_since"] >= tick.limits.warm_up_s)
+    value = np.where(use, tick.value, 0.0)
+    largest_excess = _hour_excess(tick, value, use)
+    early_gain = 1 / (1 + rows["record_count"])
     _update_mean(rows, "mean", value, use, np.maximum(MEAN_GAIN, early_gain))
     _update_mean(rows, "mean_residual", residual, use, np.maximum(MEAN_GAIN, early_gain))
-    has_step = use & (rows["usable_count"] > 0) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
+    has_step = use & (rows["record_count"] > 0) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
     with np.errstate(over="ignore", invalid="ignore"):
         squared_step = np.where(has_step, value - rows["value_1"], 0.0) ** 2
     _update_mean(rows, "step_2", squared_step, has_step, np.maximum(STEP_GAIN, early_gain))
@@ -68,9 +77,9 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
         ("roughness", roughness, 1e-9),
     ):
         largest_excess = np.maximum(largest_excess, _record_excess(rows, name, current, has_step, min_span))
-    rows["usable_count"] += use
+    rows["record_count"] += use
     return _reported_novelty(
-        rows, np.where(use & is_warmed_up, np.minimum(largest_excess, MAX_NOVELTY), 0.0), use
+        rows, np.where(use & has_records, np.minimum(largest_excess, MAX_NOVELTY), 0.0), use
     )
 
 
@@ -81,7 +90,7 @@ def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
     """
     rows = tick.rows
     has_usual_step = (
-        has_range & (rows["usable_count"] >= MIN_STEPS) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
+        has_range & (rows["record_count"] >= MIN_STEPS) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
     )
     step = np.where(has_usual_step, tick.value, 0.0) - np.where(has_usual_step, rows["value_1"], 0.0)
     usual_squared_step = np.maximum(rows["steps_2"], tick.limits.spread_floor * tick.limits.spread_floor)
@@ -105,9 +114,9 @@ def exceeds_warm_up_step(tick: Tick, is_warmed_up: Bools) -> Bools:
     return is_exceeded
 
 
-def _hour_excess(tick: Tick, value: Floats) -> Floats:
+def _hour_excess(tick: Tick, value: Floats, use: Bools) -> Floats:
     """Return the excess over the range of the hours of the day around now, as a share of the full range."""
-    rows, state, use = tick.rows, tick.state, tick.usable
+    rows, state = tick.rows, tick.state
     seconds_of_day = remainder(tick.time_s + tick.limits.day_offset_s, DAY_S)
     hour = (seconds_of_day * (1 / HOUR_S)).astype(np.intp) % HOURS_PER_DAY
     before, after = (hour - 1) % HOURS_PER_DAY, (hour + 1) % HOURS_PER_DAY

@@ -131,27 +131,30 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
         bend - rows["recent_noise"]
     )
     rows["recent_noise"] = np.where(has_two, recent_noise, rows["recent_noise"])
-    noise = (rows["recent_noise"] + RESOLUTION_SHARE * resolution) / (
-        rows["usual_noise"] + RESOLUTION_SHARE * resolution
-    )
+    recent = rows["recent_noise"] + RESOLUTION_SHARE * resolution
+    usual = rows["usual_noise"] + RESOLUTION_SHARE * resolution
     has_noise = has_two & (count > MIN_NOISE_VALUES)
-    is_noisy = noise >= 1
-    noise = np.where(is_noisy, noise, 1 / noise)
+    is_noisy = recent >= usual
+    more, less = np.maximum(recent, usual), np.minimum(recent, usual)
 
-    jump_score = _tail_score(rows, "jump", step >= 0, jump / scale, scored, JUMP_SCORE, JUMP_SCORE, per_month)
+    jump_score = _tail_score(rows, "jump", step >= 0, jump, scale, scored, JUMP_SCORE, JUMP_SCORE, per_month)
     spike_score = _tail_score(
         rows,
         "spike",
         height >= 0,
-        np.abs(height) / np.where(has_height, scale_before, 1.0),
+        np.abs(height),
+        scale_before,
         has_height,
         SPIKE_SCORE,
         SPIKE_SCORE,
         per_month,
     )
-    noise_score = _tail_score(rows, "noise", is_noisy, noise, has_noise, NOISE_SCORE, CALM_SCORE, per_month)
+    noise_score = _tail_score(
+        rows, "noise", is_noisy, more, less, has_noise, NOISE_SCORE, CALM_SCORE, per_month
+    )
+    always, one = np.ones(len(run), np.bool_), np.ones(len(run))
     still_score = _tail_score(
-        rows, "still", np.ones(len(run), np.bool_), run, can_be_still, STILL_SCORE, STILL_SCORE, per_month
+        rows, "still", always, run, one, can_be_still, STILL_SCORE, STILL_SCORE, per_month
     )
     _forget(rows)
 
@@ -184,9 +187,9 @@ def _update_interval(tick: Tick) -> None:
     rows = tick.rows
     has_interval = np.isfinite(rows["last_time"])
     interval_s = np.where(has_interval, tick.time_s - np.where(has_interval, rows["last_time"], 0.0), np.nan)
-    ratio = interval_s / rows["interval"]
+    usual = rows["interval"]
     gain = np.maximum(INTERVAL_GAIN, 1 / (1 + rows["row_count"]))
-    updated = rows["interval"] * (1 + gain * np.clip(4 * (ratio - 1), -1.0, 1.0) * 0.5)
+    updated = usual + gain * np.clip(4 * (interval_s - usual), -usual, usual) * 0.5
     is_first = has_interval & np.isnan(rows["interval"])
     rows["interval"] = np.where(is_first, interval_s, np.where(has_interval, updated, rows["interval"]))
     rows["row_count"] = rows["row_count"] + 1
@@ -200,7 +203,7 @@ def _gap_score(tick: Tick, per_month: Floats) -> Floats:
     was_missing = known & (rows["last_time"] > rows["time_1"])
     values = rows["row_count"] + PRIOR_ROWS
     missing = known & ~tick.present
-    is_gap = known & tick.present & ~was_missing & (length > SHORTEST_GAP)
+    is_gap = known & tick.present & ~was_missing & (tick.dt_s > SHORTEST_GAP * rows["interval"])
     missing_score = (
         GAP_SCORE
         - np.log10((rows["missing_runs"] + 1) / values * per_month)
@@ -219,28 +222,30 @@ def _tail_score(  # noqa: PLR0917 - one of each
     rows: dict[str, Floats],
     tail: str,
     upwards: Bools,
-    ratio: Floats,
+    distance: Floats,
+    scale: Floats,
     use: Bools,
     score_up: float,
     score_down: float,
     per_month: Floats,
 ) -> Floats:
-    """Return the score of a ratio (k,) by its tail, 0 where not used, and learn it."""
+    """Return the score of a distance (k,) in scales by its tail, 0 where not used, and learn it."""
     bound = np.where(upwards, rows[f"{tail}_bound_up"], rows[f"{tail}_bound_down"])
     n = np.where(upwards, rows[f"{tail}_n_up"], rows[f"{tail}_n_down"])
     excess_sum = np.where(upwards, rows[f"{tail}_sum_up"], rows[f"{tail}_sum_down"])
     total = n + PRIOR_EXCURSIONS
     mean = (excess_sum + PRIOR_EXCURSIONS * PRIOR_EXCESS) / total
     rate = total / (rows["tail_count"] + PRIOR_VALUES)
-    is_beyond = use & (ratio > bound)
-    excess = np.log(np.where(is_beyond, ratio, 1.0) / np.where(is_beyond, bound, 1.0))
+    distance_at_bound = np.where(use, bound * scale, 1.0)
+    is_beyond = use & (distance > distance_at_bound)
+    excess = np.log(np.where(is_beyond, distance, 1.0) / np.where(is_beyond, distance_at_bound, 1.0))
     beyond = (
         np.where(upwards, score_up, score_down)
         - np.log10(rate * per_month)
         + total * np.log10(1 + excess / (total * mean))
     )
     score = np.where(
-        is_beyond, np.maximum(beyond, SCORE_AT_BOUND), SCORE_AT_BOUND * ratio / np.where(use, bound, 1.0)
+        is_beyond, np.maximum(beyond, SCORE_AT_BOUND), SCORE_AT_BOUND * distance / distance_at_bound
     )
     _learn_tail(rows, tail, upwards, use, is_beyond, excess)
     scored: Floats = np.where(use, score, 0.0)

@@ -70,6 +70,8 @@ SCALARS: dict[str, float] = {
     "steps_2": 0.0,
     "roughness_low": np.inf,  # range of the roughness, about the logarithm of `step_2`
     "roughness_high": -np.inf,
+    "record_count": 0.0,  # values in those records, kept where a limit of novelty or of steps is given
+    "records_since": np.nan,  # time of the first of them [s]
     "values_since_novelty": np.inf,  # values since novelty was last reported, and its size
     "last_novelty": 0.0,
     "interval": np.nan,  # usual reporting interval [s]

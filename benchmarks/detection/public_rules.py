@@ -35,8 +35,10 @@ PUBLISHED = "published: ARTime 74.9, HTM 70.1, CAD OSE 69.9; traffic: CAD OSE 91
 def novelty(time_s: Floats, value: Floats) -> Floats:
     """Return the judge's novelty (n,) of a series, 0 where there is none or the time does not advance."""
     later = np.diff(np.maximum.accumulate(time_s), prepend=-np.inf) > 0
+    # A limit that nothing exceeds: the records are kept, and no event opens by them.
+    parameters = Parameters.of(1, novelty_least=np.inf)
     flagged_by_judge = judge(
-        State.empty(1), Parameters.of(1), np.zeros(later.sum(), np.intp), time_s[later], value[later]
+        State.empty(1), parameters, np.zeros(later.sum(), np.intp), time_s[later], value[later]
     )
     found = np.zeros(len(value))
     found[later] = np.nan_to_num(flagged_by_judge.novelty)

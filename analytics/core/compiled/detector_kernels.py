@@ -99,11 +99,11 @@ def update_novelty(
             largest_excess = excess / max(r[s, k.HIGH] - r[s, k.LOW], floor)
     low[s, hour], high[s, hour] = min(low[s, hour], v), max(high[s, hour], v)
     r[s, k.LOW], r[s, k.HIGH] = min(r[s, k.LOW], v), max(r[s, k.HIGH], v)
-    early_gain = 1 / (1 + r[s, k.USABLE_COUNT])
+    early_gain = 1 / (1 + r[s, k.RECORD_COUNT])
     gain = max(k.MEAN_GAIN, early_gain)
     r[s, k.MEAN] += gain * (v - r[s, k.MEAN])
     r[s, k.MEAN_RESIDUAL] += gain * (residual - r[s, k.MEAN_RESIDUAL])
-    if r[s, k.USABLE_COUNT] > 0 and abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE:
+    if r[s, k.RECORD_COUNT] > 0 and abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE:
         square = (v - r[s, k.VALUE_1]) ** 2
         r[s, k.STEP_2] += max(k.STEP_GAIN, early_gain) * (square - r[s, k.STEP_2])
         r[s, k.STEPS_2] += max(k.USUAL_STEP_GAIN, early_gain) * (square - r[s, k.STEPS_2])
@@ -114,14 +114,14 @@ def update_novelty(
             largest_excess, _record_excess(r, s, k.MEAN_RESIDUAL_LOW, r[s, k.MEAN_RESIDUAL], floor)
         )
         largest_excess = max(largest_excess, _record_excess(r, s, k.ROUGHNESS_LOW, roughness, 1e-9))
-    r[s, k.USABLE_COUNT] += 1.0
+    r[s, k.RECORD_COUNT] += 1.0
     return min(largest_excess, k.MAX_NOVELTY)
 
 
 @inlined_kernel
 def exceeds_usual_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bool:
     """Whether a value is too many usual steps away, as `analytics.core.novelty.exceeds_usual_step`."""
-    if r[s, k.USABLE_COUNT] < k.MIN_STEPS or abs(r[s, k.VALUE_1]) > k.LARGEST_USABLE_VALUE:
+    if r[s, k.RECORD_COUNT] < k.MIN_STEPS or abs(r[s, k.VALUE_1]) > k.LARGEST_USABLE_VALUE:
         return False
     step = v - r[s, k.VALUE_1]
     usual_excess = max(r[s, k.STEPS_2], p[s, k.SPREAD_FLOOR] * p[s, k.SPREAD_FLOOR])

@@ -33,7 +33,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "2a8d363a49381a4a"
+INLINED_CODE_DIGEST = "7a148b3f4349bf55"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -141,25 +141,34 @@ def _learn_baseline(
     clip = (k.EARLY_CLIP_SPREADS if count < k.EARLY_READINGS else k.CLIP_SPREADS) * spread
     clipped = residual if adopted or first else min(max(residual, -clip), clip)
     absolute = min(abs(residual), clip)
-    memory = k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]
-    early_gain = 1 / (1 + count)
-    gain = (1.0 if np.isinf(dt) else max(dt / (dt + memory), early_gain)) * weight
+    gain = 1.0
+    if not np.isinf(dt):
+        gain = dt / (dt + (k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]))
+        if gain * (1 + count) < 1:
+            gain = 1 / (1 + count)
+    gain *= weight
     r[s, k.LEVEL] += gain * clipped
     r[s, k.COUNT] = count + weight
     if adopted:
         return
     if not first:
-        r[s, k.DEVIATION] += max(k.DEVIATION_GAIN, early_gain) * weight * (absolute - r[s, k.DEVIATION])
+        deviation_gain = k.DEVIATION_GAIN
+        if count < k.DEVIATION_GAIN_VALUES:
+            deviation_gain = max(deviation_gain, 1 / (1 + count))
+        r[s, k.DEVIATION] += deviation_gain * weight * (absolute - r[s, k.DEVIATION])
     bin_memory_readings = k.READINGS_PER_BIN_AND_DAY * p[s, k.PROFILE_MEMORY]
     left, right, w, hour = profile_bin
-    for b, bin_weight in ((left, 1 - w), (right, w)):
-        readings_in_bin = visits[s, b]
-        if not first:
-            learning_rate = bin_weight * weight / min(bin_memory_readings, 1 + readings_in_bin)
-            profile[s, b] += learning_rate * (1 - gain) * clipped
-            spread_profile[s, b] += learning_rate * (absolute - spread_profile[s, b])
-        visits[s, b] = readings_in_bin + bin_weight * weight
+    memory_left = min(bin_memory_readings, 1 + np.float64(visits[s, left]))
+    memory_right = min(bin_memory_readings, 1 + np.float64(visits[s, right]))
+    visits[s, left] += (1 - w) * weight
+    visits[s, right] += w * weight
     if not first:
+        rate_per_both = weight / (memory_left * memory_right)
+        rate_left, rate_right = (1 - w) * memory_right * rate_per_both, w * memory_left * rate_per_both
+        profile[s, left] += rate_left * (1 - gain) * clipped
+        profile[s, right] += rate_right * (1 - gain) * clipped
+        spread_profile[s, left] += rate_left * (absolute - spread_profile[s, left])
+        spread_profile[s, right] += rate_right * (absolute - spread_profile[s, right])
         weeks = (t - r[s, k.FIRST_TIME]) * k.PER_WEEK
         week[s, hour] += (
             min(dt * k.PER_HOUR, 0.5)
@@ -208,7 +217,7 @@ def _revise_spike(
 
 
 @inlined_kernel
-def _bins_at(p: NDArray[Any], s: int, t: float) -> tuple[int, int, float, int, int]:
+def _bins_at(p: NDArray[Any], s: int, t: float) -> tuple[Any, Any, float, Any, int]:
     """Return the profile bins left and right of a time, the right one's share, hour of week, hour of day.
 
     As the first half of `analytics.core.baseline.expected_values`.
@@ -221,7 +230,8 @@ def _bins_at(p: NDArray[Any], s: int, t: float) -> tuple[int, int, float, int, i
     right = left + 1 if left + 1 < BINS_PER_DAY else 0
     hour = int((local - k.WEEK_S * np.floor(local * k.PER_WEEK)) * k.PER_HOUR)
     hour_of_week = hour if hour < HOURS_PER_WEEK else 0
-    return left, right, bin_position - lower_bin, hour_of_week, int(seconds_of_day * k.PER_HOUR)
+    share = bin_position - lower_bin
+    return np.uintp(left), np.uintp(right), share, np.uintp(hour_of_week), int(seconds_of_day * k.PER_HOUR)
 
 
 @inlined_kernel
@@ -237,7 +247,8 @@ def _expected_at(
     left, right, w, hour = profile_bin
     expected = r[s, k.LEVEL] + (profile[s, left] * (1 - w) + profile[s, right] * w) + week[s, hour]
     mean_absolute_residual = spread_profile[s, left] * (1 - w) + spread_profile[s, right] * w
-    share = min((visits[s, left] * (1 - w) + visits[s, right] * w) / k.READINGS_PER_BIN_AND_DAY, 1.0)
+    readings_in_bin = visits[s, left] * (1 - w) + visits[s, right] * w
+    share = min(readings_in_bin * k.PER_READINGS_PER_BIN_AND_DAY, 1.0)
     spread = k.MEAN_DEVIATION_TO_SIGMA * (share * mean_absolute_residual + (1 - share) * r[s, k.DEVIATION])
     return expected, max(spread, p[s, k.SPREAD_FLOOR], p[s, k.SPREAD_SHARE] * abs(expected))
 
@@ -404,7 +415,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     profiles = (profile, spread_profile, visits, week)
     n_revised = n_closed = n_open = 0
     for j in range(len(series)):
-        s = series[j]
+        s: Any = np.uintp(series[j])  # unsigned: the code that wraps negative indices is a tenth of the time
         t, v = time_s[j], value[j]
         present = not np.isnan(v)
         usable = present and abs(v) <= k.LARGEST_USABLE_VALUE
@@ -439,10 +450,15 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
                 exceeds_usual_step = detectors.exceeds_usual_step(r, p, s, v)
             else:
                 exceeds_usual_step = detectors.exceeds_warm_up_step(r, p, s, v, dt)
-            novelty_now = detectors.update_novelty(
-                r, s, hour_lows, hour_highs, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
-            )
-            novelty = detectors.report_novelty(r, s, novelty_now if is_warmed_up else 0.0)
+            if p[s, k.NOVELTY_LEAST] >= 0 or p[s, k.STEP_DEVIATIONS] >= 0:
+                if r[s, k.RECORD_COUNT] == 0:
+                    r[s, k.RECORDS_SINCE] = t
+                novelty_now = detectors.update_novelty(
+                    r, s, hour_lows, hour_highs, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
+                )
+                has_records = is_warmed_up and t - r[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
+                novelty = detectors.report_novelty(r, s, novelty_now if has_records else 0.0)
+            r[s, k.USABLE_COUNT] += 1.0
         residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
         by_residual = by_shift = 0.0
         if can_be_scored:

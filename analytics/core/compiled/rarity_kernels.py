@@ -18,22 +18,36 @@ if TYPE_CHECKING:
 
 @inlined_kernel
 def _tail_score(
-    r: NDArray[Any], s: int, first_column: int, upwards: bool, ratio: float, score: float, per_month: float
+    r: NDArray[Any],
+    s: int,
+    first_column: int,
+    upwards: bool,
+    distance: float,
+    scale: float,
+    score: float,
+    interval: float,
 ) -> float:
-    """Return the score of a ratio, and learn it; the tail's eight scalars begin at ``first_column``."""
+    """Return the score of a distance in scales, and learn it.
+
+    The tail's eight scalars begin at ``first_column``. Divisions are a quarter of the time of a reading:
+    the distance is therefore compared with the bound times the scale.
+    """
     up = 0 if upwards else 1
     bound = r[s, first_column + up]
-    gain = max(k.BOUND_GAIN, 0.5 / (1 + r[s, k.TAIL_COUNT]))
+    gain = k.BOUND_GAIN
+    if r[s, k.TAIL_COUNT] < k.BOUND_GAIN_VALUES:
+        gain = max(gain, 0.5 / (1 + r[s, k.TAIL_COUNT]))
     shrunk = 1 - gain * k.BOUND_SHARE
     other = first_column + 1 - up
     r[s, other] = max(r[s, other] * shrunk, k.SMALLEST_BOUND)
     peak = r[s, first_column + 6]
-    if ratio > bound:
+    distance_at_bound = bound * scale
+    if distance > distance_at_bound:
         n = r[s, first_column + 2 + up] + k.RARITY_PRIOR_EXCURSIONS
         mean = (r[s, first_column + 4 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
         rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
-        excess = np.log(ratio / bound)
-        beyond = score - np.log10(rate * per_month) + n * np.log10(1 + excess / (n * mean))
+        excess = np.log(distance / distance_at_bound)
+        beyond = score - np.log10(rate * _per_month(interval)) + n * np.log10(1 + excess / (n * mean))
         r[s, first_column + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
         signed = excess if upwards else -excess
         if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
@@ -50,7 +64,13 @@ def _tail_score(
         r[s, side] += 1.0
         r[s, side + 2] += min(abs(peak), k.CLIPPED_EXCESSES * mean)
         r[s, first_column + 6] = 0.0
-    return float(k.SCORE_AT_BOUND * ratio / bound)
+    return float(k.SCORE_AT_BOUND * distance / distance_at_bound)
+
+
+@inlined_kernel
+def _per_month(interval: float) -> float:
+    """Return the number of readings in a month, of one a day where the interval is unknown."""
+    return float(k.MONTH_S / (k.DAY_S if np.isnan(interval) else interval))
 
 
 @inlined_kernel
@@ -61,27 +81,32 @@ def _update_interval(r: NDArray[Any], s: int, t: float) -> None:
         if np.isnan(r[s, k.INTERVAL]):
             r[s, k.INTERVAL] = interval
         else:
-            gain = max(k.INTERVAL_GAIN, 1 / (1 + r[s, k.ROW_COUNT]))
-            off = min(max(4 * (interval / r[s, k.INTERVAL] - 1), -1.0), 1.0)
-            r[s, k.INTERVAL] = r[s, k.INTERVAL] * (1 + gain * off * 0.5)
+            usual = r[s, k.INTERVAL]
+            gain = k.INTERVAL_GAIN
+            if r[s, k.ROW_COUNT] < k.INTERVAL_GAIN_ROWS:
+                gain = max(gain, 1 / (1 + r[s, k.ROW_COUNT]))
+            off = min(max(4 * (interval - usual), -usual), usual)
+            r[s, k.INTERVAL] = usual + gain * off * 0.5
     r[s, k.ROW_COUNT] += 1.0
 
 
 @inlined_kernel
-def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, per_month: float) -> float:
+def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool) -> float:
     """Return the score of a missing value or of the gap before this one, and learn its rate."""
-    if not (np.isfinite(dt) and r[s, k.INTERVAL] > 0):
+    interval = r[s, k.INTERVAL]
+    if not (np.isfinite(dt) and interval > 0):
         return 0.0
-    length = dt / r[s, k.INTERVAL]
+    was_missing = r[s, k.LAST_TIME] > r[s, k.TIME_1]
+    if present and was_missing:
+        r[s, k.MISSING_RUNS] += 1.0
+        return 0.0
+    if present and not dt > k.SHORTEST_GAP * interval:
+        return 0.0
+    length, per_month = dt / interval, _per_month(interval)
     values = r[s, k.ROW_COUNT] + k.PRIOR_ROWS
     if not present:
         rate = (r[s, k.MISSING_RUNS] + 1) / values
         return float(k.GAP_SCORE - np.log10(rate * per_month) + np.log10(max(length, 1.0)))
-    if r[s, k.LAST_TIME] > r[s, k.TIME_1]:
-        r[s, k.MISSING_RUNS] += 1.0
-        return 0.0
-    if not length > k.SHORTEST_GAP:
-        return 0.0
     excess = np.log(length / k.SHORTEST_GAP)
     mean = (r[s, k.GAP_SUM] + k.USUAL_GAP) / (r[s, k.GAPS] + 1)
     rate = (r[s, k.GAPS] + 1) / values
@@ -91,20 +116,18 @@ def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, per_month: flo
 
 
 @inlined_kernel
-def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
+def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their order
     r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float, present: bool, usable: bool
 ) -> tuple[float, float, float, float, float, float]:
     """Return the scores of jump, spike before, noise, calm, stillness and gap, and learn from the reading."""
     _update_interval(r, s, t)
     interval = r[s, k.INTERVAL]
-    per_month = k.MONTH_S / (k.DAY_S if np.isnan(interval) else interval)
-    gap = _gap_score(r, s, dt, present, per_month)
+    gap = _gap_score(r, s, dt, present)
     jump_score = spike_score = noise_score = calm_score = still_score = 0.0
     count = r[s, k.USABLE_COUNT]
     before = r[s, k.VALUE_1]
     if not (usable and count > 0 and abs(before) <= k.LARGEST_USABLE_VALUE):
         return jump_score, spike_score, noise_score, calm_score, still_score, gap
-    interval = 0.0 if np.isnan(interval) else interval
     has_two = abs(r[s, k.VALUE_2]) <= k.LARGEST_USABLE_VALUE
     before_that = r[s, k.VALUE_2] if has_two else before
     step = v - before
@@ -127,33 +150,36 @@ def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in 
         r[s, k.RECENT_NOISE] += max(k.RECENT_NOISE_GAIN, early_gain) * (bend - r[s, k.RECENT_NOISE])
 
     if scored:
-        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump / scale, k.JUMP_SCORE, per_month)
+        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump, scale, k.JUMP_SCORE, interval)
         if has_two and r[s, k.STEP_SCALE] > 0:
             middle = max(min(before_that, before), min(max(before_that, before), v))
             height = before - middle
-            ratio = abs(height) / r[s, k.STEP_SCALE]
-            spike_score = _tail_score(r, s, k.SPIKE_BOUND_UP, height >= 0, ratio, k.SPIKE_SCORE, per_month)
+            size_of_spike, scale_then = abs(height), r[s, k.STEP_SCALE]
+            spike_score = _tail_score(
+                r, s, k.SPIKE_BOUND_UP, height >= 0, size_of_spike, scale_then, k.SPIKE_SCORE, interval
+            )
     if has_two and count > k.MIN_NOISE_VALUES:
         share = k.RESOLUTION_SHARE * resolution
-        noise = (r[s, k.RECENT_NOISE] + share) / (r[s, k.USUAL_NOISE] + share)
-        if noise >= 1:
-            noise_score = _tail_score(r, s, k.NOISE_BOUND_UP, True, noise, k.NOISE_SCORE, per_month)
-        else:
-            calm_score = _tail_score(r, s, k.NOISE_BOUND_UP, False, 1 / noise, k.CALM_SCORE, per_month)
+        recent, usual = r[s, k.RECENT_NOISE] + share, r[s, k.USUAL_NOISE] + share
+        is_noisy = recent >= usual
+        more, less = (recent, usual) if is_noisy else (usual, recent)
+        at_once_a_month = k.NOISE_SCORE if is_noisy else k.CALM_SCORE
+        score = _tail_score(r, s, k.NOISE_BOUND_UP, is_noisy, more, less, at_once_a_month, interval)
+        noise_score, calm_score = (score, 0.0) if is_noisy else (0.0, score)
     if scored and run < k.MAX_RUN_SHARE * count:
-        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, k.STILL_SCORE, per_month)
+        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, 1.0, k.STILL_SCORE, interval)
     if r[s, k.TAIL_COUNT] >= k.MAX_TAIL_COUNT:
         _forget(r, s)
 
     if learns:
         learned = min(jump, k.CLIP_STEPS * (r[s, k.USUAL_STEP] + resolution)) if scored else jump
-        r[s, k.USUAL_STEP] += max(interval / (interval + k.DAY_S), early_gain) * (
-            learned - r[s, k.USUAL_STEP]
-        )
+        usual_interval = 0.0 if np.isnan(interval) else interval
+        day, week = usual_interval + k.DAY_S, usual_interval + k.WEEK_S
+        per_both = usual_interval / (day * week)
+        r[s, k.USUAL_STEP] += max(per_both * week, early_gain) * (learned - r[s, k.USUAL_STEP])
         r[s, k.RECENT_STEP] += max(k.RECENT_STEP_GAIN, early_gain) * (learned - r[s, k.RECENT_STEP])
         if has_two:
-            gain = max(interval / (interval + k.WEEK_S), early_gain)
-            r[s, k.USUAL_NOISE] += gain * (bend - r[s, k.USUAL_NOISE])
+            r[s, k.USUAL_NOISE] += max(per_both * day, early_gain) * (bend - r[s, k.USUAL_NOISE])
     r[s, k.STEP_SCALE], r[s, k.LAST_STEP], r[s, k.RUN] = scale, step, run
     return jump_score, spike_score, noise_score, calm_score, still_score, gap
 

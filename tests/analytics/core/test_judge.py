@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analytics.core import checks
 from analytics.core.flags import Flag, Rule
 from analytics.core.judge import judge
-from analytics.core.parameters import Parameters
+from analytics.core.parameters import PARAMETER_COLUMN, Parameters
 from analytics.core.state import State
 from tests.support import slow_checks
 
@@ -33,6 +33,8 @@ LIMITS = {
     "flat_fail_s": 7200.0,
     "spread_floor": 0.1,
     "warm_up_s": 6 * 3600.0,
+    "novelty_least": 0.3,
+    "step_deviations": 10.0,
 }
 
 
@@ -268,3 +270,23 @@ def test_the_value_of_an_event_is_its_farthest_where_scores_are_at_their_bound()
     at_peak = (events.start_s <= time_s[peak]) & (events.peak_s >= time_s[560])
     assert events.peak_s[at_peak][-1] == time_s[peak]
     assert events.observed[at_peak][-1] == value[peak]
+
+
+@pytest.mark.parametrize("use_compiled", [False, True])
+def test_novelty_counts_once_its_records_are_as_old_as_the_warm_up(*, use_compiled: bool) -> None:
+    day, interval_s = 48, 1_800.0
+    time_s = 1.7e9 + interval_s * np.arange(8 * day)
+    value = 10 + np.sin(time_s / 86_400 * 2 * np.pi) + np.random.default_rng(5).normal(0, 0.05, len(time_s))
+    value[[2 * day, 4 * day + 20, 7 * day]] += 3.0
+    without, given_ = Parameters.of(1), Parameters.of(1, novelty_least=np.inf)
+    state = State.empty(1)
+    reported = []
+    for at, limits in ((slice(0, 4 * day), without), (slice(4 * day, 8 * day), given_)):
+        part = judge(
+            state, limits, np.zeros(4 * day, np.intp), time_s[at], value[at], use_compiled=use_compiled
+        )
+        reported.append(np.nan_to_num(part.novelty))
+    assert not reported[0].any()  # no limit is given, so nothing is recorded
+    until_old = int(without.by_series[0, PARAMETER_COLUMN["warm_up_s"]] / interval_s)
+    assert not reported[1][:until_old].any()
+    assert reported[1][3 * day] > 0.1
