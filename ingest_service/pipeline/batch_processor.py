@@ -174,7 +174,9 @@ class BatchProcessor:
             replayed=_replayed_successfully(messages, decoded),
             epoch=self._epoch,
         )
-        return PreparedBatch(messages, decoded, judged, batch, list(decoded.dead_letters))
+        return PreparedBatch(
+            messages, decoded, judged, self._store.encode(batch), list(decoded.dead_letters)
+        )
 
     def undo(self, prepared: PreparedBatch) -> None:
         """Roll the judge back by the newest prepared batch."""

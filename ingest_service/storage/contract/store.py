@@ -226,6 +226,10 @@ class Store(Reader, Protocol):
         """
         ...
 
+    def encode(self, batch: Batch) -> Batch:
+        """Return the batch with its fresh readings encoded, so that `commit` on another thread need not."""
+        ...
+
     def commit(self, batch: Batch) -> Committed:
         """Commit a batch, all or nothing. Repeats change nothing; `latest` never returns to an older reading.
 
