@@ -174,14 +174,16 @@ class BatchProcessor:
             replayed=_replayed_successfully(messages, decoded),
             epoch=self._epoch,
         )
-        return PreparedBatch(
-            messages, decoded, judged, self._store.encode(batch), list(decoded.dead_letters)
-        )
+        try:
+            batch = self._store.encode(batch)
+        except Exception as error:
+            self._undo(judged)
+            raise _unexpected_error("encode", error, messages) from error
+        return PreparedBatch(messages, decoded, judged, batch, list(decoded.dead_letters))
 
     def undo(self, prepared: PreparedBatch) -> None:
         """Roll the judge back by the newest prepared batch."""
-        self._judge.undo(prepared.judged)
-        self._checkpoint_due_s = 0.0
+        self._undo(prepared.judged)
 
     def split_and_retry(
         self, messages: Sequence[Message], error: StoreRefusedError, on_committed: OnCommitted
@@ -249,6 +251,10 @@ class BatchProcessor:
             topic: receipts.receipts_for(positions.get(topic, ()), refusals.get(topic, ()))
             for topic in {**positions, **refusals}
         }
+
+    def _undo(self, judged: JudgedBatch) -> None:
+        self._judge.undo(judged)
+        self._checkpoint_due_s = 0.0
 
     def _commit(self, batch: Batch) -> Committed | None:
         backoff = Backoff()

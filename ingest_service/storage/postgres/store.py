@@ -167,7 +167,7 @@ class PostgresStore(AreaScopedConnections):
 
     def commit(self, batch: Batch) -> Committed:
         """Commit a batch, all or nothing."""
-        with translated_errors(), self._pool.connection() as connection, connection.transaction():
+        with translated_errors(), self._pool.connection() as connection:
             return write_batch.commit_batch(connection, batch)
 
     def checkpoint(self, shard: str) -> Checkpoint | None:

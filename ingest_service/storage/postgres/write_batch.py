@@ -110,7 +110,7 @@ def _commit_once(
             with cursor.copy(QUERIES["copy_readings"]) as copy:
                 copy.write(batch.encoded if len(batch.encoded) else binary_copy.encode_copy(fresh))
         inserted, late, conflicts = _insert_doubtful(cursor, doubtful)
-        with connection.pipeline():  # one round trip: each wait for an answer is one for the decoder's thread
+        with connection.pipeline() as pipeline:  # in one round trip: see docs/ingest.md, Profile
             upsert_latest(cursor, fresh)
             if len(inserted):  # repeats must not change the newest reading
                 upsert_latest(cursor, _first_of_repeats(doubtful))
@@ -119,6 +119,9 @@ def _commit_once(
             upsert_revisions(cursor, batch.revisions)
             upsert_anomalies(cursor, batch.anomalies)
             _write_remaining(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
+            # Raises the error of the refused statement; leaving the context could raise `PipelineAborted`
+            # of a statement after it, which would be retried for ever.
+            pipeline.sync()
     new_rows = len(fresh) + len(inserted) - late
     repeated = len(doubtful) - len(inserted) - len(conflicts)
     return Committed(fresh=new_rows, late=late, repeated=repeated, conflicts=conflicts)
