@@ -26,7 +26,7 @@ from tests.support import server_installation
 from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
 
@@ -90,7 +90,9 @@ def record(quantity: str, time_s: float, noise: float) -> Record:
     return Record(name=quantity, time_s=time_s, value=value * noise, unit=unit)
 
 
-def payloads(readings: int, per_message: int) -> Messages:
+def payloads(
+    readings: int, per_message: int, encode: Callable[[list[Record]], bytes] = senml.encode_json
+) -> Messages:
     """Return (topic, payload) of messages with ascending times, devices in turn."""
     noise = np.random.default_rng(1).normal(1, 0.01, readings).tolist()
     begin_s = time.time() - readings / SERIES * STEP_S - 86_400
@@ -106,7 +108,7 @@ def payloads(readings: int, per_message: int) -> Messages:
             )
             for i in range(first, first + per_message)
         ]
-        messages.append((data_topic(device), senml.encode_json(pack)))
+        messages.append((data_topic(device), encode(pack)))
     return messages
 
 

@@ -18,6 +18,9 @@ Of a to d the best of some rounds counts, as other load of the machine can only 
 after a CHECKPOINT, so that none writes the pages of the previous one.
 
 Prints a table, and last one JSON line with ``ratio_copy`` = b/a and ``ratio_paho`` = d/c.
+
+With ``TOWNTWIN_BENCH_TELEGRAF=PATH`` of a Telegraf binary, ingest is measured beside that instead:
+see `_beside_telegraf`.
 """
 
 from __future__ import annotations
@@ -28,34 +31,29 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import psycopg
 
+from benchmarks import _beside_telegraf
+from benchmarks._bench_database import prepared_database
 from benchmarks._ingest_process import IngestProcess, count_readings
 from benchmarks._latency import measure_latency
 from benchmarks._mqtt_load import (
     AREAS,
     Messages,
     bare_receiver,
-    directory,
-    end_session,
     payloads,
     publish_from_process,
     servers,
 )
 from ingest_service.storage.postgres import binary_copy
-from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.named_queries import QUERIES
-from ingest_service.storage.postgres.store import PostgresStore
-from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from tests.support.throwaway_servers import PostgresServer
@@ -63,9 +61,9 @@ if TYPE_CHECKING:
 READINGS = int(os.environ.get("TOWNTWIN_BENCH_READINGS", "2000000"))
 SINGLES = int(os.environ.get("TOWNTWIN_BENCH_SINGLES", str(READINGS // 20)))
 ROUNDS = int(os.environ.get("TOWNTWIN_BENCH_ROUNDS", "3"))
+TELEGRAF = os.environ.get("TOWNTWIN_BENCH_TELEGRAF", "")
 SHARDS = int(os.environ.get("TOWNTWIN_BENCH_SHARDS", "1"))
 COPY_BATCH = 65_536
-SESSION = "towntwin-ingest-"
 COPY_OUT = """COPY (SELECT "time", received, value, series_id, expected, spread, quality, rules FROM reading
     ORDER BY tableoid, ctid) TO STDOUT (FORMAT binary)"""
 
@@ -130,21 +128,6 @@ def bare_copy(dsn: str, rows: NDArray[np.void]) -> float:
         return len(rows) / (time.perf_counter() - began_s)
 
 
-@contextmanager
-def prepared_database(database: PostgresServer, port: int) -> Iterator[str]:
-    """Provide a database with schema and enrolment; the broker's session is deleted first."""
-    for shard in ("main", *AREAS):
-        end_session(port, SESSION + shard)
-    with fresh_database(database) as dsn:
-        migrate(dsn)
-        store = PostgresStore.open(dsn)
-        store.enrol(directory())
-        store.close()
-        with psycopg.connect(database.dsn(), autocommit=True) as connection:
-            connection.execute("CHECKPOINT")
-        yield dsn
-
-
 def rates(
     database: PostgresServer, port: int, packs: Messages, singles: Messages, logs: Path
 ) -> tuple[float, EndToEnd, float, EndToEnd]:
@@ -174,6 +157,9 @@ def two_shards_rates(
 
 def main() -> None:
     """Measure and print the table and the JSON line."""
+    if TELEGRAF:
+        _beside_telegraf.run(TELEGRAF, readings=READINGS, singles=SINGLES, rounds=ROUNDS)
+        return
     packs, singles = payloads(READINGS, 100), payloads(SINGLES, 1)
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)

@@ -119,8 +119,8 @@ def _commit_once(
             upsert_revisions(cursor, batch.revisions)
             upsert_anomalies(cursor, batch.anomalies)
             _write_remaining(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
-            # Raises the error of the refused statement; leaving the context could raise `PipelineAborted`
-            # of a statement after it, which would be retried for ever.
+            # Raises the first error. Leaving the context raises the last of two: the `PipelineAborted` of a
+            # later statement counts as a lost connection, and would be retried for ever.
             pipeline.sync()
     new_rows = len(fresh) + len(inserted) - late
     repeated = len(doubtful) - len(inserted) - len(conflicts)
