@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from benchmarks._mqtt_load import AREAS, directory, end_session
+from ingest_service.pipeline.share import Share
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.throwaway_servers import fresh_database
@@ -45,8 +46,8 @@ class DatabaseReader:
 
 @contextmanager
 def prepared_database(database: PostgresServer, port: int) -> Iterator[str]:
-    """Provide a database with schema and enrolment; the broker's session is deleted first."""
-    for shard in ("main", *AREAS):
+    """Provide a database with schema and enrolment; the broker's sessions are deleted first."""
+    for shard in ("main", *AREAS, *Share("1/2").names("main")):
         end_session(port, SESSION + shard)
     with fresh_database(database) as dsn:
         migrate(dsn)

@@ -9,9 +9,10 @@ d. end to end at 1 reading per message
 e. seconds from publish to receipt (which follows COMMIT) and to the anomaly in the live stream of the API,
    at 5,000 readings/s
 
-With ``TOWNTWIN_BENCH_SHARDS=2``, d is also measured with two shards of one area each, which begin together:
+With ``TOWNTWIN_BENCH_SHARDS=2``, only d is measured, in turns with two processes, which begin together:
 
-f. end to end at 1 reading per message, two processes
+f. end to end at 1 reading per message, two shards of one area each
+g. the same, two shares of both areas, by the hash of the device: each receives all messages
 
 In b, c, d and f the messages are queued in the broker's session, so that their sender uses no processor time.
 Of a to d the best of some rounds counts, as other load of the machine can only slow a round down; each starts
@@ -40,10 +41,11 @@ import psycopg
 
 from benchmarks import _beside_telegraf
 from benchmarks._bench_database import prepared_database
-from benchmarks._ingest_process import IngestProcess, count_readings
+from benchmarks._ingest_process import POLL_S, IngestProcess, count_readings
 from benchmarks._latency import measure_latency
 from benchmarks._mqtt_load import (
     AREAS,
+    TIMEOUT_S,
     Messages,
     bare_receiver,
     payloads,
@@ -91,11 +93,10 @@ def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path
     return EndToEnd(readings / took_s, cpu_s / readings * 1e6, memory_bytes)
 
 
-def two_shards(dsn: str, port: int, messages: Messages, readings: int, logs: Path) -> float:
+def two_processes(
+    dsn: str, port: int, messages: Messages, readings: int, shards: list[IngestProcess]
+) -> float:
     """Return readings/s of both from when both have their session until all readings are committed."""
-    shards = [
-        IngestProcess(dsn, port, logs / f"{area}.log", "--shard", area, "--areas", area) for area in AREAS
-    ]
     for one in shards:
         one.subscribe()
     publish_from_process(port, messages)
@@ -103,8 +104,10 @@ def two_shards(dsn: str, port: int, messages: Messages, readings: int, logs: Pat
         with ThreadPoolExecutor(len(shards)) as starting:
             list(starting.map(lambda one: running.enter_context(one.running()), shards))
         began_s, committed_before = time.perf_counter(), sum(one.committed() for one in shards)
-        for one in shards:
-            one.wait_for(readings // len(shards))
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while sum(one.committed() for one in shards) < readings:
+            assert time.monotonic() < deadline_s, "not all readings are committed"
+            time.sleep(POLL_S)
         took_s = time.perf_counter() - began_s
     assert count_readings(dsn) == readings, "what was counted must be there"
     return (readings - committed_before) / took_s
@@ -142,17 +145,40 @@ def rates(
     return a, b, bare_receiver(port, singles), d
 
 
-def two_shards_rates(
+def area_shards(dsn: str, port: int, logs: Path) -> list[IngestProcess]:
+    """Return a shard for each area."""
+    return [
+        IngestProcess(dsn, port, logs / f"{area}.log", "--shard", area, "--areas", area) for area in AREAS
+    ]
+
+
+def shares(dsn: str, port: int, logs: Path) -> list[IngestProcess]:
+    """Return two shares of all areas."""
+    return [IngestProcess(dsn, port, logs / f"{one}.log", "--share", f"{one}/2") for one in (1, 2)]
+
+
+def rates_of_two(
     database: PostgresServer, port: int, singles: Messages, logs: Path
-) -> list[tuple[float, float]]:
-    """Return readings/s of one shard and of two, in turns."""
+) -> list[tuple[float, float, float]]:
+    """Return readings/s of one shard, of two by area, and of two by the hash of the device, in turns."""
     found = []
     for _ in range(ROUNDS):
         with prepared_database(database, port) as dsn:
             one = end_to_end(dsn, port, singles, SINGLES, logs / "one.log").per_s
         with prepared_database(database, port) as dsn:
-            found.append((one, two_shards(dsn, port, singles, SINGLES, logs)))
+            by_area = two_processes(dsn, port, singles, SINGLES, area_shards(dsn, port, logs))
+        with prepared_database(database, port) as dsn:
+            by_hash = two_processes(dsn, port, singles, SINGLES, shares(dsn, port, logs))
+        found.append((one, by_area, by_hash))
     return found
+
+
+def print_rates_of_two(found: list[tuple[float, float, float]]) -> None:
+    """Print the medians, and the ratios to one shard."""
+    one, by_area, by_hash = (statistics.median(rates) for rates in zip(*found, strict=True))
+    for name, rate in (("one shard", one), ("two by area", by_area), ("two by hash of the device", by_hash)):
+        print(f"{name + ', 1 a message, readings/s':64}{rate:>12,.0f}")
+    print(json.dumps({"ratio_area": round(by_area / one, 3), "ratio_hash": round(by_hash / one, 3)}))
 
 
 def main() -> None:
@@ -163,7 +189,9 @@ def main() -> None:
     packs, singles = payloads(READINGS, 100), payloads(SINGLES, 1)
     with servers() as (database, broker), tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)
-        f = two_shards_rates(database, broker.port, singles, logs) if len(AREAS) == SHARDS else []
+        if len(AREAS) == SHARDS:
+            print_rates_of_two(rates_of_two(database, broker.port, singles, logs))
+            return
         rounds = [rates(database, broker.port, packs, singles, logs) for _ in range(ROUNDS)]
         with prepared_database(database, broker.port) as dsn:
             e = measure_latency(dsn, broker.port, logs)
@@ -181,11 +209,6 @@ def main() -> None:
         "e  publish to receipt at 5,000 readings/s, p50 / p99": f"{e.commit_p50:.3f} / {e.commit_p99:.3f} s",
         "e  publish to anomaly in the API, p50 / p99": f"{e.anomaly_p50:.3f} / {e.anomaly_p99:.3f} s",
     }
-    if f:
-        one_shard, both_shards = (statistics.median(one) for one in zip(*f, strict=True))
-        table["f  one shard / two shards, 1 a message, readings/s (medians)"] = (
-            f"{one_shard:,.0f} / {both_shards:,.0f}"
-        )
     print("\n".join(f"{name:64}{value:>18}" for name, value in table.items()))
     line = {
         "ratio_copy": b.per_s / a,

@@ -66,6 +66,8 @@ class MqttSession:
     ----------
     client_id : of the session
     kinds : of the topics of each area to subscribe to
+    takes : whether the messages of a topic are this session's; the others are dropped, and acknowledged from
+        `acknowledge_others` on
 
     """
 
@@ -77,8 +79,10 @@ class MqttSession:
         client_id: str,
         *,
         kinds: Sequence[TopicKind] = (TopicKind.DATA, TopicKind.STATUS),
+        takes: Callable[[str], bool] | None = None,
     ) -> None:
-        self._broker, self._kinds = broker, kinds
+        self._broker, self._kinds, self._takes = broker, kinds, takes
+        self._others_messages: list[Message] | None = []  # until they are acknowledged
         self._settings = settings
         self._inbox = inbox
         self._inbox_wait_s = (
@@ -101,6 +105,7 @@ class MqttSession:
         self._probe_mid: int | None = None
         self._is_receiving = False  # paho's thread is in `_on_message`, perhaps waiting for room in the inbox
         self._lock = threading.Lock()
+        self._others_lock = threading.Lock()
         self._client_id = client_id
         self._client = self._make_client()
 
@@ -191,6 +196,12 @@ class MqttSession:
             mids = [one.mid for one in messages if one.qos and one.connection == self._connection]
             self._committed = self._committed or bool(mids)
             self._client.acknowledge(mids)
+
+    def acknowledge_others(self) -> None:
+        """Acknowledge the messages that are not this session's, those received before and all later ones."""
+        with self._others_lock:
+            received, self._others_messages = self._others_messages or [], None
+        self.acknowledge(received)
 
     def send_receipts(self, receipts_by_topic: Mapping[Topic, Sequence[Receipt]]) -> None:
         """Publish one message per device and spool epoch; if one is lost, the device sends again."""
@@ -315,6 +326,9 @@ class MqttSession:
             self._backoff.reset()
         self._subscribed_s = math.inf
         was_accepted = self._connected
+        with self._others_lock:
+            if self._others_messages is not None:  # the broker sends them again
+                self._others_messages.clear()
         with self._lock:
             self._committed = False
             self._connection += 1
@@ -370,11 +384,26 @@ class MqttSession:
     def _receive(self, messages: Sequence[Message]) -> None:
         self._is_receiving = True
         try:
+            if self._takes is not None:
+                messages = self._without_others(messages, self._takes)
             self._put_into_inbox(messages)
         finally:
             self._is_receiving = False
             if self._probed_s is not None:
                 self._probed_s = time.monotonic()  # the answer comes after the messages before it
+
+    def _without_others(self, messages: Sequence[Message], takes: Callable[[str], bool]) -> list[Message]:
+        """Return this session's messages; acknowledge the others, or keep them until that is permitted."""
+        own = [one for one in messages if takes(one.topic)]
+        if len(own) < len(messages):
+            others = [one for one in messages if not takes(one.topic)]
+            metrics.OTHER_SHARES_MESSAGES.inc(len(others))
+            with self._others_lock:
+                if self._others_messages is not None:
+                    self._others_messages.extend(others)
+                    return own
+            self.acknowledge(others)
+        return own
 
     def _put_into_inbox(self, messages: Sequence[Message]) -> None:
         while messages and not self._dropping:
