@@ -21,7 +21,7 @@ import msgspec
 import psutil
 import psycopg
 
-from benchmarks import _telegraf
+from benchmarks import _box_memory, _telegraf
 from benchmarks._bench_database import DatabaseReader, checkpoint, prepared_database
 from benchmarks._ingest_process import IngestProcess
 from benchmarks._mqtt_load import (
@@ -146,7 +146,7 @@ def throughput(one: Receiver, port: int, messages: Messages, readings: int, last
         began_s, began_cpu_s = time.perf_counter(), cpu_s(one)
         wait_for_last(one, database, messages[-1][0].split("/")[3], last)
         took_s, used_cpu_s = time.perf_counter() - began_s, cpu_s(one) - began_cpu_s
-        peak_mb = peak_memory_mb(one)
+        peak_mb = _box_memory.peak_mb(process_id(one))
     stored = counts(one, database)
     assert stored == (readings, readings), f"{stored} of {readings:,} stored, and different"
     return Throughput(readings / took_s, used_cpu_s / readings * 1e6, peak_mb)
@@ -167,14 +167,6 @@ def wait_for_last(one: Receiver, database: DatabaseReader, device: str, last: Re
 def cpu_s(one: Receiver) -> float:
     """Return the processor time that the receiver's process has used [s]."""
     return sum(psutil.Process(process_id(one)).cpu_times()[:2])
-
-
-def peak_memory_mb(one: Receiver) -> float:
-    """Return the peak resident memory of the receiver's process [MB]."""
-    for line in Path(f"/proc/{process_id(one)}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
 
 
 def process_id(one: Receiver) -> int:

@@ -1,11 +1,12 @@
 """Generates and publishes the MQTT load of the ingest benchmarks: fifty devices, four quantities each.
 
-The devices are in two areas in turn.
+The devices are in two areas in turn; ``TOWNTWIN_BENCH_DEVICES`` is another number of them.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 import time
 from collections import deque
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
 
 AREAS = ("bench", "bench-b")
-DEVICES, QUANTITIES = 50, ("ph", "dissolved_oxygen", "conductivity", "turbidity")
+DEVICES = int(os.environ.get("TOWNTWIN_BENCH_DEVICES", "50"))
+QUANTITIES = ("ph", "dissolved_oxygen", "conductivity", "turbidity")
 SERIES = DEVICES * len(QUANTITIES)
 WIRE = {
     "ph": ("pH", 7.2),

@@ -39,12 +39,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import psycopg
 
-from benchmarks import _beside_telegraf
+from benchmarks import _beside_telegraf, _box_memory
 from benchmarks._bench_database import prepared_database
 from benchmarks._ingest_process import POLL_S, IngestProcess, count_readings
 from benchmarks._latency import measure_latency
 from benchmarks._mqtt_load import (
     AREAS,
+    SERIES,
     TIMEOUT_S,
     Messages,
     bare_receiver,
@@ -56,8 +57,11 @@ from ingest_service.storage.postgres import binary_copy
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from benchmarks._box_memory import ProcessUse
     from tests.support.throwaway_servers import PostgresServer
 
 READINGS = int(os.environ.get("TOWNTWIN_BENCH_READINGS", "2000000"))
@@ -71,11 +75,21 @@ COPY_OUT = """COPY (SELECT "time", received, value, series_id, expected, spread,
 
 
 class EndToEnd(NamedTuple):
-    """Readings/s, processor time of the ingest process per million readings [s], and its memory [bytes]."""
+    """Rate of the ingest process and what it uses.
+
+    Attributes
+    ----------
+    per_s : readings/s
+    cpu_s_per_million : processor time per million readings [s]
+    memory : resident memory once all are committed
+    peak_mb : largest resident memory since its start [MB]
+
+    """
 
     per_s: float
     cpu_s_per_million: float
-    memory_bytes: float
+    memory: ProcessUse
+    peak_mb: float
 
 
 def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path) -> EndToEnd:
@@ -88,9 +102,10 @@ def end_to_end(dsn: str, port: int, messages: Messages, readings: int, log: Path
         ingest.wait_for(readings)
         took_s = time.perf_counter() - began_s
         cpu_s = ingest.metric("process_cpu_seconds_total") - began_cpu_s
-        memory_bytes = ingest.metric("process_resident_memory_bytes")
+        pid = ingest.process.process.pid
+        memory, peak_mb = _box_memory.measure("ingest", pid, children=False), _box_memory.peak_mb(pid)
     assert count_readings(dsn) == readings, "what was counted must be there"
-    return EndToEnd(readings / took_s, cpu_s / readings * 1e6, memory_bytes)
+    return EndToEnd(readings / took_s, cpu_s / readings * 1e6, memory, peak_mb)
 
 
 def two_processes(
@@ -181,6 +196,13 @@ def print_rates_of_two(found: list[tuple[float, float, float]]) -> None:
     print(json.dumps({"ratio_area": round(by_area / one, 3), "ratio_hash": round(by_hash / one, 3)}))
 
 
+def memory_text(rounds: Sequence[EndToEnd]) -> str:
+    """Return the largest resident memory of all rounds."""
+    sizes = [(one.memory.rss_mb, one.memory.pss_mb, one.peak_mb) for one in rounds]
+    rss, pss, peak = (max(column) for column in zip(*sizes, strict=True))
+    return f"{rss:.0f} / {pss:.0f} / {peak:.0f} MB"
+
+
 def main() -> None:
     """Measure and print the table and the JSON line."""
     if TELEGRAF:
@@ -205,11 +227,12 @@ def main() -> None:
         "c  bare paho receiver, messages/s": f"{c:,.0f}",
         "d  end to end, 1 a message, readings/s": f"{d.per_s:,.0f}",
         "d  processor time of ingest per million readings": f"{cpu_d:.1f} s",
-        "d  memory of ingest (RSS)": f"{max(one.memory_bytes for one in single) / 1e6:.0f} MB",
+        f"b  memory of ingest at {SERIES:,} series: RSS / PSS / peak RSS": memory_text(packed),
+        f"d  memory of ingest at {SERIES:,} series: RSS / PSS / peak RSS": memory_text(single),
         "e  publish to receipt at 5,000 readings/s, p50 / p99": f"{e.commit_p50:.3f} / {e.commit_p99:.3f} s",
         "e  publish to anomaly in the API, p50 / p99": f"{e.anomaly_p50:.3f} / {e.anomaly_p99:.3f} s",
     }
-    print("\n".join(f"{name:64}{value:>18}" for name, value in table.items()))
+    print("\n".join(f"{name:64}{value:>20}" for name, value in table.items()))
     line = {
         "ratio_copy": b.per_s / a,
         "ratio_paho": d.per_s / c,
