@@ -126,9 +126,8 @@ class BatchProcessor:
         log.info("state_restored", series=len(directory.series), readings_replayed=replayed)
 
     def save_first_checkpoint(self) -> None:
-        """Commit a checkpoint if there is none: it shows the other shares that this one's session exists."""
-        if self._store.checkpoint(self._shard) is None:
-            self._store.commit(Batch(checkpoint=self._judge.checkpoint(self._shard), epoch=self._epoch))
+        """Commit a checkpoint: it shows the other shares that this one's session exists."""
+        self._store.commit(Batch(checkpoint=self._judge.checkpoint(self._shard), epoch=self._epoch))
 
     def ingest(self, messages: Sequence[Message], on_committed: OnCommitted = lambda *_: None) -> bool:
         """Decode, judge and commit messages, retrying while the store is unavailable.

@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 STANDBY_S = 1.0  # a standby waits for the shard for so long, then reports that it is alive
 IDLE_WAIT_S = 0.5  # longest wait for a first message, after which housekeeping may run
-SHARES_POLL_S = 0.2  # between two looks whether all shares have a session
+SHARES_POLL_S = 0.5  # between two looks whether all shares have a session
 HOUSEKEEPING_S = 2.0  # between two rounds of housekeeping
 THREAD_SWITCH_INTERVAL_S = (
     0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
@@ -161,22 +161,19 @@ class _ShardOwner:
 
         A share commits its first checkpoint once it is subscribed, and its session stays on the broker.
         """
-        missing: list[str] = []
-        while not self._stop.wait(SHARES_POLL_S if missing else 0.0):
+        names, reported = self._share.names(self._settings.shard), list[str]()
+        while missing := [one for one in names if self._store.checkpoint(one) is None]:
             self._progress.loop_advanced()
-            if self._session.fault_key:
-                missing = [self._shard]
+            if self._shard in missing and not self._session.fault_key:
+                self._pipeline.save_first_checkpoint()
                 continue
-            self._pipeline.save_first_checkpoint()
-            names = self._share.names(self._settings.shard)
-            found = [one for one in names if self._store.checkpoint(one) is None]
-            if not found:
-                self._session.acknowledge_others()
-                log.info("shares_complete", shares=names)
+            if missing != reported:
+                log.warning("shares_missing", shares=missing, action="start them; nothing is stored before")
+                reported = missing
+            if self._stop.wait(SHARES_POLL_S):
                 return
-            if found != missing:
-                log.warning("shares_missing", shares=found, action="start them; nothing is stored before")
-            missing = found
+        self._session.acknowledge_others()
+        log.info("shares_complete", shares=names)
 
     def _step(self, commit_queue: CommitQueue) -> None:
         if self._disk.check():
