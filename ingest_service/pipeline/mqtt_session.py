@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,9 @@ class MqttSession:
         takes: Callable[[str], bool] | None = None,
     ) -> None:
         self._broker, self._kinds, self._takes = broker, kinds, takes
-        self._others_messages: list[Message] | None = []  # until they are acknowledged
+        self._acknowledges_others = False
+        self._own_received = self._own_acknowledged = 0  # of QoS 1 on this connection
+        self._others_mids: deque[tuple[int, int]] = deque()  # with `_own_received` at their reception
         self._settings = settings
         self._inbox = inbox
         self._inbox_wait_s = (
@@ -105,7 +108,6 @@ class MqttSession:
         self._probe_mid: int | None = None
         self._is_receiving = False  # paho's thread is in `_on_message`, perhaps waiting for room in the inbox
         self._lock = threading.Lock()
-        self._others_lock = threading.Lock()
         self._client_id = client_id
         self._client = self._make_client()
 
@@ -195,13 +197,36 @@ class MqttSession:
         with self._lock:
             mids = [one.mid for one in messages if one.qos and one.connection == self._connection]
             self._committed = self._committed or bool(mids)
-            self._client.acknowledge(mids)
+            self._client.acknowledge(mids if self._takes is None else self._with_others(mids))
 
     def acknowledge_others(self) -> None:
         """Acknowledge the messages that are not this session's, those received before and all later ones."""
-        with self._others_lock:
-            received, self._others_messages = self._others_messages or [], None
-        self.acknowledge(received)
+        with self._lock:
+            self._acknowledges_others = True
+            self._client.acknowledge(self._others_due())
+
+    def _with_others(self, mids: Sequence[int]) -> list[int]:
+        """Return own packet ids and those of others received between them.
+
+        PUBACKs are in the order of the messages (MQTT 5 section 4.6), which rumqttd requires.
+        """
+        in_order: list[int] = []
+        for one in mids:
+            in_order.append(one)
+            self._own_acknowledged += 1
+            in_order += self._others_due()
+        return in_order
+
+    def _others_due(self) -> list[int]:
+        """Return the packet ids of others' messages before which each own one is acknowledged."""
+        due: list[int] = []
+        while (
+            self._acknowledges_others
+            and self._others_mids
+            and self._others_mids[0][0] <= self._own_acknowledged
+        ):
+            due.append(self._others_mids.popleft()[1])
+        return due
 
     def send_receipts(self, receipts_by_topic: Mapping[Topic, Sequence[Receipt]]) -> None:
         """Publish one message per device and spool epoch; if one is lost, the device sends again."""
@@ -326,11 +351,10 @@ class MqttSession:
             self._backoff.reset()
         self._subscribed_s = math.inf
         was_accepted = self._connected
-        with self._others_lock:
-            if self._others_messages is not None:  # the broker sends them again
-                self._others_messages.clear()
         with self._lock:
             self._committed = False
+            self._own_received = self._own_acknowledged = 0
+            self._others_mids.clear()  # the broker sends them again
             self._connection += 1
             self._client.connection = self._connection
             self._connected = False
@@ -393,16 +417,17 @@ class MqttSession:
                 self._probed_s = time.monotonic()  # the answer comes after the messages before it
 
     def _without_others(self, messages: Sequence[Message], takes: Callable[[str], bool]) -> list[Message]:
-        """Return this session's messages; acknowledge the others, or keep them until that is permitted."""
-        own = [one for one in messages if takes(one.topic)]
-        if len(own) < len(messages):
-            others = [one for one in messages if not takes(one.topic)]
-            metrics.OTHER_SHARES_MESSAGES.inc(len(others))
-            with self._others_lock:
-                if self._others_messages is not None:
-                    self._others_messages.extend(others)
-                    return own
-            self.acknowledge(others)
+        """Return this session's messages; acknowledge the others once all own ones before them are."""
+        own: list[Message] = []
+        with self._lock:
+            for one in messages:
+                if takes(one.topic):
+                    own.append(one)
+                    self._own_received += one.qos > 0
+                elif one.qos:
+                    self._others_mids.append((self._own_received, one.mid))
+            self._client.acknowledge(self._others_due())
+        metrics.OTHER_SHARES_MESSAGES.inc(len(messages) - len(own))
         return own
 
     def _put_into_inbox(self, messages: Sequence[Message]) -> None:

@@ -29,7 +29,7 @@ from tests.support.store_samples import DIRECTORY
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.throwaway_servers import MosquittoServer
+    from deploy.embedded.broker import EmbeddedBroker
 
 pytestmark = pytest.mark.timeout(120)
 AREA = "330483-d1"
@@ -64,17 +64,17 @@ class Publishing:
                 self._publisher.publish(f"towntwin/v1/{AREA}/{one}/data", senml.encode_json([record]))
 
 
-def test_shares_replace_a_shard(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> None:
+def test_shares_replace_a_shard(timescale_dsn: str, embedded_broker: EmbeddedBroker, tmp_path: Path) -> None:
     """Nothing is stored by a share before the other has a session; the shard goes on until then."""
     migrate(timescale_dsn)
-    environ = {"TOWNTWIN_DSN": timescale_dsn, "TOWNTWIN_BROKER": mosquitto.url}
+    environ = {"TOWNTWIN_DSN": timescale_dsn, "TOWNTWIN_BROKER": embedded_broker.url}
     shard, first, second = (
         PlatformProcess("ingest", "--share", share, log=tmp_path / f"{number}.log", **environ)
         for number, share in enumerate(("1/1", "1/2", "2/2"))
     )
     with (
         closing(PostgresStore.open(timescale_dsn)) as store,
-        MqttPublisher(mosquitto) as publisher,
+        MqttPublisher(embedded_broker) as publisher,
         running_processes(shard),
     ):
         ids = [one.series_id for one in store.enrol(DEVICES_OF_THE_AREA).series]
