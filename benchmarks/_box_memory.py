@@ -54,6 +54,13 @@ def total(name: str, uses: list[ProcessUse]) -> ProcessUse:
     )
 
 
+def peak_mb(pid: int) -> float:
+    """Return the largest resident memory that a process has had [MB]."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [one for one in status.splitlines() if one.startswith("VmHWM:")]
+    return int(line.split()[1]) * KB / MB
+
+
 def _measure_one(name: str, process: psutil.Process) -> ProcessUse | None:
     """Return the use of one process; None if it has ended, as a backend of PostgreSQL may."""
     try:

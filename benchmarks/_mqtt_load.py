@@ -1,11 +1,12 @@
 """Generates and publishes the MQTT load of the ingest benchmarks: fifty devices, four quantities each.
 
-The devices are in two areas in turn.
+The devices are in two areas in turn; ``TOWNTWIN_BENCH_DEVICES`` is another number of them.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 import time
 from collections import deque
@@ -26,12 +27,13 @@ from tests.support import server_installation
 from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
 
 AREAS = ("bench", "bench-b")
-DEVICES, QUANTITIES = 50, ("ph", "dissolved_oxygen", "conductivity", "turbidity")
+DEVICES = int(os.environ.get("TOWNTWIN_BENCH_DEVICES", "50"))
+QUANTITIES = ("ph", "dissolved_oxygen", "conductivity", "turbidity")
 SERIES = DEVICES * len(QUANTITIES)
 WIRE = {
     "ph": ("pH", 7.2),
@@ -90,7 +92,9 @@ def record(quantity: str, time_s: float, noise: float) -> Record:
     return Record(name=quantity, time_s=time_s, value=value * noise, unit=unit)
 
 
-def payloads(readings: int, per_message: int) -> Messages:
+def payloads(
+    readings: int, per_message: int, encode: Callable[[list[Record]], bytes] = senml.encode_json
+) -> Messages:
     """Return (topic, payload) of messages with ascending times, devices in turn."""
     noise = np.random.default_rng(1).normal(1, 0.01, readings).tolist()
     begin_s = time.time() - readings / SERIES * STEP_S - 86_400
@@ -106,7 +110,7 @@ def payloads(readings: int, per_message: int) -> Messages:
             )
             for i in range(first, first + per_message)
         ]
-        messages.append((data_topic(device), senml.encode_json(pack)))
+        messages.append((data_topic(device), encode(pack)))
     return messages
 
 

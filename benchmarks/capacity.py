@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
+from benchmarks._bench_database import prepared_database
 from benchmarks._ingest_process import IngestProcess
 from benchmarks._mqtt_load import SERIES, Messages, client, payloads, servers
-from benchmarks.ingest import prepared_database
 from deploy.capacity import area_levels, cost_model
 from deploy.capacity.cost_model import Load, MeasuredCosts, ProcessCosts
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
+from benchmarks._bench_database import prepared_database
 from benchmarks._ingest_process import IngestProcess
 from benchmarks._memory_watch import MemoryWatch, plot_memory
 from benchmarks._mqtt_load import SERIES, payloads, publish, servers
-from benchmarks.ingest import prepared_database
 from ingest_service.pipeline.settings import Settings
 from tests.support.tcp_proxy import Proxy
 

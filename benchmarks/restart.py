@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
-import psycopg
 
+from benchmarks._bench_database import DatabaseReader, prepared_database
 from benchmarks._mqtt_load import SERIES, TIMEOUT_S, payloads, publish, servers
-from benchmarks.ingest import prepared_database
 from tests.support.processes import PlatformProcess, running_processes
 
 if TYPE_CHECKING:
@@ -64,29 +63,6 @@ class KillResult(NamedTuple):
     phases_s: dict[str, float]
     stored_s: float
     cpu_s: float
-
-
-class DatabaseReader:
-    """Queries the database on a connection that is reopened after a kill."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
-
-    def one(self, query: str) -> tuple[object, ...] | None:
-        """Return the first row of a query; None while the database is unreachable."""
-        with suppress(psycopg.OperationalError):
-            if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2)
-            return self._connection.execute(query).fetchone()
-        if self._connection is not None:
-            self._connection.close()
-        return None
-
-    def stored(self) -> int:
-        """Return the number of stored readings."""
-        found = self.one("SELECT count(*) FROM reading")
-        return int(str(found[0])) if found else 0
 
 
 def wait_for(database: DatabaseReader, readings: int) -> int:

@@ -21,6 +21,7 @@ from ingest_service.pipeline.message import to_dead_letter
 from ingest_service.pipeline.prepared_batch import PreparedBatch
 from ingest_service.pipeline.series_resolver import SeriesResolver
 from ingest_service.pipeline.shard_judge import ShardJudge
+from ingest_service.pipeline.share import Share
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.errors import StoreError, StoreRefusedError, StoreUnavailableError
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ingest_service.pipeline.settings import Settings
     from ingest_service.pipeline.shard_judge import JudgedBatch, ShouldUseCompiled
     from ingest_service.storage.contract.batch import Checkpoint, Committed, Epoch
-    from ingest_service.storage.contract.models import DeadLetter
+    from ingest_service.storage.contract.models import DeadLetter, Directory
     from ingest_service.storage.contract.store import Store
 
     OnCommitted = Callable[[Sequence[Message], Sequence[DeadLetter]], None]
@@ -88,6 +89,8 @@ class BatchProcessor:
         self._clock = clock
         self._epoch = epoch
         self._fast = use_compiled
+        self._share = Share(settings.share)
+        self._shard = self._share.name(settings.shard)
         self._clocks = DeviceClocks(tolerance_s=settings.clock_tolerance_s)
         self._checkpoint_due_s = 0.0
         self._checkpoint_possible_s = 0.0
@@ -101,22 +104,30 @@ class BatchProcessor:
         return self._unjudged_in_a_row >= UNJUDGED_BATCHES
 
     def devices(self) -> list[tuple[str, str]]:
-        """Return the enrolled devices of the shard's areas, as (area, device)."""
+        """Return the enrolled devices of the shard's areas and share, as (area, device)."""
         areas = set(self._settings.areas)
-        return [one for one in self._resolver.devices() if "+" in areas or one[0] in areas]
+        return [
+            one
+            for one in self._resolver.devices()
+            if ("+" in areas or one[0] in areas) and self._share.includes(one[1])
+        ]
 
     def open(self) -> None:
         """Read the directory and restore the judge's state. Raises `StoreUnavailableError`."""
         directory = self._store.directory()
         self._resolver = SeriesResolver(directory.judged_here(), earliest_s=self._settings.earliest_s)
-        self._judge = ShardJudge(directory, use_compiled=self._fast)
+        self._judge = ShardJudge(self._judged(directory), use_compiled=self._fast)
         self._report_misconfigured()
         self._clocks.restore(self._store.statuses())
         metrics.WRONG_CLOCKS.set(self._clocks.wrong_count)
         replayed = self._judge.restore(
-            self._store, self._settings.shard, replay_days=self._settings.replay_days, now_s=self._clock()
+            self._store, self._shard, replay_days=self._settings.replay_days, now_s=self._clock()
         )
         log.info("state_restored", series=len(directory.series), readings_replayed=replayed)
+
+    def save_first_checkpoint(self) -> None:
+        """Commit a checkpoint: it shows the other shares that this one's session exists."""
+        self._store.commit(Batch(checkpoint=self._judge.checkpoint(self._shard), epoch=self._epoch))
 
     def ingest(self, messages: Sequence[Message], on_committed: OnCommitted = lambda *_: None) -> bool:
         """Decode, judge and commit messages, retrying while the store is unavailable.
@@ -174,12 +185,16 @@ class BatchProcessor:
             replayed=_replayed_successfully(messages, decoded),
             epoch=self._epoch,
         )
+        try:
+            batch = self._store.encode(batch)
+        except Exception as error:
+            self._undo(judged)
+            raise _unexpected_error("encode", error, messages) from error
         return PreparedBatch(messages, decoded, judged, batch, list(decoded.dead_letters))
 
     def undo(self, prepared: PreparedBatch) -> None:
         """Roll the judge back by the newest prepared batch."""
-        self._judge.undo(prepared.judged)
-        self._checkpoint_due_s = 0.0
+        self._undo(prepared.judged)
 
     def split_and_retry(
         self, messages: Sequence[Message], error: StoreRefusedError, on_committed: OnCommitted
@@ -247,6 +262,10 @@ class BatchProcessor:
             topic: receipts.receipts_for(positions.get(topic, ()), refusals.get(topic, ()))
             for topic in {**positions, **refusals}
         }
+
+    def _undo(self, judged: JudgedBatch) -> None:
+        self._judge.undo(judged)
+        self._checkpoint_due_s = 0.0
 
     def _commit(self, batch: Batch) -> Committed | None:
         backoff = Backoff()
@@ -355,10 +374,22 @@ class BatchProcessor:
         if self._store.directory_version() != self._resolver.version:
             directory = self._store.directory()
             resolver = SeriesResolver(directory.judged_here(), earliest_s=self._settings.earliest_s)
-            self._judge.enrol(directory)
+            self._judge.enrol(self._judged(directory))
             self._resolver = resolver
             self._report_misconfigured()
             log.info("directory_read", version=directory.version, series=len(directory.series))
+
+    def _judged(self, directory: Directory) -> Directory:
+        """Return the directory with the series of this share alone.
+
+        Those of the others would be in each checkpoint, and all of their readings in each replay.
+        """
+        if self._share.is_whole:
+            return directory
+        own = {one.series_id for one in directory.channels if self._share.includes(one.device_id)}
+        return msgspec.structs.replace(
+            directory, series=[one for one in directory.series if one.series_id in own]
+        )
 
     def _report_misconfigured(self) -> None:
         """Count, and log by name, the series that can't be judged as they are enrolled."""
@@ -376,7 +407,7 @@ class BatchProcessor:
     def _checkpoint(self) -> Checkpoint | None:
         """Serialise the judge's state; None after an unexpected error, for a replay can rebuild the state."""
         with metrics.log_unexpected_errors("checkpoint"):
-            return self._judge.checkpoint(self._settings.shard)
+            return self._judge.checkpoint(self._shard)
         return None
 
     def _checkpoint_is_due(self, readings: int) -> bool:

@@ -67,6 +67,9 @@ DEAD_LETTERS = Counter(
 DEAD_LETTERS_REPLAYED = Counter(
     "towntwin_ingest_letters_replayed_total", "Dead letters that are stored after all"
 )
+OTHER_SHARES_MESSAGES = Counter(
+    "towntwin_ingest_other_shares_messages_total", "Messages left to the other shares of the same areas"
+)
 RECEIPTS = Counter("towntwin_ingest_receipts_total", "Receipts sent to devices")
 ANOMALIES = Counter("towntwin_ingest_anomalies_total", "Anomalies opened, changed or closed")
 COMMIT_RETRIES = Counter(

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ class MqttSession:
     ----------
     client_id : of the session
     kinds : of the topics of each area to subscribe to
+    takes : whether the messages of a topic are this session's; the others are dropped, and acknowledged from
+        `acknowledge_others` on
 
     """
 
@@ -77,8 +80,12 @@ class MqttSession:
         client_id: str,
         *,
         kinds: Sequence[TopicKind] = (TopicKind.DATA, TopicKind.STATUS),
+        takes: Callable[[str], bool] | None = None,
     ) -> None:
-        self._broker, self._kinds = broker, kinds
+        self._broker, self._kinds, self._takes = broker, kinds, takes
+        self._acknowledges_others = False
+        self._own_received = self._own_acknowledged = 0  # of QoS 1 on this connection
+        self._others_mids: deque[tuple[int, int]] = deque()  # with `_own_received` at their reception
         self._settings = settings
         self._inbox = inbox
         self._inbox_wait_s = (
@@ -190,7 +197,36 @@ class MqttSession:
         with self._lock:
             mids = [one.mid for one in messages if one.qos and one.connection == self._connection]
             self._committed = self._committed or bool(mids)
-            self._client.acknowledge(mids)
+            self._client.acknowledge(mids if self._takes is None else self._with_others(mids))
+
+    def acknowledge_others(self) -> None:
+        """Acknowledge the messages that are not this session's, those received before and all later ones."""
+        with self._lock:
+            self._acknowledges_others = True
+            self._client.acknowledge(self._others_due())
+
+    def _with_others(self, mids: Sequence[int]) -> list[int]:
+        """Return own packet ids and those of others received between them.
+
+        PUBACKs are in the order of the messages (MQTT 5 section 4.6), which rumqttd requires.
+        """
+        in_order: list[int] = []
+        for one in mids:
+            in_order.append(one)
+            self._own_acknowledged += 1
+            in_order += self._others_due()
+        return in_order
+
+    def _others_due(self) -> list[int]:
+        """Return the packet ids of others' messages before which each own one is acknowledged."""
+        due: list[int] = []
+        while (
+            self._acknowledges_others
+            and self._others_mids
+            and self._others_mids[0][0] <= self._own_acknowledged
+        ):
+            due.append(self._others_mids.popleft()[1])
+        return due
 
     def send_receipts(self, receipts_by_topic: Mapping[Topic, Sequence[Receipt]]) -> None:
         """Publish one message per device and spool epoch; if one is lost, the device sends again."""
@@ -317,6 +353,8 @@ class MqttSession:
         was_accepted = self._connected
         with self._lock:
             self._committed = False
+            self._own_received = self._own_acknowledged = 0
+            self._others_mids.clear()  # the broker sends them again
             self._connection += 1
             self._client.connection = self._connection
             self._connected = False
@@ -370,11 +408,27 @@ class MqttSession:
     def _receive(self, messages: Sequence[Message]) -> None:
         self._is_receiving = True
         try:
+            if self._takes is not None:
+                messages = self._without_others(messages, self._takes)
             self._put_into_inbox(messages)
         finally:
             self._is_receiving = False
             if self._probed_s is not None:
                 self._probed_s = time.monotonic()  # the answer comes after the messages before it
+
+    def _without_others(self, messages: Sequence[Message], takes: Callable[[str], bool]) -> list[Message]:
+        """Return this session's messages; acknowledge the others once all own ones before them are."""
+        own: list[Message] = []
+        with self._lock:
+            for one in messages:
+                if takes(one.topic):
+                    own.append(one)
+                    self._own_received += one.qos > 0
+                elif one.qos:
+                    self._others_mids.append((self._own_received, one.mid))
+            self._client.acknowledge(self._others_due())
+        metrics.OTHER_SHARES_MESSAGES.inc(len(messages) - len(own))
+        return own
 
     def _put_into_inbox(self, messages: Sequence[Message]) -> None:
         while messages and not self._dropping:

@@ -18,6 +18,7 @@ from ingest_service.pipeline.disk_guard import DiskGuard
 from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import from_dead_letter
 from ingest_service.pipeline.mqtt_session import MqttSession
+from ingest_service.pipeline.share import Share
 from ingest_service.storage.contract.errors import ShardLostError, StoreUnavailableError
 from ingest_service.storage.health.heartbeat_thread import ProgressRecorder, WorkStatus, sending_heartbeats
 from ingest_service.storage.health.processes import HealthLimits, ProcessIdentity
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 
 STANDBY_S = 1.0  # a standby waits for the shard for so long, then reports that it is alive
 IDLE_WAIT_S = 0.5  # longest wait for a first message, after which housekeeping may run
+SHARES_POLL_S = 0.5  # between two looks whether all shares have a session
 HOUSEKEEPING_S = 2.0  # between two rounds of housekeeping
 THREAD_SWITCH_INTERVAL_S = (
     0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
@@ -49,7 +51,7 @@ def run(store: Store, broker: BrokerAddress, settings: Settings, stop: threading
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
     metrics.SHARD_OWNER.set(0)
     compiled_judge = CompiledJudgeLoader()
-    identity = ProcessIdentity(kind="ingest", instance=settings.shard)
+    identity = ProcessIdentity(kind="ingest", instance=Share(settings.share).name(settings.shard))
     with sending_heartbeats(
         store, identity, HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
     ) as progress:
@@ -67,11 +69,12 @@ def _own_or_stand_by(
     compiled_judge: CompiledJudgeLoader,
 ) -> None:
     backoff = Backoff()
+    shard = Share(settings.share).name(settings.shard)
     standing_by = False
     while not stop.is_set():
         try:
             progress.role = "standby" if standing_by else "starting"
-            with store.shard(settings.shard, wait_s=STANDBY_S if standing_by else 0.0) as lease:
+            with store.shard(shard, wait_s=STANDBY_S if standing_by else 0.0) as lease:
                 progress.loop_advanced()
                 if lease is not None:
                     standing_by = False
@@ -82,11 +85,11 @@ def _own_or_stand_by(
                     backoff.reset()
                     continue
             if not standing_by:
-                log.info("standing_by", shard=settings.shard)
+                log.info("standing_by", shard=shard)
                 standing_by = True
                 compiled_judge.start()
         except ShardLostError as error:
-            log.warning("shard_lost", shard=settings.shard, error=str(error))
+            log.warning("shard_lost", shard=shard, error=str(error))
         except StoreUnavailableError as error:
             progress.waiting_for("database")
             wait_s = backoff.next_s()
@@ -118,7 +121,15 @@ class _ShardOwner:
             store, settings, wait=grace.wait, epoch=lease.epoch, use_compiled=compiled_judge.use_compiled
         )
         self._inbox = Inbox(settings.inbox_bytes)
-        self._session = MqttSession(broker, settings, self._inbox, f"towntwin-ingest-{settings.shard}")
+        self._share = Share(settings.share)
+        self._shard = self._share.name(settings.shard)
+        self._session = MqttSession(
+            broker,
+            settings,
+            self._inbox,
+            f"towntwin-ingest-{self._shard}",
+            takes=None if self._share.is_whole else self._share.takes,
+        )
         self._disk = DiskGuard(store, settings.disk_reserve_bytes, settings.disk_folder)
         self._next_housekeeping_s = 0.0
 
@@ -128,11 +139,13 @@ class _ShardOwner:
         self._session.start()  # connects, and receives into the inbox, while the judge's state is loaded
         try:
             self._pipeline.open()
+            if not self._share.is_whole:
+                self._wait_for_other_shares()
             metrics.SHARD_OWNER.set(1)
             metrics.SHARD_EPOCH.set(epoch)
             self._progress.read_work_status = self._work_status
             self._progress.role = "owner"
-            log.info("ingest_started", shard=settings.shard, areas=settings.areas, epoch=epoch)
+            log.info("ingest_started", shard=self._shard, areas=settings.areas, epoch=epoch)
             with CommitQueue(self._pipeline, self._on_committed) as commit_queue:
                 while not self._stop.is_set():
                     self._step(commit_queue)
@@ -141,7 +154,26 @@ class _ShardOwner:
         finally:
             self._progress.role = "starting"
             self._session.stop()
-            log.info("ingest_stopped", shard=settings.shard, unacknowledged=len(self._inbox))
+            log.info("ingest_stopped", shard=self._shard, unacknowledged=len(self._inbox))
+
+    def _wait_for_other_shares(self) -> None:
+        """Wait until each share has a session, so that another's message may be acknowledged here.
+
+        A share commits its first checkpoint once it is subscribed, and its session stays on the broker.
+        """
+        names, reported = self._share.names(self._settings.shard), list[str]()
+        while missing := [one for one in names if self._store.checkpoint(one) is None]:
+            self._progress.loop_advanced()
+            if self._shard in missing and not self._session.fault_key:
+                self._pipeline.save_first_checkpoint()
+                continue
+            if missing != reported:
+                log.warning("shares_missing", shares=missing, action="start them; nothing is stored before")
+                reported = missing
+            if self._stop.wait(SHARES_POLL_S):
+                return
+        self._session.acknowledge_others()
+        log.info("shares_complete", shares=names)
 
     def _step(self, commit_queue: CommitQueue) -> None:
         if self._disk.check():
@@ -187,12 +219,13 @@ class _ShardOwner:
         self._session.announce_if_new(self._pipeline.devices)
         try:
             if not self._lease.held():
-                raise ShardLostError(f"shard {self._settings.shard!r} is another process's")
+                raise ShardLostError(f"shard {self._shard!r} is another process's")
             dead_letters = self._store.dead_letters_to_replay(
                 self._settings.areas,
                 limit=self._settings.batch_messages,
                 limit_bytes=self._settings.batch_bytes,
             )
+            dead_letters = [one for one in dead_letters if self._share.takes(one.topic)]
         except StoreUnavailableError:
             return  # the next commit retries and logs it
         if dead_letters:

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ingest_service.pipeline.share import Share
+
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of every process that receives from the broker for some areas."""
@@ -64,6 +66,14 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
             pattern="^[a-z0-9-]+$",
         ),
     ] = "main"
+    share: Annotated[
+        str,
+        Meta(
+            description="Part of the areas' devices that the process stores, by a hash of their names: 1/2 "
+            "and 2/2 are two processes. Each receives all messages, and drops those of the others.",
+            pattern="^[1-9][0-9]?/[1-9][0-9]?$",
+        ),
+    ] = "1/1"
     batch_messages: Annotated[
         int, Meta(description="Messages in one transaction at most.", extra={"unit": "messages"}, ge=1)
     ] = 2000
@@ -144,3 +154,7 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
             "user may read its name (pg_read_all_settings), where they are on this machine."
         ),
     ] = msgspec.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raise `ShareError` if the share is none."""
+        Share(self.share)

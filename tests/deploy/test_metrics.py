@@ -187,6 +187,7 @@ def test_every_metric_of_ingest_shows_what_happened(
         assert math.isnan(shown("defects_total", where="decode")), "there was none"
         assert (shown("dropped_total"), shown("series_misconfigured")) == (0, 0)
         assert (shown("judge_failures_total"), shown("let_go_total")) == (0, 0), "see their own tests"
+        assert shown("other_shares_messages_total") == 0, "there are no others"
 
         with running_processes(second):
             wait_until(

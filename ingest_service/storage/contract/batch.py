@@ -42,6 +42,7 @@ class Batch:
     replayed : ids of dead letters whose readings are in this batch; they are deleted unless there are
         conflicts, of which the sender has to determine the messages first
     epoch : of the shard's owner; the store refuses batches of an earlier owner
+    encoded : ``fresh`` as the store sends it, from `Store.encode`; empty if that was not called
     """
 
     fresh: NDArray[np.void] = field(default_factory=lambda: np.empty(0, READING))
@@ -53,6 +54,7 @@ class Batch:
     checkpoint: Checkpoint | None = None
     replayed: list[int] = field(default_factory=list)
     epoch: Epoch | None = None
+    encoded: bytes | memoryview = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,14 @@ class Store(Reader, Protocol):
         """
         ...
 
+    def encode(self, batch: Batch) -> Batch:
+        """Return the batch with its fresh readings encoded, so that `commit` on another thread need not.
+
+        `commit` accepts a batch that is not encoded, too. It leaves the encoded readings as they are: a batch
+        can be committed again after a lost connection.
+        """
+        ...
+
     def commit(self, batch: Batch) -> Committed:
         """Commit a batch, all or nothing. Repeats change nothing; `latest` never returns to an older reading.
 

@@ -109,6 +109,10 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
         """Own a shard within the context; None if it is still owned after ``wait_s`` [s]."""
         return self._shards.acquire(name, wait_s=wait_s)
 
+    def encode(self, batch: Batch) -> Batch:
+        """Return the batch: there is nothing to encode."""
+        return batch
+
     def commit(self, batch: Batch) -> Committed:
         """Commit a batch, as `PostgresStore` does."""
         with self._lock:

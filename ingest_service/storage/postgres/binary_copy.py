@@ -45,7 +45,7 @@ EMPTY_ROW = np.array(
 """What is the same in every row: the number of fields and their lengths."""
 
 
-def encode_copy(rows: NDArray[np.void]) -> bytearray:
+def encode_copy(rows: NDArray[np.void]) -> memoryview:
     """Encode READING rows as the complete input of ``COPY reading FROM STDIN (FORMAT binary)``.
 
     Each column is written once, at its place in the input; this is on the way of every commit.
@@ -65,7 +65,7 @@ def encode_copy(rows: NDArray[np.void]) -> bytearray:
             np.subtract(rows[name], POSTGRES_EPOCH_US, out=encoded[name])
         else:
             encoded[name] = rows[name]
-    return copy_input
+    return memoryview(copy_input)  # psycopg writes slices of it, which are no copies
 
 
 def decode_copy(

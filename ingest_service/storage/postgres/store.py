@@ -161,9 +161,13 @@ class PostgresStore(AreaScopedConnections):
         with shard_lease.acquire_shard(self._dsn, self._settings, name, wait_s=wait_s) as owned_lease:
             yield owned_lease
 
+    def encode(self, batch: Batch) -> Batch:
+        """Return the batch with its fresh readings encoded, so that `commit` on another thread need not."""
+        return write_batch.encode_fresh(batch)
+
     def commit(self, batch: Batch) -> Committed:
         """Commit a batch, all or nothing."""
-        with translated_errors(), self._pool.connection() as connection, connection.transaction():
+        with translated_errors(), self._pool.connection() as connection:
             return write_batch.commit_batch(connection, batch)
 
     def checkpoint(self, shard: str) -> Checkpoint | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,6 +56,11 @@ def commit_batch(connection: Connection[Any], batch: Batch) -> Committed:
         return _commit_once(connection, batch, no_rows, all_rows[order])
 
 
+def encode_fresh(batch: Batch) -> Batch:
+    """Return the batch with its fresh readings encoded for COPY."""
+    return replace(batch, encoded=binary_copy.encode_copy(batch.fresh)) if len(batch.fresh) else batch
+
+
 def upsert_anomalies(cursor: Cursor[Any], changed_anomalies: Sequence[Anomaly]) -> None:
     """Insert or update anomalies by (subject, start time)."""
     if changed_anomalies:
@@ -102,16 +108,20 @@ def _commit_once(
         shard_lease.check_epoch(cursor, batch.epoch)
         if len(fresh):
             with cursor.copy(QUERIES["copy_readings"]) as copy:
-                copy.write(binary_copy.encode_copy(fresh))
+                copy.write(batch.encoded if len(batch.encoded) else binary_copy.encode_copy(fresh))
         inserted, late, conflicts = _insert_doubtful(cursor, doubtful)
-        upsert_latest(cursor, fresh)
-        if len(inserted):  # repeats must not change the newest reading
-            upsert_latest(cursor, _first_of_repeats(doubtful))
-        mark_rollups_due(cursor, fresh["series_id"], fresh["time_us"])
-        mark_rollups_due(cursor, inserted[:, 0], inserted[:, 1])
-        upsert_revisions(cursor, batch.revisions)
-        upsert_anomalies(cursor, batch.anomalies)
-        _write_remaining(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
+        with connection.pipeline() as pipeline:  # in one round trip: see docs/ingest.md, Profile
+            upsert_latest(cursor, fresh)
+            if len(inserted):  # repeats must not change the newest reading
+                upsert_latest(cursor, _first_of_repeats(doubtful))
+            mark_rollups_due(cursor, fresh["series_id"], fresh["time_us"])
+            mark_rollups_due(cursor, inserted[:, 0], inserted[:, 1])
+            upsert_revisions(cursor, batch.revisions)
+            upsert_anomalies(cursor, batch.anomalies)
+            _write_remaining(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
+            # Raises the first error. Leaving the context raises the last of two: the `PipelineAborted` of a
+            # later statement counts as a lost connection, and would be retried for ever.
+            pipeline.sync()
     new_rows = len(fresh) + len(inserted) - late
     repeated = len(doubtful) - len(inserted) - len(conflicts)
     return Committed(fresh=new_rows, late=late, repeated=repeated, conflicts=conflicts)

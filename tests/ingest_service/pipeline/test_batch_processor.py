@@ -353,8 +353,8 @@ def test_a_receipt_that_refuses_thousands_is_bounded_and_counts_them() -> None:
     )
 
 
-@pytest.mark.parametrize("where", ["judge", "commit"])
-def test_an_unforeseen_error_in_judge_or_commit_isolates_the_one_message(
+@pytest.mark.parametrize("where", ["judge", "encode", "commit"])
+def test_an_unforeseen_error_in_judge_encode_or_commit_isolates_the_one_message(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = MemoryStore()
@@ -383,8 +383,15 @@ def test_an_unforeseen_error_in_judge_or_commit_isolates_the_one_message(
             raise ZeroDivisionError("unforeseen")
         return commit(self, sent)
 
+    def encoded(_: MemoryStore, sent: Batch) -> Batch:
+        if (sent.fresh["time_us"] == poison_us).any():
+            raise ZeroDivisionError("unforeseen")
+        return sent
+
     if where == "judge":
         monkeypatch.setattr(ShardJudge, "judge", judged)
+    elif where == "encode":
+        monkeypatch.setattr(MemoryStore, "encode", encoded)
     else:
         monkeypatch.setattr(MemoryStore, "commit", committed)
     kept: list[Message] = []

@@ -63,6 +63,16 @@ def test_what_is_committed_comes_back_as_it_was(store: Store) -> None:
     assert_same(store.readings(1, START_US / 1e6, START_US / 1e6 + 900, limit=2), rows[:2])
 
 
+def test_an_encoded_batch_can_be_committed_again(store: Store) -> None:
+    """As after a connection that was lost between COMMIT and its answer."""
+    batch = store.encode(Batch(fresh=readings(1, range(10)), dead_letters=[sample_dead_letter(1)]))
+    assert store.commit(batch).fresh == 10
+    again = store.commit(batch)
+    assert (again.fresh, again.repeated, len(again.conflicts)) == (0, 10, 0)
+    store.commit(store.encode(Batch(fresh=readings(1, range(10, 12)))))
+    assert_same(stored(store), readings(1, range(12)))
+
+
 def test_repeats_change_nothing(store: Store) -> None:
     store.commit(Batch(fresh=readings(1, range(10))))
     same = readings(1, range(10))
