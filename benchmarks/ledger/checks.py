@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import psycopg
     from numpy.typing import NDArray
 
-    from benchmarks.ledger.platform import AgentProcess, LedgerPlatform
+    from benchmarks.ledger.chain import AgentProcess
+    from benchmarks.ledger.platform import LedgerPlatform
 
 ROLLUP_TIMEOUT_S = 240.0
 STATION_TIMEOUT_S = 120.0
@@ -213,22 +214,35 @@ def _wait_for_service(connection: psycopg.Connection[Any]) -> None:
 
 def count_device(connection: psycopg.Connection[Any], agent: AgentProcess) -> tuple[int, ...]:
     """Return taken, stored, lost, doubled, altered, dead and waiting readings of a device."""
+    rows = connection.execute(READINGS, [agent.device_id]).fetchall()
+    return count_rows(rows, agent, _dead_numbers(connection, agent))
+
+
+def count_rows(rows: list[tuple[Any, ...]], agent: AgentProcess, dead: NDArray[np.intp]) -> tuple[int, ...]:
+    """Return taken, stored, lost, doubled, altered, dead and waiting readings of a device.
+
+    Parameters
+    ----------
+    rows : of the device's readings: time of measurement, Unix seconds [s], and value
+    agent : has ended
+    dead : (n,) numbers of its readings in dead letters
+
+    """
     spool = Spool.open(agent.folder / "spool", spool_settings())
     try:
         taken, waiting = spool.newest() * PACK_READINGS, spool.waiting * PACK_READINGS
         in_spool = _spooled_numbers(spool, agent.start_s)
     finally:
         spool.close()
-    rows = np.array(connection.execute(READINGS, [agent.device_id]).fetchall(), np.float64).reshape(-1, 2)
-    numbers = (rows[:, 0] - agent.start_s) / INTERVAL_S
+    found = np.array(rows, np.float64).reshape(-1, 2)
+    numbers = (found[:, 0] - agent.start_s) / INTERVAL_S
     known = (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers < taken)
     stored = np.unique(numbers[known].astype(np.intp))
-    dead = _dead_numbers(connection, agent)
     expected_values = np.array([value_of(one) for one in numbers[known].astype(int).tolist()])
-    altered = int((~known).sum() + (np.abs(rows[known, 1] - expected_values) > 1e-9).sum())
+    altered = int((~known).sum() + (np.abs(found[known, 1] - expected_values) > 1e-9).sum())
     accounted = np.unique(np.concatenate([stored, dead, in_spool]))
     lost = taken - int((accounted < taken).sum())
-    return taken, len(rows), lost, int(known.sum()) - len(stored), altered, len(dead), waiting
+    return taken, len(found), lost, int(known.sum()) - len(stored), altered, len(dead), waiting
 
 
 class UploadCounts(NamedTuple):

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 from benchmarks.ledger.faults import FAULT_KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.ledger.command import LedgerRun
+    from benchmarks.ledger.fault_run import CausedFaults
+    from benchmarks.ledger.faults import FaultKind
 
 SUMMARY = """\
 seed {seed}: {faults} faults of {kinds} kinds in {took_s:.0f} s, {restarts} processes restarted
@@ -32,7 +36,7 @@ TEMPLATE = Path(__file__).with_name("report_template.md")
 def summary(done: LedgerRun) -> str:
     """Return the result of a run as lines of text."""
     lines = [SUMMARY.format(**_format_values(done))]
-    lines += [f"without effect: {one}" for one in done.without_effect]
+    lines += [f"without effect: {one}" for one in done.faults.without_effect]
     return "\n".join(lines + [f"BROKEN: {one}" for one in done.counts.faults])
 
 
@@ -45,16 +49,20 @@ def markdown(done: LedgerRun, command: str) -> str:
     command : with which it is repeated
 
     """
-    caused = Counter(one.name for one in done.caused)
-    longest_s = {name: max(one.took_s for one in done.caused if one.name == name) for name in caused}
-    rows = [
-        f"| {kind.name} | {kind.description} | {caused[kind.name]} | {longest_s[kind.name]:.1f} s |"
-        for kind in FAULT_KINDS
-        if kind.name in caused
-    ]
     date = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
     return TEMPLATE.read_text().format(
-        **_format_values(done), command=command, date=date, fault_rows="\n".join(rows)
+        **_format_values(done), command=command, date=date, fault_rows=fault_rows(done.faults, FAULT_KINDS)
+    )
+
+
+def fault_rows(done: CausedFaults, kinds: Sequence[FaultKind]) -> str:
+    """Return rows of Markdown: each kind of fault, how often it was caused, and its longest time."""
+    caused = Counter(one.name for one in done.caused)
+    longest_s = {name: max(one.took_s for one in done.caused if one.name == name) for name in caused}
+    return "\n".join(
+        f"| {kind.name} | {kind.description} | {caused[kind.name]} | {longest_s[kind.name]:.1f} s |"
+        for kind in kinds
+        if kind.name in caused
     )
 
 
@@ -64,9 +72,9 @@ def _format_values(done: LedgerRun) -> dict[str, int | float]:
         **counts._asdict(),
         "poison_lost": counts.poison - counts.poison_found,
         "seed": done.seed,
-        "faults": len(done.caused),
-        "without_effect": len(done.without_effect),
-        "kinds": len({one.name for one in done.caused}),
+        "faults": len(done.faults.caused),
+        "without_effect": len(done.faults.without_effect),
+        "kinds": len({one.name for one in done.faults.caused}),
         "took_s": done.took_s,
         "restarts": done.restarts,
     }
