@@ -84,5 +84,5 @@ def with_section(report: str, section: str) -> str:
     "A\n\n## The rival's ledger\n\nB\n\n## Limits\n"
     """
     old = section_of(report)
-    rest = report.replace(old, "") if old else report
+    rest = report.replace(old, "") if old else report or f"{NEXT_HEADING}\n"
     return rest.replace(NEXT_HEADING, section + NEXT_HEADING, 1)
