@@ -1,8 +1,8 @@
 """Measures a backtest on Dask: one process, its threads, and clusters of one and two workers.
 
-``make bench NAME=backtest_cluster``. Each worker is a process with one thread on this machine, as `dask worker`
-with ``--nthreads 1`` starts it. Reported are readings per second through the judge of `towntwin backtest` with
-all that goes to the workers and comes back, best of three rounds; the results are compared. Last, one JSON line.
+``make bench NAME=backtest_cluster``. Each worker is a process with one thread on this machine, as started by
+``dask worker --nthreads 1``. Reported are readings per second through the judge of `towntwin backtest`, with
+all that goes to the workers and comes back, best of three rounds; results are compared. Last, one JSON line.
 """
 
 from __future__ import annotations
