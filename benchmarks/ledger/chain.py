@@ -76,6 +76,7 @@ class AgentProcess:
     environ: dict[str, str] = field(default_factory=dict)
     namespace: NetworkNamespace | None = None
     module: str = "benchmarks.ledger.counting_agent"
+    area: str = AREA
     process: subprocess.Popen[bytes] | None = field(init=False, default=None)
     _progress: int = field(init=False, default=0)
 
@@ -87,7 +88,7 @@ class AgentProcess:
             "-m",
             self.module,
             str(self.folder),
-            AREA,
+            self.area,
             self.device_id,
         ]
         command += [self.broker_url, *map(str, (self.start_s, self.readings, self.pack_interval_s))]
@@ -210,6 +211,11 @@ class Chain:
         """The processes by name."""
         raise NotImplementedError
 
+    @property
+    def all_agents(self) -> list[AgentProcess]:
+        """The agents, and those of other towns."""
+        return self.agents
+
     def connect(self) -> psycopg.Connection[Any]:
         """Return a new autocommit connection as superuser, past the proxy."""
         return psycopg.connect(self.dsn, autocommit=True, connect_timeout=10)
@@ -233,7 +239,7 @@ class Chain:
         for name in self.processes:
             self._start(name)
         self._wait_until_subscribed()
-        for agent in self.agents:
+        for agent in self.all_agents:
             agent.start()
         self._supervisor.start()
         return self
@@ -243,7 +249,7 @@ class Chain:
     ) -> None:
         self._stop.set()
         self._supervisor.join()
-        for agent in self.agents:
+        for agent in self.all_agents:
             agent.kill()
         for process in self.processes.values():
             if error is not None:
@@ -275,7 +281,7 @@ class Chain:
                     if process.process.poll() is not None:
                         self.restarts += 1
                         self._start(name)
-                for agent in self.agents:
+                for agent in self.all_agents:
                     if agent.process is not None and agent.process.poll() not in {None, 0}:
                         self.restarts += 1
                         agent.start()

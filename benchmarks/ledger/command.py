@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from benchmarks._mqtt_load import UNBOUNDED_QUEUE
 from benchmarks.ledger import checks, faults, report, rival_report
 from benchmarks.ledger.fault_run import CausedFaults, RunOptions, cause_faults, wait_for_agents
+from benchmarks.ledger.other_towns import OTHER_TOWNS, OtherDatabases
 from benchmarks.ledger.platform import LedgerPlatform
 from benchmarks.ledger.rival_run import run_rival
 from deploy.debian_servers.installation import PROGRAMS
@@ -40,9 +41,9 @@ TELEGRAF = "TOWNTWIN_BENCH_TELEGRAF"
 
 
 class LedgerRun(NamedTuple):
-    """Result of a run: seed, its faults, counts, restarted processes, and time [s]."""
+    """Result of a run: its options, faults, counts, restarted processes, and time [s]."""
 
-    seed: int
+    options: RunOptions
     faults: CausedFaults
     counts: LedgerCounts
     restarts: int
@@ -68,24 +69,30 @@ def run(
     on_fault : called with the name of each fault before it is caused
 
     """
-    with (
-        fresh_database(database, tablespace=disk[0] if disk else "pg_default") as dsn,
-        fresh_database(database, tablespace=disk[0] if disk else "pg_default") as county_dsn,
-        LedgerPlatform(
-            folder,
-            database,
-            broker,
-            dsn,
-            options.load,
-            county_dsn=county_dsn,
-            filler=disk[1] if disk else None,
-        ) as platform,
-    ):
+    tablespace = disk[0] if disk else "pg_default"
+    with ExitStack() as stack:
+        dsn, county_dsn = (
+            stack.enter_context(fresh_database(database, tablespace=tablespace)) for _ in range(2)
+        )
+        n_further = len(OTHER_TOWNS) + 1 if options.has_other_towns else 0
+        further = [stack.enter_context(fresh_database(database)) for _ in range(n_further)]
+        platform = stack.enter_context(
+            LedgerPlatform(
+                folder,
+                database,
+                broker,
+                dsn,
+                options.load,
+                county_dsn=county_dsn,
+                other_databases=OtherDatabases(tuple(further[1:]), further[0]) if further else None,
+                filler=disk[1] if disk else None,
+            )
+        )
         began_s = time.monotonic()
         caused = cause_faults(platform, faults.possible_kinds(platform), options, on_fault)
         wait_for_agents(platform)
         counts = checks.count(platform, caused.poison)
-        return LedgerRun(options.seed, caused, counts, platform.restarts, time.monotonic() - began_s)
+        return LedgerRun(options, caused, counts, platform.restarts, time.monotonic() - began_s)
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -96,6 +103,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--longest", type=float, default=4.0, help="longest fault [s] (default %(default)s)")
     parser.add_argument(
         "--interval", type=float, default=0.1, help="between two packs of a device [s] (default %(default)s)"
+    )
+    parser.add_argument(
+        "--three-towns", action="store_true", help="with two more towns, and a city above the county"
     )
     parser.add_argument(
         "--rival-only", action="store_true", help=f"run nothing but the Telegraf of {TELEGRAF}"
@@ -117,7 +127,9 @@ class _Servers(NamedTuple):
 @contextmanager
 def _servers(n_faults: int) -> Iterator[_Servers]:
     installation = server_installation.provide(print)
-    database = PostgresServer(installation, "postgres", PROGRAMS, TIMESCALE | {"fsync": "on"})
+    database = PostgresServer(
+        installation, "postgres", PROGRAMS, TIMESCALE | {"fsync": "on", "max_connections": "200"}
+    )
     broker = MosquittoServer(installation, "mosquitto", persistence=True, lines=UNBOUNDED_QUEUE)
     columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     try:
@@ -144,7 +156,12 @@ def main() -> None:
     """Run the ledger and print the result; end with code 1 if a promise was broken."""
     arguments = _parse_arguments()
     options = RunOptions(
-        arguments.seed, arguments.readings, arguments.faults, arguments.longest, arguments.interval
+        arguments.seed,
+        arguments.readings,
+        arguments.faults,
+        arguments.longest,
+        arguments.interval,
+        arguments.three_towns,
     )
     command = " ".join(f"--{name} {vars(arguments)[name]}" for name in REPEATED)
     telegraf = os.environ.get(TELEGRAF)
@@ -156,7 +173,8 @@ def main() -> None:
     if telegraf:
         with _servers(options.n_faults) as servers:
             *given, disk, on_fault = servers
-            rival = run_rival(Path(telegraf), *given, options, disk=disk, on_fault=on_fault)
+            one_town = options._replace(has_other_towns=False)
+            rival = run_rival(Path(telegraf), *given, one_town, disk=disk, on_fault=on_fault)
         section = rival_report.markdown(rival, f'make ledger ARGS="{command} --rival-only"')
         print(rival_report.summary(rival))
         if arguments.report:
@@ -167,9 +185,10 @@ def main() -> None:
             done = run(*given, options, disk=disk, on_fault=on_fault)
         print(report.summary(done))
         if arguments.report:
+            command += " --three-towns" * options.has_other_towns
             text = report.markdown(done, f'make ledger ARGS="{command}"')
             arguments.report.write_text(rival_report.with_section(text, section))
-        print(json.dumps({"seed": done.seed, "faults": len(done.faults.caused), **done.counts._asdict()}))
+        print(json.dumps({"seed": options.seed, "faults": len(done.faults.caused), **done.counts._asdict()}))
         broken = len(done.counts.faults)
     if broken:
         sys.exit(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.ledger import faults
 from benchmarks.ledger.chain import DEVICES, ChainLoad
 from benchmarks.ledger.counting_agent import PACK_READINGS
+from benchmarks.ledger.other_towns import OTHER_TOWNS
 from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class RunOptions(NamedTuple):
     n_faults : number of faults
     longest_s : longest duration of a fault [s]
     pack_interval_s : time between two packs of a device [s]
+    has_other_towns : whether two more towns and a city are part of it, with an agent in each town
 
     """
 
@@ -40,11 +42,13 @@ class RunOptions(NamedTuple):
     n_faults: int
     longest_s: float
     pack_interval_s: float
+    has_other_towns: bool = False
 
     @property
     def load(self) -> ChainLoad:
         """What each device publishes, in whole packs."""
-        per_device = -(-self.readings // (len(DEVICES) * PACK_READINGS)) * PACK_READINGS
+        devices = len(DEVICES) + (len(OTHER_TOWNS) if self.has_other_towns else 0)
+        per_device = -(-self.readings // (devices * PACK_READINGS)) * PACK_READINGS
         return ChainLoad(per_device, self.pack_interval_s, self.seed)
 
 
@@ -89,7 +93,7 @@ def cause_faults(
 def wait_for_agents(chain: Chain) -> None:
     """Wait until no agent has anything left to send."""
     wait_until(
-        lambda: all(one.has_finished for one in chain.agents),
+        lambda: all(one.has_finished for one in chain.all_agents),
         within_s=FINISH_TIMEOUT_S,
         what="every agent has sent all",
     )

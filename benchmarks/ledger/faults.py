@@ -24,6 +24,7 @@ from tests.support.throwaway_servers import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from benchmarks.ledger.other_towns import OtherTowns
     from tests.support.tcp_proxy import Proxy
 
 MALFORMED = "malformed payloads"
@@ -381,6 +382,34 @@ def _kill_county_broker(context: FaultContext) -> None:
     context.platform.county_broker.start()
 
 
+def _other_towns(context: FaultContext) -> OtherTowns:
+    assert context.platform.other_towns is not None
+    return context.platform.other_towns
+
+
+def _kill_in_other_town(kind: str) -> Callable[[FaultContext], None]:
+    def cause(context: FaultContext) -> None:
+        processes = _other_towns(context).processes
+        names = [one for one in processes if one.startswith(kind)]
+        processes[context.random_source.choice(names)].kill()
+
+    return cause
+
+
+def _kill_broker_of_other_town(context: FaultContext) -> None:
+    broker = context.random_source.choice(_other_towns(context).brokers)
+    broker.kill()
+    time.sleep(context.seconds(0.0))
+    broker.start()
+
+
+def _kill_city_broker(context: FaultContext) -> None:
+    broker = _other_towns(context).city_broker
+    broker.kill()
+    time.sleep(context.seconds(0.0))
+    broker.start()
+
+
 def _impair_packets(**most: float) -> Callable[[FaultContext], None]:
     """Return a fault that impairs one line by up to these conditions, and a base delay of 10 ms."""
 
@@ -521,6 +550,36 @@ FAULT_KINDS = (
         "county network refuses",
         "connections of the forwarder are closed, and new ones refused",
         _network(_refuse, "county_network"),
+    ),
+    FaultKind(
+        "ingest of another town killed",
+        "SIGKILL of the ingest of the second or third town",
+        _kill_in_other_town("ingest of"),
+        needs="other_towns",
+    ),
+    FaultKind(
+        "another town's broker killed",
+        "SIGKILL of the Mosquitto of the second or third town",
+        _kill_broker_of_other_town,
+        needs="other_towns",
+    ),
+    FaultKind(
+        "another forwarder killed",
+        "SIGKILL of the forwarder of the second or third town, or of the county",
+        _kill_in_other_town("forwarder of"),
+        needs="other_towns",
+    ),
+    FaultKind(
+        "city's receiver killed",
+        "SIGKILL of the receiver of the city",
+        _kill_in_other_town("receiver of"),
+        needs="other_towns",
+    ),
+    FaultKind(
+        "city's broker killed",
+        "SIGKILL of the city's Mosquitto, which keeps nothing",
+        _kill_city_broker,
+        needs="other_towns",
     ),
     FaultKind("packets delayed", "by up to 0.3 s, below TCP", _impair_packets(delay_s=0.3), needs="lines"),
     FaultKind("packets lost", "up to a fifth of them, below TCP", _impair_packets(loss=0.2), needs="lines"),

@@ -10,10 +10,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.ledger.chain import AREA, DEVICES, START_TIMEOUT_S, Chain
 from benchmarks.ledger.counting_agent import INTERVAL_S
+from benchmarks.ledger.federated_processes import ForwardedArea, county_directory, forwarder, receiver
+from benchmarks.ledger.other_towns import OTHER_TOWNS, OtherTowns
 from benchmarks.ledger.packet_lines import entered
 from benchmarks.ledger.uploading_station import STATION, STATION_DEVICE, UploadingStation
 from deploy.embedded.server_environment import free_port
-from edge.wire.federation import DEVICE_KIND
 from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.processes import PlatformProcess, wait_until
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from benchmarks.ledger.chain import ChainLoad
+    from benchmarks.ledger.chain import AgentProcess, ChainLoad
+    from benchmarks.ledger.other_towns import OtherDatabases
     from tests.support.network_namespaces import NetworkNamespace
     from tests.support.throwaway_servers import PostgresServer
 
@@ -58,25 +60,19 @@ def directory() -> Directory:
     )
 
 
-def county_directory() -> Directory:
-    """Return the directory of the county: the town's area, and the device that forwards for it."""
-    return Directory(
-        areas=[Area(area_id=AREA, level="town", en="Ledger town", zh="账本镇")],
-        devices=[Device(device_id=BOX, area_id=AREA, kind=DEVICE_KIND)],
-    )
-
-
 class LedgerPlatform(Chain):
     """The platform of a run: servers, proxies, processes and agents; parameters as of `Chain`, and one.
 
     Parameters
     ----------
     county_dsn : URL of an empty database with the schema, as ``dsn`` is, for the county
+    other_databases : those of other towns and a city; without them there are none
 
     Attributes
     ----------
     county_network : proxy of the forwarder to the county's broker
     ingest, others : the platform's processes by name
+    other_towns : with the city; None without them
     station : uploads to the HJ 212 server, which is one of the others
 
     """
@@ -90,6 +86,7 @@ class LedgerPlatform(Chain):
         load: ChainLoad,
         *,
         county_dsn: str,
+        other_databases: OtherDatabases | None = None,
         filler: Path | None = None,
     ) -> None:
         super().__init__(
@@ -101,7 +98,8 @@ class LedgerPlatform(Chain):
             for name in INGEST_NAMES:
                 connection.execute(f"DROP ROLE IF EXISTS {name}")
                 connection.execute(f"CREATE ROLE {name} SUPERUSER LOGIN")
-        for one, enrolled in ((dsn, directory()), (county_dsn, county_directory())):
+        towns = [ForwardedArea(AREA, BOX), *(OTHER_TOWNS if other_databases else ())]
+        for one, enrolled in ((dsn, directory()), (county_dsn, county_directory(towns))):
             store = PostgresStore.open(one)
             store.enrol(enrolled)
             store.close()
@@ -121,11 +119,36 @@ class LedgerPlatform(Chain):
         self.others |= self._federation()
         self.station = UploadingStation(free_port(), self.start_s)
         self.others["hj212"] = self._station_server(self.device_url)
+        self.other_towns = other_databases and OtherTowns(
+            folder,
+            broker.installation,
+            broker.user,
+            other_databases,
+            county_dsn=county_dsn,
+            county_url=self.county_broker.url,
+            load=load,
+            start_s=self.start_s,
+        )
 
     @property
     def processes(self) -> dict[str, PlatformProcess]:
         """The platform's processes by name."""
-        return {**self.ingest, **self.others}
+        further = self.other_towns.processes if self.other_towns else {}
+        return {**self.ingest, **self.others, **further}
+
+    @property
+    def all_agents(self) -> list[AgentProcess]:
+        """The agents, and those of other towns."""
+        return [*self.agents, *(self.other_towns.agents if self.other_towns else ())]
+
+    @property
+    def town_databases(self) -> dict[str, list[AgentProcess]]:
+        """Agents by the URL of the database of their town; the first one is that with the proxies."""
+        found = {self.dsn: self.agents}
+        if self.other_towns:
+            agents = self.other_towns.agents
+            found |= {dsn: [one] for dsn, one in zip(self.other_towns.databases.towns, agents, strict=True)}
+        return found
 
     def shard_owner(self) -> tuple[str, int] | None:
         """Return the name of the ingest process that owns the shard and the pid of its lock's backend."""
@@ -136,6 +159,8 @@ class LedgerPlatform(Chain):
 
     def __enter__(self) -> Self:
         self.county_broker.start()
+        if self.other_towns:
+            self.other_towns.start_brokers()
         super().__enter__()
         with entered(self.lines and self.lines.devices):
             self.station.start()
@@ -148,6 +173,8 @@ class LedgerPlatform(Chain):
         super().__exit__(kind, error, trace)
         self.county_network.close()
         self.county_broker.remove()
+        if self.other_towns:
+            self.other_towns.remove_brokers()
 
     def _namespace(self, name: str) -> NetworkNamespace | None:
         if self.lines is None:
@@ -156,8 +183,12 @@ class LedgerPlatform(Chain):
         return {**namespaces, "hj212": self.lines.devices}.get(name)
 
     def _wait_until_subscribed(self) -> None:
+        further = [one for name, one in self.processes.items() if name.startswith("ingest of ")]
         wait_until(
-            lambda: any("subscribed" in one.log.read_text() for one in self.ingest.values()),
+            lambda: (
+                any("subscribed" in one.log.read_text() for one in self.ingest.values())
+                and all("subscribed" in one.log.read_text() for one in further)
+            ),
             within_s=START_TIMEOUT_S,
             what="ingest is subscribed",
         )
@@ -178,28 +209,13 @@ class LedgerPlatform(Chain):
 
     def _federation(self) -> dict[str, PlatformProcess]:
         """Return the town's forwarder, and the receiver of its county."""
-        policy, network = self.folder / "federation.toml", self.county_network
-        policy.write_text(f'area = "{AREA}"\ndevice = "{BOX}"\nhistory_days = 36500\n')
-        forwarder = PlatformProcess(
-            "federate",
-            "send",
-            log=self.folder / "forwarder.log",
-            TOWNTWIN_DSN=make_conninfo(
-                self.dsn, host=self.database_network.host, port=self.database_network.port
-            ),
-            TOWNTWIN_BROKER=f"mqtt://{network.host}:{network.port}",
-            TOWNTWIN_FEDERATE_POLICY=str(policy),
-            TOWNTWIN_FEDERATE_SPOOL=str(self.folder / "forwarder.spool"),
-            TOWNTWIN_FEDERATE_BACKLOG_READINGS_PER_S="0",
-        )
-        receiver = PlatformProcess(
-            "federate",
-            "receive",
-            log=self.folder / "receiver.log",
-            TOWNTWIN_DSN=self.county_dsn,
-            TOWNTWIN_BROKER=self.county_broker.url,
-        )
-        return {"forwarder": forwarder, "receiver": receiver}
+        database, network = self.database_network, self.county_network
+        dsn = make_conninfo(self.dsn, host=database.host, port=database.port)
+        url = f"mqtt://{network.host}:{network.port}"
+        return {
+            "forwarder": forwarder(self.folder, "forwarder", ForwardedArea(AREA, BOX), dsn, url),
+            "receiver": receiver(self.folder, "receiver", self.county_dsn, self.county_broker.url),
+        }
 
     def _station_server(self, broker_url: str) -> PlatformProcess:
         stations, environ = self.folder / "stations.toml", {"TOWNTWIN_DSN": self.dsn}

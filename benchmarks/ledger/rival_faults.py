@@ -91,6 +91,11 @@ INAPPLICABLE = {
     "receiver killed": "there is no county",
     "county's broker killed": "there is no county",
     "county network refuses": "there is no county",
+    "ingest of another town killed": "there is one town",
+    "another town's broker killed": "there is one town",
+    "another forwarder killed": "there is one town",
+    "city's receiver killed": "there is no city",
+    "city's broker killed": "there is no city",
 }
 RIVAL_FAULT_KINDS = tuple(
     one._replace(description=REPLACED[one.name][0], cause=REPLACED[one.name][1])
