@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from benchmarks.ledger.faults import FaultKind
 
 FURTHER_TOWNS = """ Two more towns, each
-with a broker, a database, ingest, service, forwarder and an agent of its own, forward to the same county, and the
-county to a city; they have no standby, proxies or lines."""
+with a broker, a database, ingest, service, forwarder and an agent of its own, forward to the same county, and
+the county to a city; they have no standby, proxies or lines."""
 CITY_ROW = """
 | The city has the readings, anomalies and incidents of the three towns, by way of the county. | {:,} |"""
 ONE_TOWN = """ One town and its county are part of a run; `--three-towns` adds two towns and a city."""
