@@ -1,9 +1,9 @@
 """Measures what connections of devices cost the broker: memory and processor time, plain and with TLS.
 
 ``make bench NAME=connections``. Each connection has a persistent session and a subscription to its topic of
-receipts, as an edge agent's has, and publishes one message. Then it is idle; in the end all are lost at once
-and come back. Reported are bytes per connection of the broker's resident memory, file handles, and the processor
-time of a connection's start. Last, one JSON line.
+receipts, as an edge agent's has, and publishes one message. Then it is idle; in the end all are lost at
+once and come back. Reported are bytes per connection of the broker's resident memory, file handles, and the
+processor time of a connection's start. Last, one JSON line.
 """
 
 from __future__ import annotations
