@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from benchmarks.ledger.chain import AREA, DEVICES, AgentProcess
 from benchmarks.ledger.checks import count_device
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS
-from benchmarks.ledger.platform import AREA, DEVICES, AgentProcess, directory
+from benchmarks.ledger.platform import directory
 from deploy.debian_servers.installation import PROGRAMS
 from deploy.device_access.broker_access import DeviceAccess
 from deploy.device_access.rabbitmq import RabbitMq

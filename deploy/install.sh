@@ -423,6 +423,13 @@ tls_version tlsv1.2
 require_certificate true
 use_identity_as_username true
 CONF
+    run install -d -m 0755 $UNITS/mosquitto.service.d
+    write_file 0644 root:root $UNITS/mosquitto.service.d/towntwin.conf <<CONF
+# Written by towntwin's install.sh. Each connection takes a file handle; systemd's default is 1,024.
+[Service]
+LimitNOFILE=65536
+CONF
+    if has_systemd; then run systemctl daemon-reload; fi
     if [ ! -e /var/lib/mosquitto/dynamic-security.json ]; then
         run install -m 0600 -o mosquitto -g mosquitto $ETC/secrets/dynamic-security.json /var/lib/mosquitto/dynamic-security.json
         changed="$changed users"
@@ -592,7 +599,7 @@ uninstall() {
         run systemctl --quiet disable "$unit" 2>/dev/null || :
         run rm -f "$UNITS/$unit"
     done
-    run rm -f "$UNITS"/towntwin.target.wants/towntwin-*
+    run rm -f "$UNITS"/towntwin.target.wants/towntwin-* "$UNITS/mosquitto.service.d/towntwin.conf"
     if has_systemd; then run systemctl daemon-reload; fi
     step "remove the programs"
     run rm -rf $OPT /usr/local/sbin/towntwin

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import psycopg
 
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, spool_settings, value_of
-from benchmarks.ledger.county import compare_county
 from benchmarks.ledger.platform import STATION_SPOOL
 from benchmarks.ledger.replay import ReplayComparison, compare_with_replay
 from benchmarks.ledger.uploading_station import STATION_DEVICE
+from benchmarks.ledger.upper_levels import UpperComparison, compare_upper_level
 from edge.agent.spool import Spool, count_waiting_messages
 from edge.wire import senml
 from edge.wire.errors import PayloadError
 from ingest_service.storage.postgres.store import PostgresStore
 
 if TYPE_CHECKING:
-    import psycopg
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-    from benchmarks.ledger.platform import AgentProcess, LedgerPlatform
+    from benchmarks.ledger.chain import AgentProcess
+    from benchmarks.ledger.platform import LedgerPlatform
 
 ROLLUP_TIMEOUT_S = 240.0
 STATION_TIMEOUT_S = 120.0
@@ -78,6 +82,7 @@ class LedgerCounts(NamedTuple):
     county_readings : readings that the county holds
     county_days_different : days of a series whose readings and flags differ between town and county
     county_anomalies_different, county_incidents_different : rows of either that the other does not have
+    city_readings, city_rows_different : the same of the city, all kinds together; 0 without one
 
     """
 
@@ -105,6 +110,8 @@ class LedgerCounts(NamedTuple):
     county_days_different: int
     county_anomalies_different: int
     county_incidents_different: int
+    city_readings: int
+    city_rows_different: int
 
     @property
     def faults(self) -> list[str]:
@@ -123,6 +130,7 @@ class LedgerCounts(NamedTuple):
             "days of a series that differ at the county": self.county_days_different,
             "anomalies that differ at the county": self.county_anomalies_different,
             "incidents that differ at the county": self.county_incidents_different,
+            "rows that differ at the city": self.city_rows_different,
         }
         return [f"{count:,} {name}" for name, count in broken.items() if count]
 
@@ -138,26 +146,28 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
     """
     platform.station.stop()
     _wait_for_station_server(platform)
-    with platform.connect() as connection:
-        _wait_for_service(connection)
-        per_device = [count_device(connection, agent) for agent in platform.agents]
+    with ExitStack() as stack:
+        towns = {
+            stack.enter_context(psycopg.connect(dsn, autocommit=True)): agents
+            for dsn, agents in platform.town_databases.items()
+        }
+        for one in towns:
+            _wait_for_service(one)
+        per_device = [count_device(one, agent) for one, agents in towns.items() for agent in agents]
         taken, stored, lost, doubled, altered, dead, waiting = (
             sum(one) for one in zip(*per_device, strict=True)
         )
-        uploaded = count_uploads(connection, platform.station.answered, platform.start_s)
-        replayed = _replay(platform)
-        county = compare_county(platform)
-        found = _one(
-            connection,
-            "SELECT count(DISTINCT payload) FROM dead_letter WHERE payload = ANY (%(poison)s)",
-            poison=poison,
-        )
-        anomalies = _one(connection, ANOMALIES)
-        incidents = _one(connection, INCIDENTS)
-        rollups = [
-            _one(connection, ROLLUPS.format(table=table), width=width)
+        main = next(iter(towns))
+        uploaded = count_uploads(main, platform.station.answered, platform.start_s)
+        replayed = _add(_replay(dsn) for dsn in platform.town_databases)
+        county, city = _compare_upper_levels(platform)
+        found = "SELECT count(DISTINCT payload) FROM dead_letter WHERE payload = ANY (%(poison)s)"
+        anomalies = _add(_one(one, ANOMALIES) for one in towns)
+        rollups = _add(
+            _one(one, ROLLUPS.format(table=table), width=width)
             for table, width in (("rollup_1min", "1 minute"), ("rollup_1h", "1 hour"))
-        ]
+            for one in towns
+        )
         return LedgerCounts(
             taken=taken,
             stored=stored,
@@ -167,27 +177,42 @@ def count(platform: LedgerPlatform, poison: list[bytes]) -> LedgerCounts:
             dead_letters_of_readings=dead,
             waiting=waiting,
             poison=len(poison),
-            poison_found=found[0],
+            poison_found=_one(main, found, poison=poison)[0],
             anomalies=anomalies[0],
             anomalies_doubled=anomalies[1],
-            incidents=incidents[0],
-            anomalies_without_incident=_one(connection, ANOMALIES_WITHOUT_INCIDENT)[0],
-            rollups=sum(one[0] for one in rollups),
-            rollups_different=sum(one[1] for one in rollups),
-            judged=replayed.judged,
-            flags_different=replayed.flags_different,
-            states_different=replayed.states_different,
+            incidents=_add(_one(one, INCIDENTS) for one in towns)[0],
+            anomalies_without_incident=_add(_one(one, ANOMALIES_WITHOUT_INCIDENT) for one in towns)[0],
+            rollups=rollups[0],
+            rollups_different=rollups[1],
+            judged=replayed[0],
+            flags_different=replayed[1],
+            states_different=replayed[2],
             answered=platform.station.answered,
             answered_lost=uploaded.lost,
             county_readings=county.readings,
             county_days_different=county.days_different,
             county_anomalies_different=county.anomalies_different,
             county_incidents_different=county.incidents_different,
+            city_readings=city.readings,
+            city_rows_different=sum(city[1:]),
         )
 
 
-def _replay(platform: LedgerPlatform) -> ReplayComparison:
-    store = PostgresStore.open(platform.dsn)
+def _add(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(sum(one) for one in zip(*counts, strict=True))
+
+
+def _compare_upper_levels(platform: LedgerPlatform) -> tuple[UpperComparison, UpperComparison]:
+    """Compare county and city with the towns; a city without a platform has no rows that differ."""
+    towns = list(platform.town_databases)
+    county = compare_upper_level(towns, platform.county_dsn)
+    if platform.other_towns is None:
+        return county, UpperComparison()
+    return county, compare_upper_level(towns, platform.other_towns.databases.city)
+
+
+def _replay(dsn: str) -> ReplayComparison:
+    store = PostgresStore.open(dsn)
     try:
         return compare_with_replay(store)
     finally:
@@ -213,22 +238,35 @@ def _wait_for_service(connection: psycopg.Connection[Any]) -> None:
 
 def count_device(connection: psycopg.Connection[Any], agent: AgentProcess) -> tuple[int, ...]:
     """Return taken, stored, lost, doubled, altered, dead and waiting readings of a device."""
+    rows = connection.execute(READINGS, [agent.device_id]).fetchall()
+    return count_rows(rows, agent, _dead_numbers(connection, agent))
+
+
+def count_rows(rows: list[tuple[Any, ...]], agent: AgentProcess, dead: NDArray[np.intp]) -> tuple[int, ...]:
+    """Return taken, stored, lost, doubled, altered, dead and waiting readings of a device.
+
+    Parameters
+    ----------
+    rows : of the device's readings: time of measurement, Unix seconds [s], and value
+    agent : has ended
+    dead : (n,) numbers of its readings in dead letters
+
+    """
     spool = Spool.open(agent.folder / "spool", spool_settings())
     try:
         taken, waiting = spool.newest() * PACK_READINGS, spool.waiting * PACK_READINGS
         in_spool = _spooled_numbers(spool, agent.start_s)
     finally:
         spool.close()
-    rows = np.array(connection.execute(READINGS, [agent.device_id]).fetchall(), np.float64).reshape(-1, 2)
-    numbers = (rows[:, 0] - agent.start_s) / INTERVAL_S
+    found = np.array(rows, np.float64).reshape(-1, 2)
+    numbers = (found[:, 0] - agent.start_s) / INTERVAL_S
     known = (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers < taken)
     stored = np.unique(numbers[known].astype(np.intp))
-    dead = _dead_numbers(connection, agent)
     expected_values = np.array([value_of(one) for one in numbers[known].astype(int).tolist()])
-    altered = int((~known).sum() + (np.abs(rows[known, 1] - expected_values) > 1e-9).sum())
+    altered = int((~known).sum() + (np.abs(found[known, 1] - expected_values) > 1e-9).sum())
     accounted = np.unique(np.concatenate([stored, dead, in_spool]))
     lost = taken - int((accounted < taken).sum())
-    return taken, len(rows), lost, int(known.sum()) - len(stored), altered, len(dead), waiting
+    return taken, len(found), lost, int(known.sum()) - len(stored), altered, len(dead), waiting
 
 
 class UploadCounts(NamedTuple):

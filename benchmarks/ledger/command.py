@@ -1,13 +1,17 @@
-"""Runs the kill ledger from the command line, prints its result, and writes the report on request."""
+"""Runs the kill ledger from the command line, prints its result, and writes the report on request.
+
+With the path of a Telegraf in ``TOWNTWIN_BENCH_TELEGRAF`` it runs the same load and faults against that.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
+import os
 import sys
 import tempfile
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,42 +19,32 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks._mqtt_load import UNBOUNDED_QUEUE
-from benchmarks.ledger import checks, faults, report
-from benchmarks.ledger.counting_agent import PACK_READINGS
-from benchmarks.ledger.platform import DEVICES, LedgerPlatform
+from benchmarks.ledger import checks, faults, report, rival_report
+from benchmarks.ledger.fault_run import CausedFaults, RunOptions, cause_faults, wait_for_agents
+from benchmarks.ledger.other_towns import OTHER_TOWNS, OtherDatabases
+from benchmarks.ledger.platform import LedgerPlatform
+from benchmarks.ledger.rival_run import run_rival
 from deploy.debian_servers.installation import PROGRAMS
 from tests.support import server_installation
 from tests.support.database_power import watch_writes
-from tests.support.processes import wait_until
 from tests.support.small_disk import optional_small_disk
 from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, PostgresServer, fresh_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks.ledger.checks import LedgerCounts
 
-FINISH_TIMEOUT_S = 900.0
-STALLED_S = 300.0
-POLL_S = 0.1
 DISK_BYTES = 1536 << 20
 REPEATED = ("seed", "readings", "faults", "longest", "interval")
-
-
-class CausedFault(NamedTuple):
-    """A fault as it was caused: its name, its start since the load began [s], its duration [s]."""
-
-    name: str
-    start_s: float
-    took_s: float
+TELEGRAF = "TOWNTWIN_BENCH_TELEGRAF"
 
 
 class LedgerRun(NamedTuple):
-    """Result of a run: seed, faults in order, those without effect, counts, restarts, and time [s]."""
+    """Result of a run: its options, faults, counts, restarted processes, and time [s]."""
 
-    seed: int
-    caused: list[CausedFault]
-    without_effect: list[str]
+    options: RunOptions
+    faults: CausedFaults
     counts: LedgerCounts
     restarts: int
     took_s: float
@@ -60,12 +54,8 @@ def run(
     database: PostgresServer,
     broker: MosquittoServer,
     folder: Path,
+    options: RunOptions,
     *,
-    seed: int,
-    readings: int,
-    n_faults: int,
-    longest_s: float,
-    pack_interval_s: float,
     disk: tuple[str, Path] | None = None,
     on_fault: Callable[[str], None] = lambda _: None,
 ) -> LedgerRun:
@@ -75,64 +65,34 @@ def run(
     ----------
     database, broker : running servers, which are killed and restarted
     folder : for spools and logs
-    seed : of the schedule and of all durations
-    readings : number of readings in all
-    n_faults : number of faults
-    longest_s : longest duration of a fault [s]
-    pack_interval_s : time between two packs of a device [s]
     disk : tablespace on a disk of its own and the file that fills it up; without it no disk is filled
     on_fault : called with the name of each fault before it is caused
 
     """
-    per_device = -(-readings // (len(DEVICES) * PACK_READINGS)) * PACK_READINGS
-    random_source = random.Random(seed)
-    caused: list[CausedFault] = []
-    without_effect: list[str] = []
-    poison: list[bytes] = []
-    with (
-        fresh_database(database, tablespace=disk[0] if disk else "pg_default") as dsn,
-        fresh_database(database, tablespace=disk[0] if disk else "pg_default") as county_dsn,
-        LedgerPlatform(
-            folder,
-            database,
-            broker,
-            dsn,
-            county_dsn,
-            readings=per_device,
-            pack_interval_s=pack_interval_s,
-            seed=seed,
-            filler=disk[1] if disk else None,
-        ) as platform,
-    ):
-        began_s = time.monotonic()
-        planned = faults.schedule(seed, n_faults, faults.possible_kinds(platform))
-        for number, kind in enumerate(planned):
-            _wait_for_progress(platform, platform.readings * (number + 1) // (n_faults + 2))
-            on_fault(kind.name)
-            start_s = time.monotonic()
-            try:
-                kind.cause(faults.FaultContext(platform, random_source, number, longest_s))
-            except faults.NoEffectError as error:
-                without_effect.append(f"{kind.name}: {error}")
-                continue
-            caused.append(CausedFault(kind.name, start_s - began_s, time.monotonic() - start_s))
-            if kind.name == faults.MALFORMED:
-                poison += faults.poison_payloads(number)
-        wait_until(
-            lambda: all(one.has_finished for one in platform.agents),
-            within_s=FINISH_TIMEOUT_S,
-            what="every agent has its receipts",
+    tablespace = disk[0] if disk else "pg_default"
+    with ExitStack() as stack:
+        dsn, county_dsn = (
+            stack.enter_context(fresh_database(database, tablespace=tablespace)) for _ in range(2)
         )
-        counts = checks.count(platform, poison)
-        took_s = time.monotonic() - began_s
-        return LedgerRun(seed, caused, without_effect, counts, platform.restarts, took_s)
-
-
-def _wait_for_progress(platform: LedgerPlatform, readings: int) -> None:
-    until_s = time.monotonic() + STALLED_S
-    while platform.progress() < readings:
-        assert time.monotonic() < until_s, f"{platform.progress():,} readings taken, and no more"
-        time.sleep(POLL_S)
+        n_further = len(OTHER_TOWNS) + 1 if options.has_other_towns else 0
+        further = [stack.enter_context(fresh_database(database)) for _ in range(n_further)]
+        platform = stack.enter_context(
+            LedgerPlatform(
+                folder,
+                database,
+                broker,
+                dsn,
+                options.load,
+                county_dsn=county_dsn,
+                other_databases=OtherDatabases(tuple(further[1:]), further[0]) if further else None,
+                filler=disk[1] if disk else None,
+            )
+        )
+        began_s = time.monotonic()
+        caused = cause_faults(platform, faults.possible_kinds(platform), options, on_fault)
+        wait_for_agents(platform)
+        counts = checks.count(platform, caused.poison)
+        return LedgerRun(options, caused, counts, platform.restarts, time.monotonic() - began_s)
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -144,16 +104,32 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--interval", type=float, default=0.1, help="between two packs of a device [s] (default %(default)s)"
     )
+    parser.add_argument(
+        "--three-towns", action="store_true", help="with two more towns, and a city above the county"
+    )
+    parser.add_argument(
+        "--rival-only", action="store_true", help=f"run nothing but the Telegraf of {TELEGRAF}"
+    )
     parser.add_argument("--report", type=Path, help="Markdown file to write, for example docs/ledger.md")
     return parser.parse_args(sys.argv[2:])
 
 
-def main() -> None:
-    """Run the ledger and print the result; end with code 1 if a promise was broken."""
-    options = _parse_arguments()
-    console = Console(stderr=True)
+class _Servers(NamedTuple):
+    """Servers of the runs with a disk of its own, and what is called with the name of each fault."""
+
+    database: PostgresServer
+    broker: MosquittoServer
+    folder: Path
+    disk: tuple[str, Path] | None
+    on_fault: Callable[[str], None]
+
+
+@contextmanager
+def _servers(n_faults: int) -> Iterator[_Servers]:
     installation = server_installation.provide(print)
-    database = PostgresServer(installation, "postgres", PROGRAMS, TIMESCALE | {"fsync": "on"})
+    database = PostgresServer(
+        installation, "postgres", PROGRAMS, TIMESCALE | {"fsync": "on", "max_connections": "200"}
+    )
     broker = MosquittoServer(installation, "mosquitto", persistence=True, lines=UNBOUNDED_QUEUE)
     columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     try:
@@ -163,28 +139,56 @@ def main() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
             optional_small_disk(database, DISK_BYTES) as disk,
-            Progress(*columns, TimeElapsedColumn(), console=console) as progress,
+            Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress,
         ):
-            task = progress.add_task("starting", total=options.faults)
-            done = run(
-                database,
-                broker,
-                Path(folder),
-                seed=options.seed,
-                readings=options.readings,
-                n_faults=options.faults,
-                longest_s=options.longest,
-                pack_interval_s=options.interval,
-                disk=disk,
-                on_fault=lambda name: progress.update(task, description=name, advance=1),
-            )
+            task = progress.add_task("starting", total=n_faults)
+
+            def on_fault(name: str) -> None:
+                progress.update(task, description=name, advance=1)
+
+            yield _Servers(database, broker, Path(folder), disk, on_fault)
     finally:
         broker.remove()
         database.remove()
-    print(report.summary(done))
-    if options.report:
-        arguments = " ".join(f"--{name} {vars(options)[name]}" for name in REPEATED)
-        options.report.write_text(report.markdown(done, f'make ledger ARGS="{arguments}"'))
-    print(json.dumps({"seed": done.seed, "faults": len(done.caused), **done.counts._asdict()}))
-    if done.counts.faults:
+
+
+def main() -> None:
+    """Run the ledger and print the result; end with code 1 if a promise was broken."""
+    arguments = _parse_arguments()
+    options = RunOptions(
+        arguments.seed,
+        arguments.readings,
+        arguments.faults,
+        arguments.longest,
+        arguments.interval,
+        arguments.three_towns,
+    )
+    command = " ".join(f"--{name} {vars(arguments)[name]}" for name in REPEATED)
+    telegraf = os.environ.get(TELEGRAF)
+    if arguments.rival_only and not telegraf:
+        sys.exit(f"--rival-only: set {TELEGRAF} to the path of a Telegraf binary")
+    old = arguments.report.read_text() if arguments.report and arguments.report.exists() else ""
+    section = rival_report.section_of(old)
+    broken = 0
+    if telegraf:
+        with _servers(options.n_faults) as servers:
+            *given, disk, on_fault = servers
+            one_town = options._replace(has_other_towns=False)
+            rival = run_rival(Path(telegraf), *given, one_town, disk=disk, on_fault=on_fault)
+        section = rival_report.markdown(rival, f'make ledger ARGS="{command} --rival-only"')
+        print(rival_report.summary(rival))
+        if arguments.report:
+            arguments.report.write_text(rival_report.with_section(old, section))
+    if not arguments.rival_only:
+        with _servers(options.n_faults) as servers:
+            *given, disk, on_fault = servers
+            done = run(*given, options, disk=disk, on_fault=on_fault)
+        print(report.summary(done))
+        if arguments.report:
+            command += " --three-towns" * options.has_other_towns
+            text = report.markdown(done, f'make ledger ARGS="{command}"')
+            arguments.report.write_text(rival_report.with_section(text, section))
+        print(json.dumps({"seed": options.seed, "faults": len(done.faults.caused), **done.counts._asdict()}))
+        broken = len(done.counts.faults)
+    if broken:
         sys.exit(1)

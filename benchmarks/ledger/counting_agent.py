@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge.agent.agent import Agent
 from edge.agent.settings import Settings
@@ -76,31 +76,47 @@ def spool_settings() -> Settings:
     )
 
 
-def main() -> None:
-    """Run the agent until all its readings have receipts."""
+class AgentOptions(NamedTuple):
+    """Arguments of an agent's process; the last three are as of `NumberedDriver`."""
+
+    folder: Path
+    area: str
+    device: str
+    broker: str
+    start_s: int
+    readings: int
+    pack_interval_s: float
+
+
+def parse_arguments() -> AgentOptions:
+    """Return the arguments of this process."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("area")
-    parser.add_argument("device")
-    parser.add_argument("broker")
-    parser.add_argument("start_s", type=int)
-    parser.add_argument("readings", type=int)
-    parser.add_argument("pack_interval_s", type=float)
-    options = parser.parse_args()
-    spool = Spool.open(options.folder / "spool", spool_settings())
-    # A message of the spool holds one pack, so its number gives the numbers of its readings.
-    first = spool.newest() * PACK_READINGS
-    driver = NumberedDriver(
-        first,
+    types = {"folder": Path, "start_s": int, "readings": int, "pack_interval_s": float}
+    for name in AgentOptions._fields:
+        parser.add_argument(name, type=types.get(name, str))
+    return AgentOptions(**vars(parser.parse_args()))
+
+
+def continued_driver(options: AgentOptions, spool: Spool) -> NumberedDriver:
+    """Return the driver of the readings that a spool has not taken yet."""
+    return NumberedDriver(
+        # A message of the spool holds one pack, so its number gives the numbers of its readings.
+        spool.newest() * PACK_READINGS,
         start_s=options.start_s,
         readings=options.readings,
         pack_interval_s=options.pack_interval_s,
         progress_file=options.folder / "progress",
     )
+
+
+def main() -> None:
+    """Run the agent until all its readings have receipts."""
+    options = parse_arguments()
+    spool = Spool.open(options.folder / "spool", spool_settings())
     Agent(
         area=options.area,
         device=options.device,
-        driver=driver,
+        driver=continued_driver(options, spool),
         spool=spool,
         broker=parse_broker_address(options.broker),
         settings=spool_settings(),

@@ -12,10 +12,10 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks._mqtt_load import persistent_session
+from benchmarks.ledger.chain import AREA, DEVICES, Chain
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, records, spool_settings
-from benchmarks.ledger.platform import AREA, DEVICES, INGEST_NAMES, STATION_SPOOL, LedgerPlatform
+from benchmarks.ledger.platform import INGEST_NAMES, STATION_SPOOL, LedgerPlatform
 from edge.agent.spool import Spool
-from edge.wire import senml
 from tests.support import faulty_libc, small_disk
 from tests.support.database_power import lose_power
 from tests.support.packet_line import LineConditions
@@ -24,6 +24,7 @@ from tests.support.throwaway_servers import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from benchmarks.ledger.other_towns import OtherTowns
     from tests.support.tcp_proxy import Proxy
 
 MALFORMED = "malformed payloads"
@@ -34,19 +35,21 @@ DUPLICATES = 3
 POISON_PAYLOADS = 3
 CLOCK_JUMP_S = 3600.0
 DISK_LEFT_BYTES = 200 << 20  # less than the default reserve of ingest
-NEWEST_STORED = """
-SELECT extract(epoch FROM max(r."time"))
-FROM reading AS r JOIN series AS s USING (series_id) WHERE s.site_id = %s
-"""
 
 
 class FaultContext(NamedTuple):
-    """What a fault acts on: the platform, random numbers, and the fault's number in the schedule."""
+    """What a fault acts on, random numbers, and the fault's number in the schedule."""
 
-    platform: LedgerPlatform
+    chain: Chain
     random_source: random.Random
     number: int
     longest_s: float
+
+    @property
+    def platform(self) -> LedgerPlatform:
+        """The platform, of a fault that only this one has."""
+        assert isinstance(self.chain, LedgerPlatform)
+        return self.chain
 
     def seconds(self, least_s: float = 0.3) -> float:
         """Return a random duration [s]."""
@@ -60,7 +63,7 @@ class NoEffectError(AssertionError):
 class FaultKind(NamedTuple):
     """A kind of fault: its name, what is done, and the function that does it and undoes it again.
 
-    ``needs`` is an attribute of the platform that is None where the fault can't be caused.
+    ``needs`` is an attribute of the chain that is None where the fault can't be caused.
     """
 
     name: str
@@ -106,11 +109,11 @@ def _wake_zombie(context: FaultContext) -> None:
 
 
 def _kill_agent(context: FaultContext) -> None:
-    context.random_source.choice(context.platform.agents).kill()
+    context.random_source.choice(context.chain.agents).kill()
 
 
 def _freeze_agent(context: FaultContext) -> None:
-    agent = context.random_source.choice(context.platform.agents)
+    agent = context.random_source.choice(context.chain.agents)
     if agent.process is None or agent.process.poll() is not None:
         raise NoEffectError("the agent has ended")
     with frozen(agent.process.pid):
@@ -127,46 +130,46 @@ def _freeze_service(context: FaultContext) -> None:
 
 
 def _kill_broker(context: FaultContext) -> None:
-    context.platform.broker.kill()
+    context.chain.broker.kill()
     time.sleep(context.seconds(0.0))
-    context.platform.broker.start()
+    context.chain.broker.start()
 
 
 def _kill_broker_without_memory(context: FaultContext) -> None:
-    broker = context.platform.broker
+    broker = context.chain.broker
     broker.kill()
     (broker.folder / "mosquitto.db").unlink(missing_ok=True)
     broker.start()
 
 
 def _restart_broker(context: FaultContext) -> None:
-    context.platform.broker.stop()
-    context.platform.broker.start()
+    context.chain.broker.stop()
+    context.chain.broker.start()
 
 
 def _freeze_broker(context: FaultContext) -> None:
-    with frozen(context.platform.broker.pid):
+    with frozen(context.chain.broker.pid):
         time.sleep(context.seconds())
 
 
 def _kill_database(context: FaultContext) -> None:
-    context.platform.database.kill()
+    context.chain.database.kill()
     time.sleep(context.seconds(0.0))
-    context.platform.database.start()
+    context.chain.database.start()
 
 
 def _restart_database(context: FaultContext) -> None:
-    context.platform.database.stop()
-    context.platform.database.start()
+    context.chain.database.stop()
+    context.chain.database.start()
 
 
 def _freeze_database(context: FaultContext) -> None:
-    with frozen(context.platform.database.pid):
+    with frozen(context.chain.database.pid):
         time.sleep(context.seconds())
 
 
 def _terminate_sessions(context: FaultContext) -> None:
-    with context.platform.connect() as connection:
+    with context.chain.connect() as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -175,29 +178,29 @@ def _terminate_sessions(context: FaultContext) -> None:
 
 
 def _lock_readings(context: FaultContext) -> None:
-    with context.platform.connect() as connection, connection.transaction():
+    with context.chain.connect() as connection, connection.transaction():
         connection.execute("LOCK TABLE reading IN EXCLUSIVE MODE")
         time.sleep(context.seconds())
 
 
 def _make_read_only(context: FaultContext) -> None:
-    _set_read_only(context.platform, "on")
+    _set_read_only(context.chain, "on")
     time.sleep(context.seconds())
-    _set_read_only(context.platform, "off")
+    _set_read_only(context.chain, "off")
 
 
-def _set_read_only(platform: LedgerPlatform, value: str) -> None:
-    with platform.connect() as connection:
+def _set_read_only(chain: Chain, value: str) -> None:
+    with chain.connect() as connection:
         connection.execute("SET default_transaction_read_only = off")
         connection.execute(
             f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = {value}"
         )
-    platform.database_network.cut()
+    chain.database_network.cut()
 
 
 def _network(act: Callable[[Proxy, FaultContext], None], which: str) -> Callable[[FaultContext], None]:
     def cause(context: FaultContext) -> None:
-        proxy: Proxy = getattr(context.platform, which)
+        proxy: Proxy = getattr(context.chain, which)
         try:
             act(proxy, context)
         finally:
@@ -233,12 +236,13 @@ def _lose_commit_answer(proxy: Proxy, context: FaultContext) -> None:
 
 def _take_session_over(context: FaultContext) -> None:
     """Connect with the client id of ingest, so that the broker ends ingest's connection."""
-    with _client(context.platform, "towntwin-ingest-main"):
+    with connected(context.chain, "towntwin-ingest-main"):
         time.sleep(0.2)
 
 
 @contextmanager
-def _client(platform: LedgerPlatform, client_id: str) -> Iterator[Client]:
+def connected(chain: Chain, client_id: str) -> Iterator[Client]:
+    """Connect to the broker with a client id and its session."""
     client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
@@ -246,9 +250,7 @@ def _client(platform: LedgerPlatform, client_id: str) -> Iterator[Client]:
         manual_ack=True,
         reconnect_on_failure=False,
     )
-    client.connect(
-        platform.broker.host, platform.broker.port, clean_start=False, properties=persistent_session()
-    )
+    client.connect(chain.broker.host, chain.broker.port, clean_start=False, properties=persistent_session())
     client.loop_start()
     try:
         yield client
@@ -257,13 +259,15 @@ def _client(platform: LedgerPlatform, client_id: str) -> Iterator[Client]:
         client.loop_stop()
 
 
-def _publish(context: FaultContext, topic: str, payloads: list[bytes]) -> None:
-    with _client(context.platform, f"ledger-fault-{context.number}") as client:
+def publish(context: FaultContext, topic: str, payloads: list[bytes]) -> None:
+    """Publish payloads at QoS 1 until the broker has acknowledged them."""
+    with connected(context.chain, f"ledger-fault-{context.number}") as client:
         for payload in payloads:
             client.publish(topic, payload, qos=1).wait_for_publish(10)
 
 
-def _topic(device_id: str) -> str:
+def data_topic(device_id: str) -> str:
+    """Return the topic of a device's data."""
     return f"towntwin/v1/{AREA}/{device_id}/data"
 
 
@@ -278,7 +282,7 @@ def _poison(context: FaultContext) -> None:
     until_s = time.monotonic() + DEAD_LETTER_TIMEOUT_S
     while missing and time.monotonic() < until_s:
         with suppress(OSError, RuntimeError, ValueError):
-            _publish(context, _topic(DEVICES[0]), missing)
+            publish(context, data_topic(DEVICES[0]), missing)
         again_s = time.monotonic() + REPUBLISH_S
         while missing and time.monotonic() < again_s:
             time.sleep(0.3)
@@ -291,29 +295,29 @@ def _poison(context: FaultContext) -> None:
 
 def _duplicate(context: FaultContext) -> None:
     """Publish packs again that an agent has published before, as a broker with a copied memory would."""
-    agent = context.random_source.choice(context.platform.agents)
+    agent = context.random_source.choice(context.chain.agents)
     packs = max(agent.progress // PACK_READINGS, 1)
     payloads = [
-        senml.encode_json(records(context.random_source.randrange(packs) * PACK_READINGS, agent.start_s))
+        context.chain.encode(records(context.random_source.randrange(packs) * PACK_READINGS, agent.start_s))
         for _ in range(DUPLICATES)
     ]
     with suppress(OSError, RuntimeError, ValueError):
-        _publish(context, _topic(agent.device_id), payloads * 2)
+        publish(context, data_topic(agent.device_id), payloads * 2)
 
 
 def _kill_agent_with_backlog(context: FaultContext) -> None:
     """Cut the devices from the broker, then kill an agent that has a backlog."""
-    context.platform.device_network.refuse()
+    context.chain.device_network.refuse()
     time.sleep(context.seconds())
-    context.random_source.choice(context.platform.agents).kill()
-    context.platform.device_network.restore()
+    context.random_source.choice(context.chain.agents).kill()
+    context.chain.device_network.restore()
 
 
 def _lose_power(context: FaultContext) -> None:
     """Kill an agent and drop what it had written and not synced; every stored message was in the spool."""
-    platform = context.platform
-    agent = context.random_source.choice(platform.agents)
-    with platform.supervision:
+    chain = context.chain
+    agent = context.random_source.choice(chain.agents)
+    with chain.supervision:
         if agent.has_finished:
             raise NoEffectError("the agent has ended")
         agent.kill()
@@ -323,15 +327,14 @@ def _lose_power(context: FaultContext) -> None:
             newest = spool.newest()
         finally:
             spool.close()
-        with suppress(psycopg.OperationalError), platform.connect() as connection:
-            row = connection.execute(NEWEST_STORED, [agent.device_id]).fetchone()
-            stored = 0 if row is None or row[0] is None else (int(row[0]) - agent.start_s) // INTERVAL_S + 1
-            assert newest * PACK_READINGS >= stored, f"{agent.device_id}: published before it was durable"
+        stored_s = chain.newest_stored_s(agent.device_id)
+        stored = 0 if stored_s is None else (stored_s - agent.start_s) // INTERVAL_S + 1
+        assert newest * PACK_READINGS >= stored, f"{agent.device_id}: published before it was durable"
 
 
 def _shift_clock(*names: str) -> Callable[[FaultContext], None]:
     def cause(context: FaultContext) -> None:
-        clock = context.platform.clocks[context.random_source.choice(names)]
+        clock = context.chain.clocks[context.random_source.choice(names)]
         faulty_libc.set_clock(clock, context.random_source.uniform(-CLOCK_JUMP_S, CLOCK_JUMP_S))
         try:
             time.sleep(context.seconds())
@@ -343,7 +346,7 @@ def _shift_clock(*names: str) -> Callable[[FaultContext], None]:
 
 def _fill_disk(leave_bytes: int) -> Callable[[FaultContext], None]:
     def cause(context: FaultContext) -> None:
-        filler = context.platform.filler
+        filler = context.chain.filler
         if filler is None:
             raise NoEffectError("the database has no disk of its own")
         try:
@@ -367,7 +370,7 @@ def _lose_power_of_station_server(context: FaultContext) -> None:
 
 
 def _lose_power_of_database(context: FaultContext) -> None:
-    database = context.platform.database
+    database = context.chain.database
     lose_power(database, context.random_source)
     time.sleep(context.seconds(0.0))
     database.start()
@@ -379,11 +382,39 @@ def _kill_county_broker(context: FaultContext) -> None:
     context.platform.county_broker.start()
 
 
+def _other_towns(context: FaultContext) -> OtherTowns:
+    assert context.platform.other_towns is not None
+    return context.platform.other_towns
+
+
+def _kill_in_other_town(kind: str) -> Callable[[FaultContext], None]:
+    def cause(context: FaultContext) -> None:
+        processes = _other_towns(context).processes
+        names = [one for one in processes if one.startswith(kind)]
+        processes[context.random_source.choice(names)].kill()
+
+    return cause
+
+
+def _kill_broker_of_other_town(context: FaultContext) -> None:
+    broker = context.random_source.choice(_other_towns(context).brokers)
+    broker.kill()
+    time.sleep(context.seconds(0.0))
+    broker.start()
+
+
+def _kill_city_broker(context: FaultContext) -> None:
+    broker = _other_towns(context).city_broker
+    broker.kill()
+    time.sleep(context.seconds(0.0))
+    broker.start()
+
+
 def _impair_packets(**most: float) -> Callable[[FaultContext], None]:
     """Return a fault that impairs one line by up to these conditions, and a base delay of 10 ms."""
 
     def cause(context: FaultContext) -> None:
-        lines, source = context.platform.lines, context.random_source
+        lines, source = context.chain.lines, context.random_source
         assert lines is not None
         line = source.choice(lines.lines)
         chosen = {name: source.uniform(value / 3, value) for name, value in most.items()}
@@ -400,8 +431,8 @@ def _impair_packets(**most: float) -> Callable[[FaultContext], None]:
 
 
 def _cut_line(context: FaultContext) -> None:
-    assert context.platform.lines is not None
-    line = context.random_source.choice(context.platform.lines.lines)
+    assert context.chain.lines is not None
+    line = context.random_source.choice(context.chain.lines.lines)
     line.cut()
     try:
         time.sleep(context.seconds(1.0))
@@ -520,6 +551,36 @@ FAULT_KINDS = (
         "connections of the forwarder are closed, and new ones refused",
         _network(_refuse, "county_network"),
     ),
+    FaultKind(
+        "ingest of another town killed",
+        "SIGKILL of the ingest of the second or third town",
+        _kill_in_other_town("ingest of"),
+        needs="other_towns",
+    ),
+    FaultKind(
+        "another town's broker killed",
+        "SIGKILL of the Mosquitto of the second or third town",
+        _kill_broker_of_other_town,
+        needs="other_towns",
+    ),
+    FaultKind(
+        "another forwarder killed",
+        "SIGKILL of the forwarder of the second or third town, or of the county",
+        _kill_in_other_town("forwarder of"),
+        needs="other_towns",
+    ),
+    FaultKind(
+        "city's receiver killed",
+        "SIGKILL of the receiver of the city",
+        _kill_in_other_town("receiver of"),
+        needs="other_towns",
+    ),
+    FaultKind(
+        "city's broker killed",
+        "SIGKILL of the city's Mosquitto, which keeps nothing",
+        _kill_city_broker,
+        needs="other_towns",
+    ),
     FaultKind("packets delayed", "by up to 0.3 s, below TCP", _impair_packets(delay_s=0.3), needs="lines"),
     FaultKind("packets lost", "up to a fifth of them, below TCP", _impair_packets(loss=0.2), needs="lines"),
     FaultKind(
@@ -553,6 +614,6 @@ def schedule(seed: int, faults: int, kinds: Sequence[FaultKind] = FAULT_KINDS) -
     return found[:faults]
 
 
-def possible_kinds(platform: LedgerPlatform) -> list[FaultKind]:
-    """Return the kinds of faults that can be caused on a platform."""
-    return [one for one in FAULT_KINDS if getattr(platform, one.needs) is not None]
+def possible_kinds(chain: Chain) -> list[FaultKind]:
+    """Return the kinds of faults that can be caused on a chain."""
+    return [one for one in FAULT_KINDS if getattr(chain, one.needs) is not None]

@@ -12,8 +12,10 @@ import psycopg
 import pytest
 
 from benchmarks.ledger import checks, command
+from benchmarks.ledger.chain import AREA, DEVICES, AgentProcess
 from benchmarks.ledger.counting_agent import PACK_READINGS, records, spool_settings
-from benchmarks.ledger.platform import AREA, DEVICES, AgentProcess, directory
+from benchmarks.ledger.fault_run import RunOptions
+from benchmarks.ledger.platform import directory
 from benchmarks.ledger.replay import compare_with_replay
 from edge.agent.spool import Spool, SpoolEntry
 from edge.wire import senml
@@ -45,16 +47,12 @@ def test_twenty_faults_lose_and_double_nothing(
         timescale_server,
         start_mosquitto(persistence=True),
         tmp_path,
-        seed=26,
-        readings=READINGS,
-        n_faults=FAULTS,
-        longest_s=LONGEST_S,
-        pack_interval_s=PACK_INTERVAL_S,
+        RunOptions(26, READINGS, FAULTS, LONGEST_S, PACK_INTERVAL_S),
     )
     assert done.counts.faults == []
     assert done.counts.taken == done.counts.stored == READINGS
-    assert len(done.caused) + len(done.without_effect) == FAULTS
-    assert len(done.without_effect) <= 3
+    assert len(done.faults.caused) + len(done.faults.without_effect) == FAULTS
+    assert len(done.faults.without_effect) <= 3
 
 
 def test_the_count_finds_readings_that_are_lost_altered_or_dead(timescale_dsn: str, tmp_path: Path) -> None:

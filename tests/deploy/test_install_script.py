@@ -163,6 +163,7 @@ def test_every_variable_that_the_script_sets_is_a_setting() -> None:
 
 def test_no_secret_is_an_argument_of_a_command(plan: str) -> None:
     assert not re.search(r"password[= ](?!-disable)[A-Za-z0-9_-]{16,}", plan)
+    assert "write /etc/systemd/system/mosquitto.service.d/towntwin.conf (mode 0644" in plan, "file handles"
     assert "mosquitto_passwd" not in plan
     assert "mosquitto_ctrl" not in plan
 

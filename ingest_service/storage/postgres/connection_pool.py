@@ -50,6 +50,9 @@ class TimeLimitedConnection(Connection[Any]):
     def wait(self, gen: PQGen[RV], interval: float = WAIT_STEP_S, timeout: float | None = None) -> RV:
         """Wait for a response; on timeout the connection is closed, for its state is undefined.
 
+        A connection that refuses a write is closed, too: a session keeps the database's read-only mode of its
+        begin, though that has ended since.
+
         Raises
         ------
         psycopg.OperationalError
@@ -60,6 +63,9 @@ class TimeLimitedConnection(Connection[Any]):
         limit_s = self.answer_s if timeout is None else timeout
         try:
             return super().wait(gen, interval, limit_s)
+        except psycopg.errors.ReadOnlySqlTransaction:
+            self.pgconn.finish()
+            raise
         except psycopg.OperationalError as error:
             if error.sqlstate is None and time.monotonic() - began_s >= limit_s and timeout is None:
                 self._abandon()

@@ -1,4 +1,7 @@
-"""Tests that a database which loses power has what was committed, while what was not synced is dropped."""
+"""Tests that a database which loses power has what was committed, while what was not synced is dropped.
+
+Without fsync it has lost rows, so that the first test could fail.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 from deploy.debian_servers.installation import PROGRAMS
 from tests.support import not_tested
 from tests.support.database_power import lose_power, watch_writes
+from tests.support.processes import wait_until
 from tests.support.throwaway_servers import PostgresServer, fresh_database
 
 if TYPE_CHECKING:
@@ -55,3 +59,25 @@ def test_committed_rows_survive_losses_of_power_that_drop_what_was_not_synced(
                 row = connection.execute("SELECT array_agg(number ORDER BY number) FROM numbered").fetchone()
             assert row == (list(range((number + 1) * ROWS)),)
     assert all(undone), "there was something to drop"
+
+
+def test_without_fsync_committed_rows_are_lost(watched_server: PostgresServer) -> None:
+    with fresh_database(watched_server, is_empty=True) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CREATE TABLE numbered (number int PRIMARY KEY, content text)")
+            # From here on only the log is written: a torn control file would keep the server from starting.
+            connection.execute("CHECKPOINT")
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+            wait_until(
+                lambda: connection.execute("SHOW fsync").fetchone() == ("off",),
+                within_s=10,
+                what="the setting is in force",
+            )
+            connection.execute(
+                "INSERT INTO numbered SELECT one, repeat('x', 500) FROM generate_series(1, %s) AS one", [ROWS]
+            )
+            assert lose_power(watched_server, random.Random(26)) > 0
+        watched_server.start()
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT count(*) FROM numbered").fetchone() == (0,)
