@@ -2,6 +2,7 @@
 # Installs towntwin on this Debian 13 machine, without containers, from this checkout. Run it as root, as often as
 # you like: what is done already is left alone. See docs/howto/operate/install.md.
 set -eu
+umask 022 # root's own may be stricter: users of the processes read what is installed; secrets get a mode of their own
 
 usage() {
     cat <<'USAGE'
@@ -235,6 +236,7 @@ check_machine() {
     for one in $SOURCES; do
         [ -e "$one" ] || fail "$PWD has no $one: run it from a complete checkout"
     done
+    named_hosts=$hosts
     hosts=${hosts:-" $(uname -n) $(hostname -I 2>/dev/null | cut -d" " -f1)"}
 }
 
@@ -245,9 +247,10 @@ install_packages() {
         dpkg-query --show --showformat='${db:Status-Status}' "$one" 2>/dev/null | grep -qx installed || missing="$missing $one"
     done
     if [ -n "$missing" ]; then
-        run apt-get update -qq
+        run apt-get update -qq || :
         # shellcheck disable=SC2086 # a list of packages
-        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing ||
+            fail "apt-get could not install$missing: check the network and /etc/apt, then run it again"
     fi
 }
 
@@ -284,7 +287,8 @@ install_programs() {
     if [ ! -e "$venv/complete" ]; then
         run rm -rf "$venv"
         run python3 -m venv "$venv"
-        run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/run.txt
+        run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/run.txt ||
+            fail "pip could not install requirements/run.txt into $venv: check the network, pip's index and the space on the disk, then run it again"
         build=$(mktemp -d)
         # The wheel is built from a copy: the checkout stays as it is.
         # shellcheck disable=SC2086 # a list of paths
@@ -322,6 +326,7 @@ case "\${1:-} \${2:-}" in
     ;;
 esac
 [ "\${1:-}" != backup ] || exec runuser -u postgres -- $OPT/bin/towntwin "\$@"
+[ "\${1:-}" != ca ] || exec $OPT/bin/towntwin "\$@" # its files are of root and of each server's user
 if [ "\${1:-}" = doctor ]; then # the broker as ingest has it, and what the processes' groups may read
     set -a && . $ETC/ingest.env && set +a
     case " \$* " in
@@ -343,6 +348,7 @@ make_secrets() {
     step "authority, certificates of broker and gateway, passwords (kept where they are there)"
     # shellcheck disable=SC2086 # a list of hosts
     (umask 022 && run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $hosts)
+    report_missing_hosts
     run chown -R towntwin-access:towntwin-access $ETC/authority
     run chmod 0711 $ETC/authority # its certificate is for all, its key for that user alone
     run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt $ETC/tls/gateway.crt
@@ -355,6 +361,21 @@ make_secrets() {
         if [ "$user" = admin ]; then group=towntwin-access; fi
         run chown "root:$group" "$ETC/secrets/$user.password"
         run chmod 0640 "$ETC/secrets/$user.password"
+    done
+}
+
+# Certificates are kept, also where --host has a name that they lack.
+report_missing_hosts() {
+    [ -r $ETC/tls/broker.crt ] || return 0
+    for one in $named_hosts; do
+        case $one in
+        *[!0-9a-fA-F:.]*) check=-checkhost ;;
+        *:* | *.*[0-9]) check=-checkip ;;
+        *) check=-checkhost ;;
+        esac
+        openssl x509 -in $ETC/tls/broker.crt -noout $check "$one" | grep -q "does match" && continue
+        echo "   the broker's certificate is not for $one. To replace both by ones for other names and addresses (all of them):"
+        echo "   towntwin ca issue broker HOST… --owner mosquitto; towntwin ca issue gateway HOST… --owner towntwin-gateway; systemctl reload mosquitto"
     done
 }
 
@@ -371,6 +392,7 @@ password_encryption = 'scram-sha-256'
 max_slot_wal_keep_size = 8GB
 CONF
     if [ -n "$changed" ]; then start_postgres restart; else start_postgres start; fi
+    check_cluster
     {
         role_sql $OWNER "CREATEROLE"
         # The gateway's area scopes are signed if the owner can read when a session began (docs/access.md).
@@ -382,6 +404,14 @@ CONF
     } | psql_admin
     # A superuser makes the extension, since its functions are of a library.
     echo "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS timescaledb;" | psql_admin $DATABASE
+}
+
+# With a cluster of an older Debian on port 5432, the socket that everything here uses is that one's.
+check_cluster() {
+    if $dry_run; then return 0; fi
+    found=$(runuser -u postgres -- psql --no-psqlrc --tuples-only --no-align --command "SHOW data_directory") || found=none
+    [ "$found" = /var/lib/postgresql/17/main ] ||
+        fail "the server on port 5432 is not the cluster 17/main but $found: upgrade or move that one (pg_lsclusters), and give 17/main the port 5432"
 }
 
 role_sql() { # name attributes

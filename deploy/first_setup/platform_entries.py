@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from deploy import command_audit, site_files
-from deploy.first_setup.answers import split_quantities
+from deploy.first_setup.answers import AnswerError, split_quantities
 from deploy.settings import SettingsError
 from gateway.auth import api_keys, enrolment_codes
 from gateway.auth.principal import Role
@@ -102,15 +102,17 @@ def make_entries(
 
     Raises
     ------
+    AnswerError
+        If the town has a site file already.
     SettingsError
-        If the town has a site file already, the answers contradict what is enrolled, or a file can't be
-        written.
+        If the answers contradict what is enrolled, or a file can't be written.
 
     """
     site_file = folder / f"{answers['town']}.toml"
     if site_file.exists():
-        raise SettingsError(
-            f"{site_file} is there: the town is set up. Change that file and run `towntwin enrol {site_file}`"
+        raise AnswerError(
+            f"{site_file} is there: the town is set up. Change it and run `towntwin enrol {site_file}`",
+            f"{site_file} 已存在：该乡镇已完成设置。请修改该文件后运行 `towntwin enrol {site_file}`",
         )
     with _writing(folder):
         staged = site_file.with_name(site_file.name + ".new")
