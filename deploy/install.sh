@@ -9,7 +9,7 @@ usage() {
 usage: sudo deploy/install.sh [OPTION]…
 
   --host NAME     a name or address by which devices reach this machine (repeatable; default: its host name and
-                  first address); it is used when the broker's certificate is made
+                  first address); certificates of this machine's authority that lack it get it
   --shard NAME    a shard of ingest (repeatable; default: main)
   --standby       a second process of each shard, which takes over when the first ends
   --backup DIR    back up the database every five minutes into DIR, encrypted: a folder on another disk or a share
@@ -346,9 +346,11 @@ WRAPPER
 
 make_secrets() {
     step "authority, certificates of broker and gateway, passwords (kept where they are there)"
+    certified=$hosts
+    # An address of the machine that changes is no reason for another certificate, a name that was given is.
+    if [ -e $ETC/tls/broker.crt ]; then certified=$named_hosts; fi
     # shellcheck disable=SC2086 # a list of hosts
-    (umask 022 && run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $hosts)
-    report_missing_hosts
+    run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $certified
     run chown -R towntwin-access:towntwin-access $ETC/authority
     run chmod 0711 $ETC/authority # its certificate is for all, its key for that user alone
     run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt $ETC/tls/gateway.crt
@@ -361,21 +363,6 @@ make_secrets() {
         if [ "$user" = admin ]; then group=towntwin-access; fi
         run chown "root:$group" "$ETC/secrets/$user.password"
         run chmod 0640 "$ETC/secrets/$user.password"
-    done
-}
-
-# Certificates are kept, also where --host has a name that they lack.
-report_missing_hosts() {
-    [ -r $ETC/tls/broker.crt ] || return 0
-    for one in $named_hosts; do
-        case $one in
-        *[!0-9a-fA-F:.]*) check=-checkhost ;;
-        *:* | *.*[0-9]) check=-checkip ;;
-        *) check=-checkhost ;;
-        esac
-        openssl x509 -in $ETC/tls/broker.crt -noout $check "$one" | grep -q "does match" && continue
-        echo "   the broker's certificate is not for $one. To replace both by ones for other names and addresses (all of them):"
-        echo "   towntwin ca issue broker HOST… --owner mosquitto; towntwin ca issue gateway HOST… --owner towntwin-gateway; systemctl reload mosquitto"
     done
 }
 
@@ -459,7 +446,8 @@ CONF
     else
         add_broker_users
     fi
-    if [ -n "$changed" ]; then service restart mosquitto.service; else service start mosquitto.service; fi
+    # It reads a certificate that got another name at a reload.
+    if [ -n "$changed" ]; then service restart mosquitto.service; else service reload-or-restart mosquitto.service; fi
 }
 
 # A newer version may have users that the broker lacks. Its file is changed while it is stopped: it writes it itself.

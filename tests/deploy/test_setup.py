@@ -194,6 +194,8 @@ def test_without_a_terminal_flags_and_a_file_are_enough(
     assert "the town is set up" in capfd.readouterr().err
     assert main([*command, *files, "--language", "zh"]) == 2
     assert "该乡镇已完成设置" in capfd.readouterr().err
+    assert main([*command, *files, "--town", "330483-d2", "--site", "py-1"]) == 2
+    assert f"--device: wz-01 is in {TOWN} already" in capfd.readouterr().err
     assert main(["setup", "--dsn", plain_dsn, "--language", "zh"]) == 2
     assert "没有终端时须给出 --county" in capfd.readouterr().err
     store.close()
