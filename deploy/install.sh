@@ -411,6 +411,7 @@ migrate_database() {
     for account in $ACCOUNTS; do
         echo "SET client_min_messages = warning; GRANT ${account#*:} TO \"towntwin-${account%%:*}\";"
     done | psql_admin $DATABASE
+    echo "GRANT CONNECT ON DATABASE $DATABASE TO towntwin_grafana;" | psql_admin # the owner's Grafana is a member
 }
 
 configure_mosquitto() {
