@@ -199,7 +199,7 @@ psql_admin() { # SQL from standard input
     if $dry_run; then
         sed 's/^/   psql: /'
     else
-        runuser -u postgres -- psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --dbname "${1:-postgres}" --file -
+        runuser -u postgres -- psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --dbname "${1:-postgres}" --output /dev/null --file -
     fi
 }
 
