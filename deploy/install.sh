@@ -2,13 +2,14 @@
 # Installs towntwin on this Debian 13 machine, without containers, from this checkout. Run it as root, as often as
 # you like: what is done already is left alone. See docs/howto/operate/install.md.
 set -eu
+umask 022 # root's own may be stricter: users of the processes read what is installed; secrets get a mode of their own
 
 usage() {
     cat <<'USAGE'
 usage: sudo deploy/install.sh [OPTION]…
 
   --host NAME     a name or address by which devices reach this machine (repeatable; default: its host name and
-                  first address); it is used when the broker's certificate is made
+                  first address); certificates of this machine's authority that lack it get it
   --shard NAME    a shard of ingest (repeatable; default: main)
   --standby       a second process of each shard, which takes over when the first ends
   --backup DIR    back up the database every five minutes into DIR, encrypted: a folder on another disk or a share
@@ -198,7 +199,7 @@ psql_admin() { # SQL from standard input
     if $dry_run; then
         sed 's/^/   psql: /'
     else
-        runuser -u postgres -- psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --dbname "${1:-postgres}" --file -
+        runuser -u postgres -- psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --dbname "${1:-postgres}" --output /dev/null --file -
     fi
 }
 
@@ -235,6 +236,7 @@ check_machine() {
     for one in $SOURCES; do
         [ -e "$one" ] || fail "$PWD has no $one: run it from a complete checkout"
     done
+    named_hosts=$hosts
     hosts=${hosts:-" $(uname -n) $(hostname -I 2>/dev/null | cut -d" " -f1)"}
 }
 
@@ -245,9 +247,10 @@ install_packages() {
         dpkg-query --show --showformat='${db:Status-Status}' "$one" 2>/dev/null | grep -qx installed || missing="$missing $one"
     done
     if [ -n "$missing" ]; then
-        run apt-get update -qq
+        run apt-get update -qq || :
         # shellcheck disable=SC2086 # a list of packages
-        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing ||
+            fail "apt-get could not install$missing: check the network and /etc/apt, then run it again"
     fi
 }
 
@@ -284,7 +287,8 @@ install_programs() {
     if [ ! -e "$venv/complete" ]; then
         run rm -rf "$venv"
         run python3 -m venv "$venv"
-        run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/run.txt
+        run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/run.txt ||
+            fail "pip could not install requirements/run.txt into $venv: check the network, pip's index and the space on the disk, then run it again"
         build=$(mktemp -d)
         # The wheel is built from a copy: the checkout stays as it is.
         # shellcheck disable=SC2086 # a list of paths
@@ -322,6 +326,7 @@ case "\${1:-} \${2:-}" in
     ;;
 esac
 [ "\${1:-}" != backup ] || exec runuser -u postgres -- $OPT/bin/towntwin "\$@"
+[ "\${1:-}" != ca ] || exec $OPT/bin/towntwin "\$@" # its files are of root and of each server's user
 if [ "\${1:-}" = doctor ]; then # the broker as ingest has it, and what the processes' groups may read
     set -a && . $ETC/ingest.env && set +a
     case " \$* " in
@@ -341,8 +346,11 @@ WRAPPER
 
 make_secrets() {
     step "authority, certificates of broker and gateway, passwords (kept where they are there)"
+    certified=$hosts
+    # An address of the machine that changes is no reason for another certificate, a name that was given is.
+    if [ -e $ETC/tls/broker.crt ]; then certified=$named_hosts; fi
     # shellcheck disable=SC2086 # a list of hosts
-    (umask 022 && run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $hosts)
+    run "$venv/bin/python" -m deploy.box $ETC localhost 127.0.0.1 $certified
     run chown -R towntwin-access:towntwin-access $ETC/authority
     run chmod 0711 $ETC/authority # its certificate is for all, its key for that user alone
     run chmod 0644 $ETC/tls/ca.crt $ETC/tls/broker.crt $ETC/tls/gateway.crt
@@ -371,6 +379,7 @@ password_encryption = 'scram-sha-256'
 max_slot_wal_keep_size = 8GB
 CONF
     if [ -n "$changed" ]; then start_postgres restart; else start_postgres start; fi
+    check_cluster
     {
         role_sql $OWNER "CREATEROLE"
         # The gateway's area scopes are signed if the owner can read when a session began (docs/access.md).
@@ -384,6 +393,14 @@ CONF
     echo "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS timescaledb;" | psql_admin $DATABASE
 }
 
+# With a cluster of an older Debian on port 5432, the socket that everything here uses is that one's.
+check_cluster() {
+    if $dry_run; then return 0; fi
+    found=$(runuser -u postgres -- psql --no-psqlrc --tuples-only --no-align --command "SHOW data_directory") || found=none
+    [ "$found" = /var/lib/postgresql/17/main ] ||
+        fail "the server on port 5432 is not the cluster 17/main but $found: upgrade or move that one (pg_lsclusters), and give 17/main the port 5432"
+}
+
 role_sql() { # name attributes
     echo "SELECT 'CREATE ROLE \"$1\" LOGIN $2' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$1') \\gexec"
 }
@@ -394,6 +411,7 @@ migrate_database() {
     for account in $ACCOUNTS; do
         echo "SET client_min_messages = warning; GRANT ${account#*:} TO \"towntwin-${account%%:*}\";"
     done | psql_admin $DATABASE
+    echo "GRANT CONNECT ON DATABASE $DATABASE TO towntwin_grafana;" | psql_admin # the owner's Grafana is a member
 }
 
 configure_mosquitto() {
@@ -436,7 +454,8 @@ CONF
     else
         add_broker_users
     fi
-    if [ -n "$changed" ]; then service restart mosquitto.service; else service start mosquitto.service; fi
+    # It reads a certificate that got another name at a reload.
+    if [ -n "$changed" ]; then service restart mosquitto.service; else service reload-or-restart mosquitto.service; fi
 }
 
 # A newer version may have users that the broker lacks. Its file is changed while it is stopped: it writes it itself.

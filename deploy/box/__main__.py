@@ -1,6 +1,7 @@
 """Makes what a machine lacks of secrets, certificates and broker users: `python -m deploy.box FOLDER HOST…`.
 
-What exists is kept, so that a second run changes nothing. Owners of the files are set by `deploy/install.sh`.
+What exists is kept, so that a second run changes nothing; a certificate of the authority that lacks a host is
+made anew. Owners of the files are set by `deploy/install.sh`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from deploy.box.broker_users import ROLE_BY_USER, initial_configuration
 from deploy.device_access.certificate_authority import CertificateAuthority, CertificateError, write_private
+from deploy.device_access.server_certificates import CertificateFolder
 from edge.wire.password_file import read_password
 
 PASSWORD_BYTES = 24
@@ -40,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 def prepare_certificates(folder: Path, hosts: list[str]) -> list[Path]:
     """Make the authority and the servers' certificates where they are missing; return the new files.
 
+    A certificate that lacks one of the hosts is replaced, unless it is the owner's own: that is reported.
+
     Raises
     ------
     CertificateError, OSError
@@ -59,6 +63,7 @@ def prepare_certificates(folder: Path, hosts: list[str]) -> list[Path]:
     for server in SERVERS:
         certificate_path, key_path = tls / f"{server}.crt", tls / f"{server}.key"
         if certificate_path.exists():
+            made += _add_hosts(CertificateFolder(tls, authority), server, hosts, certificate_path)
             continue
         certificate, key = authority.issue_server(hosts)
         key_path.unlink(missing_ok=True)  # of a run that was cut off before the certificate
@@ -66,6 +71,14 @@ def prepare_certificates(folder: Path, hosts: list[str]) -> list[Path]:
         certificate_path.write_bytes(certificate)
         made += [key_path, certificate_path]
     return made
+
+
+def _add_hosts(folder: CertificateFolder, server: str, hosts: list[str], path: Path) -> list[Path]:
+    try:
+        return [path] if folder.add_hosts(server, hosts) else []
+    except CertificateError as error:  # the owner's own, which is not ours to replace
+        print(f"towntwin: {error}", file=sys.stderr)
+        return []
 
 
 def prepare_users(folder: Path) -> list[Path]:

@@ -141,9 +141,8 @@ def _add_credentials(store: PostgresStore, passwords: list[tuple[str, str, str]]
 
 def _make_code(args: argparse.Namespace, common: CommonSettings) -> int:
     """Make an enrolment code, and show it as text and as QR code."""
-    import segno
-
     from deploy import command_audit
+    from deploy.terminal_qr import draw_qr_code
     from gateway.auth import enrolment_codes
     from ingest_service.storage.postgres.enrolments import EnrolmentStore
 
@@ -169,6 +168,6 @@ def _make_code(args: argparse.Namespace, common: CommonSettings) -> int:
     finally:
         store.close()
     if sys.stdout.isatty():
-        segno.make(text, micro=False).terminal(compact=True)
+        print(draw_qr_code(text), end="")
     print(text)
     return 0

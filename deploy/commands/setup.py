@@ -25,6 +25,7 @@ INSTALLED_SITES = Path("/etc/towntwin/sites")
 INSTALLED_SECRETS = Path("/etc/towntwin/secrets/notification")
 TEXTS = {
     "en": {
+        "ended": "setup: the terminal was closed before the last answer: nothing was made",
         "site": "Site file: {}",
         "password": "Password of the device at the broker: {} (take it to the device, then delete it)",
         "taken": "The device has a credential at the broker already, and keeps it",
@@ -33,6 +34,7 @@ TEXTS = {
         "code": "For technicians, {} devices within {:.0f} hours (`towntwin edge enrol`): {}",
     },
     "zh": {
+        "ended": "安装设置：尚未答完终端即已关闭，未写入任何内容",
         "site": "站点文件：{}",
         "password": "设备在消息服务器上的密码：{}（复制到设备后请删除）",
         "taken": "设备已有接入凭证，保持不变",
@@ -68,11 +70,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Collect the answers, and make what they name."""
     from deploy.first_setup import dialogue, platform_entries
+    from deploy.first_setup.answers import AnswerError
+    from deploy.settings import SettingsError
 
     prompts = sys.stdin.isatty()
+    language = dialogue.choose_language(args.language, os.environ.get("LANG", ""), prompts=prompts)
     store = open_store(common, args)
     try:
-        language = dialogue.choose_language(args.language, os.environ.get("LANG", ""), prompts=prompts)
         given = {} if args.answers is None else dialogue.read_answers_file(args.answers)
         names = [one.name + ("_file" if one.is_secret else "") for one in QUESTIONS]
         given |= {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -81,6 +85,10 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         result = platform_entries.make_entries(
             store, answers, args.site_folder or _site_folder(), secrets_folder
         )
+    except EOFError as error:
+        raise SettingsError(TEXTS[language]["ended"]) from error
+    except AnswerError as error:
+        raise SettingsError(error.texts[language]) from error
     finally:
         store.close()
     _print_result(result, answers["url"], language)
@@ -92,9 +100,8 @@ def _site_folder() -> Path:
 
 
 def _print_result(result: SetupResult, url: str, language: Language) -> None:
-    import segno
-
     from deploy.first_setup.platform_entries import CODE_DEVICES, CODE_HOURS
+    from deploy.terminal_qr import draw_qr_code
 
     texts = TEXTS[language]
     print(texts["site"].format(result.site_file))
@@ -105,5 +112,5 @@ def _print_result(result: SetupResult, url: str, language: Language) -> None:
     print(texts["key"].format(result.key))
     print(texts["code"].format(CODE_DEVICES, CODE_HOURS, result.code))
     if sys.stdout.isatty():
-        segno.make(result.code, micro=False).terminal(compact=True)
+        print(draw_qr_code(result.code), end="")
     print(texts["console"].format(url))

@@ -87,6 +87,29 @@ class CertificateFolder:
         self._write_pair(name, *self._issued(hosts, days), owner=owner)
         return self.read(name)
 
+    def add_hosts(self, name: str, hosts: Sequence[str]) -> bool:
+        """Replace a certificate of the authority that lacks some of the hosts by one for all; return whether.
+
+        Raises
+        ------
+        CertificateError
+            If it is the owner's own, is damaged, or a host is invalid.
+        OSError
+            If the files can't be written.
+
+        """
+        found = self.read(name)
+        missing = [one for one in hosts if one not in found.hosts]
+        if not missing:
+            return False
+        if not found.is_own or found.fault or found.begins is None or found.ends is None:
+            raise CertificateError(
+                f"{self._path(name, 'crt')} is not for {', '.join(missing)}"
+                f" ({found.fault or 'it is your own'}): replace it by `towntwin ca import {name}`"
+            )
+        self._write_pair(name, *self._issued([*found.hosts, *missing], (found.ends - found.begins) / DAY))
+        return True
+
     def accept(
         self, name: str, certificate: Path, key: Path, *, owner: str | None = None
     ) -> ServerCertificate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from deploy.errors import DeployError
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 Language = Literal["zh", "en"]
 MESSENGERS = ("none", "wecom", "dingtalk", "feishu")
 SIGNED_MESSENGERS = ("dingtalk", "feishu")
-COUNTY_CODE = re.compile(r"\d{6}")
+# GB/T 2260: a province, then a prefecture and a county. Cities without counties (Dongguan, 441900) end in 00.
+COUNTY_CODE = re.compile(r"(1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[12])(?!0000)[0-9]{4}")
 WATER_DEFAULT = "water_temperature, ph, dissolved_oxygen, conductivity, turbidity, ammonia_nitrogen"
 DEFAULT_QUANTITIES = {
     "rain_gauge": "rainfall",
@@ -74,6 +76,12 @@ class Question(NamedTuple):
         """Whether an answer has to be given in any case."""
         return self.default is no_default and not self.is_secret
 
+    def normalise(self, answer: str) -> str:
+        """Return an answer without spaces around it; numbers, codes and ids without full-width characters."""
+        if self.is_secret or self.check is _check_name:
+            return answer.strip()
+        return unicodedata.normalize("NFKC", answer).strip()
+
     def text(self, language: Language) -> str:
         """Return the prompt in a language."""
         return self.zh if language == "zh" else self.en
@@ -82,8 +90,9 @@ class Question(NamedTuple):
 def _check_county(answer: str) -> None:
     if not COUNTY_CODE.fullmatch(answer):
         raise AnswerError(
-            f"{answer!r} is no code of a county: give the six digits of GB/T 2260, such as 330483",
-            f"“{answer}”不是县级代码：请填写国标代码的六位数字，例如 330483",
+            f"{answer!r} is no code of a county: give the six digits of GB/T 2260, the first two of"
+            " a province, such as 330483",
+            f"“{answer}”不是县级代码：请填写国标代码的六位数字，前两位为省级代码，例如 330483",
         )
 
 

@@ -78,7 +78,11 @@ def collect_answers(given: Mapping[str, str], *, language: Language, prompts: bo
             missing.append(question.name)
     if missing:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
-        raise SettingsError(f"setup: without a terminal these are required: {flags} (or in --answers FILE)")
+        raise SettingsError(
+            f"安装设置：没有终端时须给出 {flags}（或写入 --answers 指定的文件）"
+            if language == "zh"
+            else f"setup: without a terminal these are required: {flags} (or in --answers FILE)"
+        )
     return answers
 
 
@@ -91,7 +95,7 @@ def _given_answer(question: Question, given: Mapping[str, str], language: Langua
     if question.is_secret:
         answer = _read_secret(given[f"{question.name}_file"], flag)
     else:
-        answer = given[question.name].strip()
+        answer = question.normalise(given[question.name])
     try:
         question.check(answer)
     except AnswerError as error:
@@ -112,7 +116,8 @@ def _prompt(question: Question, default: str | None, language: Language) -> str:
     shown = f" [{default}]" if default is not None else ""
     prompt = f"{question.text(language)}{shown}: "
     while True:
-        answer = (getpass.getpass(prompt) if question.is_secret else input(prompt)).strip() or default or ""
+        typed = getpass.getpass(prompt) if question.is_secret else input(prompt)
+        answer = question.normalise(typed) or default or ""
         try:
             question.check(answer)
         except AnswerError as error:
@@ -129,6 +134,9 @@ def choose_language(given: str | None, locale: str, *, prompts: bool) -> Languag
     if not prompts:
         return default
     while True:
-        answer = input(f"1 {NAME_OF_CHINESE}, 2 English [{'1' if default == 'zh' else '2'}]: ").strip()
+        try:
+            answer = input(f"1 {NAME_OF_CHINESE}, 2 English [{'1' if default == 'zh' else '2'}]: ").strip()
+        except EOFError:  # so does the first question
+            return default
         if answer in {"", "1", "2"}:
             return {"": default, "1": "zh", "2": "en"}[answer]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from deploy import command_audit, site_files
-from deploy.first_setup.answers import split_quantities
+from deploy.first_setup.answers import AnswerError, split_quantities
 from deploy.settings import SettingsError
 from gateway.auth import api_keys, enrolment_codes
 from gateway.auth.principal import Role
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from ingest_service.storage.contract.models import Directory
     from ingest_service.storage.contract.notifications import ChannelKind
     from ingest_service.storage.postgres.store import PostgresStore
 
@@ -102,16 +103,19 @@ def make_entries(
 
     Raises
     ------
+    AnswerError
+        If the town has a site file already, or another town has the site or the device.
     SettingsError
-        If the town has a site file already, the answers contradict what is enrolled, or a file can't be
-        written.
+        If the answers contradict what is enrolled, or a file can't be written.
 
     """
     site_file = folder / f"{answers['town']}.toml"
     if site_file.exists():
-        raise SettingsError(
-            f"{site_file} is there: the town is set up. Change that file and run `towntwin enrol {site_file}`"
+        raise AnswerError(
+            f"{site_file} is there: the town is set up. Change it and run `towntwin enrol {site_file}`",
+            f"{site_file} 已存在：该乡镇已完成设置。请修改该文件后运行 `towntwin enrol {site_file}`",
         )
+    _check_is_free(store.directory(), answers)
     with _writing(folder):
         staged = site_file.with_name(site_file.name + ".new")
         staged.write_text(site_file_text(answers), "utf-8")
@@ -130,6 +134,19 @@ def make_entries(
         )
         staged.replace(site_file)
     return SetupResult(site_file, password_file, key, code)
+
+
+def _check_is_free(directory: Directory, answers: Mapping[str, str]) -> None:
+    """Raise `AnswerError` for a site or device of another town: enrolling it here would move it."""
+    owners = {("site", one.site_id): one.area_id for one in directory.sites}
+    owners |= {("device", one.device_id): one.area_id for one in directory.devices}
+    for kind in ("site", "device"):
+        owner = owners.get((kind, answers[kind]), answers["town"])
+        if owner != answers["town"]:
+            raise AnswerError(
+                f"--{kind}: {answers[kind]} is in {owner} already: choose another id",
+                f"--{kind}：编号 {answers[kind]} 已用于 {owner}：请换一个编号",
+            )
 
 
 def _give_password(store: PostgresStore, answers: Mapping[str, str], folder: Path) -> Path | None:

@@ -16,6 +16,7 @@ from deploy.__main__ import COMMANDS, command_parser
 from deploy.box.__main__ import main as prepare_box
 from deploy.box.broker_users import ROLE_BY_USER
 from deploy.device_access.certificate_authority import CertificateAuthority
+from deploy.device_access.server_certificates import CertificateFolder
 from tests.support import not_tested
 from tests.support.processes import REPOSITORY
 
@@ -238,3 +239,18 @@ def test_secrets_are_made_once_and_are_for_their_owner_alone(
     for user in ROLE_BY_USER:
         assert (tmp_path / "secrets" / f"{user}.password").read_text().strip() not in configuration
     assert prepare_box([str(tmp_path / "authority" / "ca.key"), "box"]) == 2
+
+
+def test_a_name_that_certificates_lack_is_added_and_an_own_certificate_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare_box([str(tmp_path), "localhost", "127.0.0.1"]) == 0
+    other = CertificateAuthority.create("other").issue_server(["own.example.org"])
+    for suffix, content in zip(("crt", "key"), other, strict=True):
+        (tmp_path / "tls" / f"gateway.{suffix}").write_bytes(content)
+    assert prepare_box([str(tmp_path), "localhost", "127.0.0.1", "new.example.org", "10.0.0.5"]) == 0
+    assert "gateway.crt is not for localhost, 127.0.0.1, new.example.org" in capsys.readouterr().err
+    folder = CertificateFolder(tmp_path / "tls", CertificateAuthority.load(tmp_path / "authority"))
+    assert folder.read("broker").hosts == ["localhost", "127.0.0.1", "new.example.org", "10.0.0.5"]
+    assert folder.read("broker").fault == ""
+    assert (tmp_path / "tls" / "gateway.crt").read_bytes() == other[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import platform
 import pty
@@ -11,9 +12,12 @@ import select
 import subprocess
 import sys
 import time
+import tomllib
 from typing import TYPE_CHECKING
 
-import segno
+import numpy as np
+import pyte
+import zxingcpp
 
 from deploy.__main__ import main
 from deploy.first_setup.answers import QUESTIONS
@@ -36,9 +40,12 @@ TOWN = "330483-d1"
 ROBOT = "https://oapi.dingtalk.com/robot/send?access_token=a1b2"
 LATIN_WORDS = re.compile(r"[A-Za-z]{2,}")
 PAGE = "operate/install.md"
+END_OF_INPUT = "\x04"  # Ctrl-D
 
 
-def run_in_terminal(arguments: Sequence[str], folder: Path, lines: Sequence[tuple[str, str]]) -> str:
+def run_in_terminal(
+    arguments: Sequence[str], folder: Path, lines: Sequence[tuple[str, str]], *, exit_code: int = 0
+) -> str:
     """Run `towntwin` in a pseudo-terminal, type a line after each expected text, and return all output."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -66,8 +73,9 @@ def run_in_terminal(arguments: Sequence[str], folder: Path, lines: Sequence[tupl
             output = received.decode(errors="ignore")
             if waiting and waiting[0][0] in output[begin:]:
                 begin = len(output)
-                os.write(controller, (waiting.pop(0)[1] + "\n").encode())
-        assert process.wait(10) == 0, output
+                line = waiting.pop(0)[1]
+                os.write(controller, (line if line == END_OF_INPUT else line + "\n").encode())
+        assert process.wait(10) == exit_code, output
     finally:
         process.kill()
         process.wait()
@@ -76,52 +84,60 @@ def run_in_terminal(arguments: Sequence[str], folder: Path, lines: Sequence[tupl
     return output
 
 
-def drawn_modules(output: str) -> list[list[bool]]:
-    """Return the modules of the QR code in a terminal's output, dark ones True, without its light margin.
+def decode_qr_codes(output: str, *, ground: int) -> list[str]:
+    """Return the texts of the QR codes that a terminal shows, read as from a photo of its screen.
 
-    Each character is two modules, one above the other; what is drawn is light on the terminal's dark ground.
+    Parameters
+    ----------
+    output : what was written to the terminal
+    ground : brightness of the terminal's own ground, 0 to 255; its own texts have the opposite
+
     """
-    light = {"█": (True, True), "▀": (True, False), "▄": (False, True), " ": (False, False)}
-    lines = [line for line in output.splitlines() if len(line) > 20 and set(line) <= light.keys()]
-    rows = [[not light[one][half] for one in line] for line in lines for half in (0, 1)]
-    rows = rows[: len(rows[0])]  # it is square: an odd last row has nothing below it
-    dark = [(y, x) for y, row in enumerate(rows) for x, is_dark in enumerate(row) if is_dark]
-    margin = min(x for _, x in dark)
-    size = max(x for _, x in dark) + 1 - margin
-    top = min(y for y, _ in dark)
-    assert margin >= 4
-    assert top >= 4, "a reader needs a margin of four modules"
-    return [row[margin : margin + size] for row in rows[top : top + size]]
+    screen = pyte.Screen(120, 120)
+    pyte.Stream(screen).feed(output)
+    brightness = {"default": 255 - ground, "000000": 0, "ffffff": 255}
+    picture = np.full((240, 120), ground, np.uint8)
+    for y, x in itertools.product(range(120), range(120)):
+        cell = screen.buffer[y][x]
+        background = ground if cell.bg == "default" else brightness[cell.bg]
+        picture[2 * y, x] = brightness[cell.fg] if cell.data in "▀█" else background
+        picture[2 * y + 1, x] = brightness[cell.fg] if cell.data in "▄█" else background
+    photo = np.kron(picture, np.ones((6, 6), np.uint8))
+    return [one.text for one in zxingcpp.read_barcodes(photo, try_invert=False)]
 
 
 def test_a_dialogue_in_chinese_sets_the_first_town_up(plain_dsn: str, tmp_path: Path) -> None:
     typed = {
-        "county": "330483",
+        "county": "３３０４８３",  # as an input method types them
         "county_zh": "桐乡市",
         "town_zh": "乌镇",
         "site_zh": "西桥断面",
-        "lon": "120.49",
+        "site_en": 'West "old" bridge\'s \\ weir',
+        "lon": "１２０．４９",
         "lat": "30.75",
         "administrator": "王芳",
         "messenger": "dingtalk",
         "messenger_address": ROBOT,
         "messenger_signature": "SEC1",
     }
-    lines = [("1 中文", "1"), (QUESTIONS[0].zh, "12")]  # a wrong code is asked for again
+    lines = [("1 中文", "1")]
+    lines += [(QUESTIONS[0].zh, "12"), (QUESTIONS[0].zh, "993300")]  # a wrong code is asked for again
     lines += [(one.zh, typed.get(one.name, "")) for one in QUESTIONS]
     (tmp_path / "secrets").mkdir()
     arguments = ["setup", "--dsn", plain_dsn, "--secrets-folder", str(tmp_path / "secrets")]
     output = run_in_terminal(arguments, tmp_path, lines)
     assert "“12”不是县级代码" in output
+    assert "“993300”不是县级代码" in output
     assert ROBOT not in output
     (code,) = re.findall(r"https://\S+#tte_\w+", output)
-    assert drawn_modules(output) == [
-        [bool(dark) for dark in row] for row in segno.make(code, micro=False).matrix
-    ]
+    for ground in (0, 255):
+        assert decode_qr_codes(output, ground=ground) == [code]
     assert f"控制台：https://{platform.node()}:8443" in output
     assert (tmp_path / "secrets" / TOWN / "duty-group-url").read_text().strip() == ROBOT
     site_file = (tmp_path / f"{TOWN}.toml").read_text()
     assert main(["enrol", str(tmp_path / f"{TOWN}.toml"), "--dry-run", "--dsn", plain_dsn]) == 0, site_file
+    (site,) = tomllib.loads(site_file)["sites"]
+    assert (site["en"], site["lon"]) == (typed["site_en"], 120.49)
     for prompt in (one.zh for one in QUESTIONS):
         prose = re.sub(r"（[^）]*）", "", prompt)
         assert not LATIN_WORDS.search(prose), prompt
@@ -176,4 +192,17 @@ def test_without_a_terminal_flags_and_a_file_are_enough(
 
     assert main([*command, *files]) == 2
     assert "the town is set up" in capfd.readouterr().err
+    assert main([*command, *files, "--language", "zh"]) == 2
+    assert "该乡镇已完成设置" in capfd.readouterr().err
+    assert main([*command, *files, "--town", "330483-d2", "--site", "py-1"]) == 2
+    assert f"--device: wz-01 is in {TOWN} already" in capfd.readouterr().err
+    assert main(["setup", "--dsn", plain_dsn, "--language", "zh"]) == 2
+    assert "没有终端时须给出 --county" in capfd.readouterr().err
     store.close()
+
+
+def test_a_terminal_that_closes_ends_the_dialogue_with_a_sentence(plain_dsn: str, tmp_path: Path) -> None:
+    lines = [("1 中文", "1"), (QUESTIONS[0].zh, "330483"), (QUESTIONS[1].zh, END_OF_INPUT)]
+    output = run_in_terminal(["setup", "--dsn", plain_dsn], tmp_path, lines, exit_code=2)
+    assert "未写入任何内容" in output
+    assert "Traceback" not in output
