@@ -133,6 +133,8 @@ SETS = (
 # Each starts a process; the import is refused to whoever is restricted to areas (test_network_files.py).
 PATHS_OF_NETWORK_FILES = {"/v1/twin/network/imports", "/v1/twin/network/export"}
 DEVICE_PATHS = {"/v1/enrolments", "/v1/enrolments/{enrolment_id}/collect"}  # by a code or token in the body
+# By a code or token in the body; by a key with the scope by name (tests/acceptance/test_federation_https.py).
+OF_DEVICES = (authorization.DEVICE_ENROLMENT, authorization.FORWARDING)
 PAGES = {"/docs", "/docs/{name}", "/openapi.json", "/login", "/healthz", "/readyz", "/metrics"}
 
 
@@ -169,7 +171,7 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
         for declared in world.app.state.route_rights
         if declared.path.startswith(("/v1", "/sta"))
         and declared.path not in without
-        and declared.right is not authorization.DEVICE_ENROLMENT
+        and declared.right not in OF_DEVICES
         and declared.path not in PATHS_OF_NETWORK_FILES
     ]
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from edge.wire.federation_uplink import MAX_MESSAGES
+from edge.wire.receipts import MAX_EPOCH_LENGTH
 from gateway.api.models.incident_models import Id, RequiredText
 from gateway.api.models.judging_models import LimitsByName
 from gateway.api.models.resource_models import ApiModel, UtcTime
@@ -60,3 +62,42 @@ class FederationCommandResponse(ApiModel):
     incident_id: int | None = Field(description="Incident that it opened, by its number at the town")
     own_incident: int | None = Field(description="Incident of this platform that it is about")
     finished: UtcTime | None
+
+
+class UplinkMessage(ApiModel):
+    """A message of a town by its number in the town's spool."""
+
+    number: int = Field(ge=0, lt=2**63)
+    payload: str = Field(description="JSON text, as in docs/federation.md")
+
+
+class UplinkRequest(ApiModel):
+    """Messages of one spool; none to collect commands alone."""
+
+    device: Id = Field(examples=["shendang-box"])
+    epoch: str = Field(min_length=1, max_length=MAX_EPOCH_LENGTH, pattern=r"^[!-~]+$", examples=["a1b2"])
+    messages: list[UplinkMessage] = Field(max_length=MAX_MESSAGES)
+
+
+class RefusalResponse(ApiModel):
+    """A message that was not stored, or not all of it: reason and detail of its dead letter."""
+
+    number: int
+    reason: str
+    detail: str
+
+
+class ReceiptResponse(ApiModel):
+    """Closed ranges of numbers that are stored, as readings and the like or as dead letters."""
+
+    epoch: str
+    kept: list[tuple[int, int]]
+    refused: list[RefusalResponse] = Field(default_factory=list)
+    more: int = Field(default=0, description="Further refused messages")
+
+
+class UplinkResponse(ApiModel):
+    """Receipts, and the commands that wait for the town."""
+
+    receipts: list[ReceiptResponse]
+    commands: list[dict[str, Any]]

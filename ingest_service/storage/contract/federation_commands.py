@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
+from edge.wire.federation import FORMAT_VERSION
+from edge.wire.federation_commands import FederationCommand
+
 if TYPE_CHECKING:
     from ingest_service.storage.contract.incidents import IncidentUpdate
 
@@ -61,3 +64,16 @@ class CommandEffect(NamedTuple):
     limits: tuple[int, dict[str, float | None]] | None = None
     incident: IncidentUpdate | None = None
     device: str | None = None
+
+
+def wire_command(command: IssuedCommand) -> FederationCommand:
+    """Return a command as it is sent to the platform below."""
+    content = {"kind": command.kind, **command.content}
+    return FederationCommand(
+        version=FORMAT_VERSION,
+        command_id=command.command_id,
+        issued_s=command.issued_s,
+        who=command.who.removeprefix("above: "),
+        note=command.note,
+        content=msgspec.Raw(msgspec.json.encode(content)),
+    )

@@ -53,11 +53,12 @@ class FederationCommands:
         with self._database.transaction() as connection:
             return read_rows.fetch_structs(connection, "federation_commands", parameters, IssuedCommand)
 
-    def to_send(self, limit: int) -> list[CommandToSend]:
-        """Return commands for platforms below whose results are not known, oldest first."""
+    def to_send(self, limit: int, *, device: str | None = None) -> list[CommandToSend]:
+        """Return commands for platforms below, or one of them, whose results are not known, oldest first."""
+        parameters = {"limit": limit, "device": device}
         with self._database.transaction() as connection:
             rows = read_rows.fetch_structs(
-                connection, "federation_commands_to_send", (limit,), dict[str, Any]
+                connection, "federation_commands_to_send", parameters, dict[str, Any]
             )
         return [CommandToSend(msgspec.convert(row, IssuedCommand), row["device_area"]) for row in rows]
 

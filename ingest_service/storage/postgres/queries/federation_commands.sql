@@ -25,9 +25,9 @@ UPDATE federation_command SET incident_id = %(incident_id)s WHERE command_id = %
 SELECT {{federation_command_fields}} FROM federation_command AS c
 WHERE (%(command_id)s::uuid IS NULL OR c.command_id = %(command_id)s::uuid) ORDER BY c.issued DESC LIMIT %(limit)s;
 
--- federation_commands_to_send: Commands for platforms below whose results are not known, oldest first.
+-- federation_commands_to_send: Commands for platforms below, or one of them, whose results are not known, oldest first.
 SELECT {{federation_command_fields}}, d.area_id AS device_area FROM federation_command AS c JOIN device AS d USING (device_id)
-WHERE c.state = 'waiting' ORDER BY c.issued LIMIT %s;
+WHERE c.state = 'waiting' AND (%(device)s::text IS NULL OR c.device_id = %(device)s) ORDER BY c.issued LIMIT %(limit)s;
 
 -- federation_command_results: Results that the platform above has not confirmed, oldest first.
 SELECT command_id::text AS command_id, state, detail, incident_id, extract(epoch FROM finished)::float8 AS at_s
