@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edge.wire.broker_address import BrokerAddress
     from edge.wire.receipts import RefusedMessage
     from ingest_service.federation.block import Block
+    from ingest_service.federation.command_applying import PutDashboard
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.store import Database, Lease
@@ -56,12 +57,15 @@ def run(
     policy: Policy,
     settings: Settings,
     stop: threading.Event,
+    *,
+    put_dashboard: PutDashboard | None = None,
 ) -> None:
     """Forward until ``stop`` is set; stand by while another process of this town forwards.
 
     Parameters
     ----------
     county : its broker, or its gateway to forward by HTTPS
+    put_dashboard : saves a dashboard of the county in Grafana; see `CommandApplying`
 
     Raises
     ------
@@ -73,7 +77,14 @@ def run(
         store,
         FORWARDER_SHARD,
         lambda lease, progress: _Forwarder(
-            store, county, policy, settings, lease=lease, stop=stop, progress=progress
+            store,
+            county,
+            policy,
+            settings,
+            lease=lease,
+            stop=stop,
+            progress=progress,
+            put_dashboard=put_dashboard,
         ).serve(),
         instance="forward",
         settings=settings,
@@ -94,11 +105,12 @@ class _Forwarder:
         lease: Lease,
         stop: threading.Event,
         progress: ProgressRecorder,
+        put_dashboard: PutDashboard | None,
     ) -> None:
         self._store, self._county, self._policy, self._settings = store, county, policy, settings
         self._lease, self._stop, self._progress = lease, stop, progress
         self._feed = FederationFeed(store)
-        self._applying = CommandApplying(store, policy, lease.epoch)
+        self._applying = CommandApplying(store, policy, lease.epoch, put_dashboard)
         self._commands: queue.Queue[bytes] = queue.Queue(MAX_COMMANDS)
         self._fenced = threading.Event()
         self._ended = threading.Event()

@@ -84,6 +84,10 @@ BODIES_BY_ROUTE: dict[str, Any] = {
     "POST /v1/series/{series_id}/calibrations": {"reference": 7.0, "before": 7.1, "after": 7.0},
     "POST /v1/federation/limits": {"site_id": "site-{place}", "quantity": "ph", "limits": {}},
     "POST /v1/federation/incidents": {"site_id": "site-{place}", "summary": "foam"},
+    "POST /v1/federation/dashboards": {
+        "area_id": "{place}",
+        "dashboard": {"uid": "rivers", "title": "Rivers"},
+    },
     "PUT /v1/series/{series_id}/limits": {"limits": {"score_strong": 9.0}, "note": "tried"},
 }
 QUERIES_BY_PATH: dict[str, dict[str, Any]] = {
@@ -117,7 +121,8 @@ PATHS_WITHOUT_AREA = {
     "/sta/v1.1/",
 }
 ENDLESS_PATHS = {"/v1/live"}
-PATHS_OF_TOWNS = {"/v1/federation/limits", "/v1/federation/incidents"}  # for forwarded sites alone
+# For forwarded sites and towns that forward alone.
+PATHS_OF_TOWNS = {"/v1/federation/limits", "/v1/federation/incidents", "/v1/federation/dashboards"}
 THINGS = "/sta/v1.1/{path:path}"
 SETS = (
     "Things",

@@ -43,15 +43,27 @@ class IncidentCommandRequest(ApiModel):
     note: str = Field(default="", max_length=2000)
 
 
+class DashboardsCommandRequest(ApiModel):
+    """A dashboard of Grafana for the towns of an area."""
+
+    area_id: Id = Field(description="A town, or an area with towns below it", examples=["330424-shendang"])
+    dashboard: dict[str, Any] = Field(
+        description="JSON as Grafana exports it, with `uid` and `title`; its data source is"
+        " `towntwin-postgres`, which each town has",
+        examples=[{"uid": "county-rivers", "title": "Rivers of the county", "panels": []}],
+    )
+    note: str = Field(default="", max_length=2000)
+
+
 class FederationCommandResponse(ApiModel):
     """A command to a town, or one of the platform above, and what became of it."""
 
     command_id: str = Field(examples=["5b1f5c8e-4f0c-4a6e-9b53-0f0a6e0c8f11"])
-    kind: Literal["limits", "incident", "unknown"]
+    kind: Literal["limits", "incident", "dashboards", "unknown"]
     area_id: str
     device_id: str | None = Field(description="Forwarder of the town that gets it; null: it is applied here")
     from_above: bool = Field(description="Whether the platform above issued it")
-    content: dict[str, Any]
+    content: dict[str, Any] = Field(description="Of a dashboard, uid, title and SHA-256 alone")
     who: str
     note: str
     issued: UtcTime

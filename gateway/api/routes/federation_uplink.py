@@ -32,6 +32,7 @@ RECEIPTS_S: Final = 8.0
 POLL_S: Final = 0.05
 LONGEST_POLL_S: Final = 0.5
 MAX_COMMANDS: Final = 100
+MAX_COMMANDS_BYTES: Final = 2 << 20
 
 
 @router.post("/messages", include_in_schema=False)
@@ -109,4 +110,12 @@ def _forwarder(context: RequestContext, device_id: str) -> Device:
 
 def _commands(database: Database, device_id: str) -> list[dict[str, Any]]:
     waiting = FederationCommands(database).to_send(MAX_COMMANDS, device=device_id)
-    return [msgspec.json.decode(encode_command(wire_command(one.command))) for one in waiting]
+    commands: list[dict[str, Any]] = []
+    size = 0
+    for one in waiting:
+        encoded = encode_command(wire_command(one.command))
+        size += len(encoded)
+        if commands and size > MAX_COMMANDS_BYTES:
+            break  # the others follow once these have their results
+        commands.append(msgspec.json.decode(encoded))
+    return commands

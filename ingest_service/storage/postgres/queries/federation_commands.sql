@@ -56,3 +56,21 @@ SELECT coalesce(
 -- set_parent_of_origin: Put an incident of a town below one of this platform, if it has no parent.
 UPDATE incident SET parent_id = %(parent_id)s, revision = nextval('anomaly_revision'), updated = now()
 WHERE origin = %(origin)s AND origin_id = %(incident_id)s AND parent_id IS NULL;
+
+-- forwarders_of_area: Forwarders at or below an area; without any, the one of the lowest area above it.
+WITH RECURSIVE below AS (
+    SELECT area_id FROM area WHERE area_id = %(area)s
+    UNION SELECT a.area_id FROM area AS a JOIN below AS b ON a.parent = b.area_id
+), above AS (
+    SELECT area_id, parent, 0 AS steps FROM area WHERE area_id = %(area)s
+    UNION ALL SELECT a.area_id, a.parent, u.steps + 1 FROM area AS a JOIN above AS u ON a.area_id = u.parent WHERE u.steps < 20
+), forwarder AS (
+    SELECT device_id, area_id FROM device WHERE kind = 'federation' AND origin IS NULL
+), own AS (
+    SELECT device_id, area_id FROM forwarder WHERE area_id IN (SELECT area_id FROM below)
+), upper AS (
+    SELECT f.device_id, f.area_id FROM forwarder AS f JOIN above AS u ON u.area_id = f.area_id ORDER BY u.steps LIMIT 1
+)
+SELECT device_id, area_id FROM own
+UNION ALL SELECT device_id, area_id FROM upper WHERE NOT EXISTS (SELECT FROM own)
+ORDER BY 2, 1;
