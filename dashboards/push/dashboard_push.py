@@ -63,7 +63,7 @@ def _dashboard_verdict(
 ) -> tuple[Verdict, str]:
     if existing["meta"].get("provisioned"):
         return "foreign", "it comes from a provisioning file: change the file, or take it away"
-    newest = _newest_version(grafana, desired["uid"])
+    newest = newest_version(grafana, desired["uid"])
     message = newest.get("message", "")
     if message == VERSION_MESSAGE_PREFIX + digest(desired) or before == desired:
         return "same", ""
@@ -76,7 +76,7 @@ def _dashboard_verdict(
     )
 
 
-def _newest_version(grafana: GrafanaApi, uid: str) -> dict[str, Any]:
+def newest_version(grafana: GrafanaApi, uid: str) -> dict[str, Any]:
     """Return the newest version; older Grafana versions return a list, newer ones a page with the list."""
     with convert_grafana_errors(f"versions of dashboard {uid}"):
         answer = grafana.dashboard_versions.get_dashboard_versions(dashboard_uid=uid, limit=1)

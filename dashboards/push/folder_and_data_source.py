@@ -24,10 +24,10 @@ OLDER_TYPE = "postgres"
 def basic_changes(grafana: GrafanaApi, settings: Settings, features: GrafanaFeatures) -> list[GrafanaChange]:
     """Return the changes to the folder and the data sources."""
     sources = build_data_sources(settings, features)
-    return [_folder(grafana), *(_data_source(grafana, one, settings) for one in sources)]
+    return [folder_change(grafana), *(_data_source(grafana, one, settings) for one in sources)]
 
 
-def _folder(grafana: GrafanaApi) -> GrafanaChange:
+def folder_change(grafana: GrafanaApi) -> GrafanaChange:
     """Return the change to the folder; an existing one is left unchanged, even if it was renamed."""
     object_name = f"folder {FOLDER}"
     existing = get_or_none(partial(grafana.folder.get_folder, FOLDER), object_name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from grafana_client.api import GrafanaApi
-from grafana_client.client import GrafanaClientError, GrafanaException
+from grafana_client.client import GrafanaClientError, GrafanaException, GrafanaTimeoutError
 
 from dashboards.errors import DashboardsError
 from dashboards.grafana_versions import GrafanaVersion, parse_version
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 MISSING_RULE_MESSAGE = "could not find alert rule"
 """Grafana 9.4 responds with this and status 500, newer versions with 404."""
+AWAY_STATUS = frozenset({502, 503, 504})
 ERROR_SENTENCES = {
     401: "refuses the token: give --token of a service account",
     403: "does not allow this: the service account needs the role Admin",
@@ -33,7 +34,7 @@ class PushError(DashboardsError, RuntimeError):
 
 
 @contextmanager
-def grafana_connection(settings: Settings) -> Iterator[GrafanaApi]:
+def grafana_connection(settings: Settings, timeout_s: float = TIMEOUT_S) -> Iterator[GrafanaApi]:
     """Yield a client for the settings' Grafana; it connects with the first request. Raises `PushError`."""
     if settings.token is None:
         raise PushError("TOWNTWIN_GRAFANA_TOKEN is not set: give --token of a Grafana service account")
@@ -44,7 +45,7 @@ def grafana_connection(settings: Settings) -> Iterator[GrafanaApi]:
         host=address.hostname,
         port=address.port,
         url_path_prefix=f"{path}/" if (path := address.path.strip("/")) else "",
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
     )
     try:
         yield grafana
@@ -77,6 +78,10 @@ def get_or_none(call: Callable[[], Any], object_name: str) -> Any:
         return None
 
 
+class GrafanaAwayError(PushError):
+    """Grafana does not answer, or a proxy before it does instead; a later try may succeed."""
+
+
 class GrafanaNotFoundError(PushError):
     """Grafana has no such object (HTTP status 404)."""
 
@@ -95,6 +100,8 @@ def convert_grafana_errors(object_name: str) -> Iterator[None]:
     except GrafanaException as error:
         if MISSING_RULE_MESSAGE in str(error.message):
             raise GrafanaNotFoundError(f"{object_name}: Grafana has no such rule") from error
-        raise PushError(f"{object_name}: Grafana failed: {error.message}") from error
+        is_away = error.status_code in AWAY_STATUS or isinstance(error, GrafanaTimeoutError)
+        kind = GrafanaAwayError if is_away else PushError
+        raise kind(f"{object_name}: Grafana failed: {error.message}") from error
     except OSError as error:  # of the connection; grafana-client does not wrap it
-        raise PushError(f"{object_name}: Grafana does not answer ({error}): check --url") from error
+        raise GrafanaAwayError(f"{object_name}: Grafana does not answer ({error}): check --url") from error

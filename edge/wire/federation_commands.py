@@ -6,6 +6,7 @@ with the forwarded messages. A command has an id, by which the town recognises r
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -14,7 +15,11 @@ from edge.wire.errors import PayloadError
 from edge.wire.federation import FORMAT_VERSION, ForwardedHistoryEntry
 
 CONTENT_TYPE = "application/vnd.towntwin.federation-command+json"
-CommandKind = Literal["limits", "incident"]
+CommandKind = Literal["limits", "incident", "dashboards"]
+MAX_DASHBOARD_BYTES = 500_000
+"""Size of a dashboard as JSON; the largest generated one has 150,000 bytes."""
+OWN_UID_PREFIX = "towntwin-"
+"""Of the dashboards that each platform generates itself."""
 
 
 class LimitsCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="limits"):
@@ -33,7 +38,33 @@ class IncidentCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
     entries: list[ForwardedHistoryEntry] = []
 
 
-CommandContent = LimitsCommand | IncidentCommand
+class DashboardsCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="dashboards"):
+    """Put a dashboard of Grafana into that of the town for an area; it has a ``uid`` and a ``title``."""
+
+    area_id: str
+    dashboard: dict[str, Any]
+
+
+CommandContent = LimitsCommand | IncidentCommand | DashboardsCommand
+
+
+def dashboard_problem(dashboard: dict[str, Any]) -> str:
+    """Return what is wrong with a dashboard to be sent to a town; empty if nothing is.
+
+    >>> dashboard_problem({"uid": "county-rivers", "title": "Rivers"})
+    ''
+    """
+    uid, title = dashboard.get("uid"), dashboard.get("title")
+    if not isinstance(uid, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", uid):
+        return "the dashboard has no uid of 1 to 40 letters, digits, _ and -"
+    if uid.startswith(OWN_UID_PREFIX):
+        return f"uid {uid!r} is of a dashboard that every platform generates: save a copy with another uid"
+    if not isinstance(title, str) or not title.strip():
+        return "the dashboard has no title"
+    size = len(msgspec.json.encode(dashboard))
+    if size > MAX_DASHBOARD_BYTES:
+        return f"the dashboard has {size:,} bytes, and at most {MAX_DASHBOARD_BYTES:,} are sent: split it"
+    return ""
 
 
 class FederationCommand(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "5"
+FASTAPI_UNREADABLE_BODY = "There was an error parsing the body"
+UNREADABLE_BODY = "the body can't be read as JSON: see whether it is in UTF-8, and not nested too deeply"
 
 
 class Problem(BaseModel):
@@ -90,7 +92,8 @@ def add_error_handlers(app: FastAPI) -> None:  # noqa: C901 - a handler per kind
 
     @app.exception_handler(HTTPException)
     async def http(_request: Request, error: HTTPException) -> JSONResponse:
-        return problem_response(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+        detail = UNREADABLE_BODY if error.detail == FASTAPI_UNREADABLE_BODY else str(error.detail)
+        return problem_response(error.status_code, detail, headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -30,6 +30,7 @@ Scope = Literal[
     "directory",
     "duty",
     "enrolment",
+    "federation",
     "feedback",
     "incidents",
     "judging",
@@ -88,6 +89,8 @@ SENSORTHINGS = RequiredRight(VIEWER, "sensorthings", changes_nothing=True, heavy
 KEY_ADMINISTRATION = RequiredRight(ADMINISTRATOR, "keys")
 LIVE = RequiredRight(VIEWER, "live", unqueued=True)
 ENROLMENT = RequiredRight(OPERATOR, "enrolment")
+# Messages of a device, as over MQTT: no changes by a person. The route demands the scope by name.
+FORWARDING = RequiredRight(VIEWER, "federation", changes_nothing=True, unqueued=True)
 DEVICE_ENROLMENT = RequiredRight(None, body_bytes=65_536)  # by the code or token in the body
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 
 from analytics.quality.default_limits import limit_problems
 from edge.wire.errors import PayloadError
-from edge.wire.federation_commands import LimitsCommand, decode_command, decode_content
+from edge.wire.federation_commands import (
+    DashboardsCommand,
+    LimitsCommand,
+    dashboard_problem,
+    decode_command,
+    decode_content,
+)
 from ingest_service.federation import metrics
+from ingest_service.federation.errors import DashboardsAwayError
+from ingest_service.federation.policy import areas_below
 from ingest_service.storage.contract.federation_commands import CommandEffect, IssuedCommand
 from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentUpdate
 from ingest_service.storage.postgres.federation_commands import FederationCommands
@@ -27,6 +36,9 @@ log = structlog.get_logger()
 
 UNKNOWN: Final = "unknown"
 """Kind noted for a command whose content is not understood."""
+DASHBOARDS_AGAIN_S: Final = 30.0
+"""After Grafana did not answer, so that it does not hold up forwarding."""
+PutDashboard = Callable[[dict[str, Any]], str]
 GIVEN_HERE: Final = frozenset(
     {
         "incident_id",
@@ -48,10 +60,24 @@ GIVEN_HERE: Final = frozenset(
 
 
 class CommandApplying:
-    """Applies commands of the platform above; methods raise the errors of the store."""
+    """Applies commands of the platform above; methods raise the errors of the store.
 
-    def __init__(self, store: Database, policy: Policy, epoch: Epoch | None = None) -> None:
-        self._store, self._policy = store, policy
+    Parameters
+    ----------
+    put_dashboard : saves a dashboard in Grafana, and returns why that is refused, or an empty text; raises
+        `DashboardsAwayError` if Grafana does not answer. None where this platform has no Grafana
+
+    """
+
+    def __init__(
+        self,
+        store: Database,
+        policy: Policy,
+        epoch: Epoch | None = None,
+        put_dashboard: PutDashboard | None = None,
+    ) -> None:
+        self._store, self._policy, self._put_dashboard = store, policy, put_dashboard
+        self._no_dashboards_until_s = 0.0
         self._commands = FederationCommands(store, epoch)
 
     def apply(self, payload: bytes) -> None:
@@ -78,7 +104,12 @@ class CommandApplying:
         else:
             kept = msgspec.json.decode(received.content)  # with fields that a later release added
             command = msgspec.structs.replace(command, kind=kept.pop("kind"), content=kept)
-            command, effect = self._effect(command, content)
+            try:
+                command, effect = self._effect(command, content)
+            except DashboardsAwayError as error:
+                self._no_dashboards_until_s = time.monotonic() + DASHBOARDS_AGAIN_S
+                log.warning("command_waits", command=command.command_id, detail=str(error))
+                return
         if self._commands.receive(command, effect):
             outcome = "refused" if effect.refusal else "passed_on" if effect.device else "applied"
             metrics.COMMANDS.labels(outcome).inc()
@@ -91,6 +122,8 @@ class CommandApplying:
                 " line `commands`"
             )
         directory = self._store.directory()
+        if isinstance(content, DashboardsCommand):
+            return self._dashboards_effect(command, content, directory)
         site = next((one for one in self._policy.sites(directory) if one.site_id == content.site_id), None)
         if site is None:
             return command, CommandEffect(
@@ -103,6 +136,39 @@ class CommandApplying:
         if isinstance(content, LimitsCommand):
             return command, self._limits_effect(content, directory)
         return command, _incident_effect(content, command, site)
+
+    def _dashboards_effect(
+        self, command: IssuedCommand, content: DashboardsCommand, directory: Directory
+    ) -> tuple[IssuedCommand, CommandEffect]:
+        """Save a dashboard here, or pass it on. Raises `DashboardsAwayError`."""
+        area = content.area_id
+        if area not in areas_below(directory, self._policy.area):
+            return command, CommandEffect(
+                f"area {area!r} is none that this platform forwards from area {self._policy.area!r}"
+            )
+        command = msgspec.structs.replace(command, area_id=area)
+        if problem := dashboard_problem(content.dashboard):
+            return command, CommandEffect(problem)
+        if area != self._policy.area:
+            found = [device for device, own in self._commands.forwarders(area) if own == area]
+            if not found:
+                return command, CommandEffect(f"no town forwards for area {area!r} to this platform")
+            return command, CommandEffect(device=found[0])
+        return command, self._saved_dashboard(command, content.dashboard)
+
+    def _saved_dashboard(self, command: IssuedCommand, dashboard: dict[str, Any]) -> CommandEffect:
+        """Save a dashboard before the command is noted: saving it twice changes nothing."""
+        if self._put_dashboard is None:
+            return CommandEffect(
+                "the forwarder of this platform has no access to Grafana: set TOWNTWIN_GRAFANA_URL and"
+                " TOWNTWIN_GRAFANA_TOKEN in its environment"
+            )
+        if self._commands.is_received(command.command_id):
+            return CommandEffect(is_done=True)
+        if time.monotonic() < self._no_dashboards_until_s:
+            raise DashboardsAwayError("Grafana did not answer a moment ago")
+        refusal = self._put_dashboard(dashboard)
+        return CommandEffect(refusal, is_done=not refusal)
 
     def _limits_effect(self, content: LimitsCommand, directory: Directory) -> CommandEffect:
         named = (content.site_id, content.quantity)

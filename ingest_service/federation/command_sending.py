@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from edge.wire.federation import FORMAT_VERSION
-from edge.wire.federation_commands import CONTENT_TYPE, FederationCommand, encode_command
+from edge.wire.federation_commands import CONTENT_TYPE, encode_command
 from edge.wire.topics import Topic, TopicKind
+from ingest_service.storage.contract.federation_commands import wire_command
 from ingest_service.storage.postgres.federation_commands import FederationCommands
 
 if TYPE_CHECKING:
     from ingest_service.pipeline.mqtt_session import MqttSession
-    from ingest_service.storage.contract.federation_commands import IssuedCommand
     from ingest_service.storage.contract.store import Database
 
 # A town without a line gets nothing, for its forwarder keeps no session at the broker.
@@ -45,17 +42,5 @@ class CommandSending:
             if now_s < self._sent_s.get(command.command_id, -RESEND_S) + resend_s:
                 continue
             topic = Topic(device_area, str(command.device_id), TopicKind.COMMAND)
-            if self._session.publish(topic, encode_command(_on_the_wire(command)), CONTENT_TYPE):
+            if self._session.publish(topic, encode_command(wire_command(command)), CONTENT_TYPE):
                 self._sent_s[command.command_id] = now_s
-
-
-def _on_the_wire(command: IssuedCommand) -> FederationCommand:
-    content = {"kind": command.kind, **command.content}
-    return FederationCommand(
-        version=FORMAT_VERSION,
-        command_id=command.command_id,
-        issued_s=command.issued_s,
-        who=command.who.removeprefix("above: "),
-        note=command.note,
-        content=msgspec.Raw(msgspec.json.encode(content)),
-    )

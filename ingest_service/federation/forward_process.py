@@ -23,6 +23,7 @@ from ingest_service.federation import metrics
 from ingest_service.federation.block_reader import BlockReader
 from ingest_service.federation.command_applying import CommandApplying
 from ingest_service.federation.errors import FederationError
+from ingest_service.federation.https_publisher import CountyAddress, HttpsPublisher
 from ingest_service.federation.lease_loop import own_or_stand_by
 from ingest_service.federation.policy import check_policy
 from ingest_service.storage.contract.errors import ShardLostError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from edge.wire.broker_address import BrokerAddress
     from edge.wire.receipts import RefusedMessage
     from ingest_service.federation.block import Block
+    from ingest_service.federation.command_applying import PutDashboard
     from ingest_service.federation.policy import Policy
     from ingest_service.federation.settings import Settings
     from ingest_service.storage.contract.store import Database, Lease
@@ -50,9 +52,20 @@ PUBLISHER_SETTINGS: Final = AgentSettings()
 
 
 def run(
-    store: Database, broker: BrokerAddress, policy: Policy, settings: Settings, stop: threading.Event
+    store: Database,
+    county: BrokerAddress | CountyAddress,
+    policy: Policy,
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    put_dashboard: PutDashboard | None = None,
 ) -> None:
     """Forward until ``stop`` is set; stand by while another process of this town forwards.
+
+    Parameters
+    ----------
+    county : its broker, or its gateway to forward by HTTPS
+    put_dashboard : saves a dashboard of the county in Grafana; see `CommandApplying`
 
     Raises
     ------
@@ -64,7 +77,14 @@ def run(
         store,
         FORWARDER_SHARD,
         lambda lease, progress: _Forwarder(
-            store, broker, policy, settings, lease=lease, stop=stop, progress=progress
+            store,
+            county,
+            policy,
+            settings,
+            lease=lease,
+            stop=stop,
+            progress=progress,
+            put_dashboard=put_dashboard,
         ).serve(),
         instance="forward",
         settings=settings,
@@ -78,18 +98,19 @@ class _Forwarder:
     def __init__(
         self,
         store: Database,
-        broker: BrokerAddress,
+        county: BrokerAddress | CountyAddress,
         policy: Policy,
         settings: Settings,
         *,
         lease: Lease,
         stop: threading.Event,
         progress: ProgressRecorder,
+        put_dashboard: PutDashboard | None,
     ) -> None:
-        self._store, self._broker, self._policy, self._settings = store, broker, policy, settings
+        self._store, self._county, self._policy, self._settings = store, county, policy, settings
         self._lease, self._stop, self._progress = lease, stop, progress
         self._feed = FederationFeed(store)
-        self._applying = CommandApplying(store, policy, lease.epoch)
+        self._applying = CommandApplying(store, policy, lease.epoch, put_dashboard)
         self._commands: queue.Queue[bytes] = queue.Queue(MAX_COMMANDS)
         self._fenced = threading.Event()
         self._ended = threading.Event()
@@ -104,25 +125,14 @@ class _Forwarder:
         for ending in ("-wal", "-shm", ""):
             self._settings.spool.with_name(self._settings.spool.name + ending).unlink(missing_ok=True)
         spool = Spool.open(self._settings.spool, PUBLISHER_SETTINGS)
-        publisher = SpoolPublisher(
-            self._policy.area,
-            self._policy.device,
-            spool,
-            self._broker,
-            PUBLISHER_SETTINGS,
-            is_live=lambda: False,
-            kind=TopicKind.FEDERATION,
-            content_type=federation.CONTENT_TYPE,
-            keeps_session=False,  # two machines of one identity would get each other's receipts
-            on_refusal=self._on_refusal,
-            on_command=self._on_command,
-        )
+        publisher = self._publisher(spool)
+        fault_key = "county" if isinstance(self._county, CountyAddress) else "broker"
         publisher_stop = threading.Event()
         network = threading.Thread(
             target=self._publish, args=(publisher, publisher_stop), name="forwarder", daemon=True
         )
         self._progress.read_work_status = lambda: WorkStatus(
-            "" if publisher.connected else "broker", backlog_age_s=self._waiting_age_s
+            "" if publisher.connected else fault_key, backlog_age_s=self._waiting_age_s
         )
         self._progress.role = "owner"
         network.start()
@@ -135,6 +145,29 @@ class _Forwarder:
             spool.close()
         if self._fenced.is_set():
             self._wait_fenced()
+
+    def _publisher(self, spool: Spool) -> SpoolPublisher | HttpsPublisher:
+        if isinstance(self._county, CountyAddress):
+            return HttpsPublisher(
+                self._policy.device,
+                spool,
+                self._county,
+                on_refusal=self._on_refusal,
+                on_command=self._on_command,
+            )
+        return SpoolPublisher(
+            self._policy.area,
+            self._policy.device,
+            spool,
+            self._county,
+            PUBLISHER_SETTINGS,
+            is_live=lambda: False,
+            kind=TopicKind.FEDERATION,
+            content_type=federation.CONTENT_TYPE,
+            keeps_session=False,  # two machines of one identity would get each other's receipts
+            on_refusal=self._on_refusal,
+            on_command=self._on_command,
+        )
 
     def _forward_blocks(self, spool: Spool) -> None:
         # Later than any former start, also if the clock was set back meanwhile by less than it ran.
@@ -191,7 +224,7 @@ class _Forwarder:
             metrics.WAITING.set(count)
             metrics.WAITING_AGE.set(self._waiting_age_s)
 
-    def _publish(self, publisher: SpoolPublisher, stop: threading.Event) -> None:
+    def _publish(self, publisher: SpoolPublisher | HttpsPublisher, stop: threading.Event) -> None:
         try:
             publisher.run(stop)
         except Exception:

@@ -43,9 +43,13 @@ class MessageRefusal(NamedTuple):
 
 
 class StoringOutcome(NamedTuple):
-    """Receipts of a message by topic; none for one without a spool position or a valid topic."""
+    """Receipts of a message by topic; none for one without a spool position or a valid topic.
+
+    ``refusal`` is why it was not stored, or not all of it.
+    """
 
     receipts: dict[Topic, list[Receipt]]
+    refusal: MessageRefusal | None = None
 
 
 class MessageStoring:
@@ -68,7 +72,7 @@ class MessageStoring:
             log.warning("forwarded_message_refused", topic=message.topic, **refusal._asdict())
         elif message.letter_id:
             self._store.commit(Batch(replayed=[message.letter_id], epoch=self._epoch))
-        return StoringOutcome(_receipts(message, refusal))
+        return StoringOutcome(_receipts(message, refusal), refusal)
 
     def _try_to_store(self, message: Message) -> MessageRefusal | None:
         try:

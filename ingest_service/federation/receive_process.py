@@ -13,6 +13,7 @@ import structlog
 
 from edge.wire.topics import TopicKind
 from ingest_service.federation.command_sending import CommandSending
+from ingest_service.federation.https_receiving import HttpsReceiving
 from ingest_service.federation.lease_loop import own_or_stand_by
 from ingest_service.federation.message_storing import MessageStoring
 from ingest_service.pipeline.inbox import Inbox
@@ -74,6 +75,7 @@ class _Receiver:
         )
         self._storing = MessageStoring(store, lease.epoch)
         self._commands = CommandSending(store, self._session)
+        self._https = HttpsReceiving(store, self._storing)
         self._next_housekeeping_s = 0.0
 
     def serve(self) -> None:
@@ -85,14 +87,19 @@ class _Receiver:
         self._progress.read_work_status = self._work_status
         self._progress.role = "owner"
         log.info("receiving", areas=self._settings.areas)
+        wait_s = IDLE_WAIT_S
         try:
             while not self._stop.is_set():
                 self._progress.loop_advanced()
                 self._store_all(
                     self._inbox.take(
-                        max_messages=MESSAGES_AT_ONCE, max_bytes=1 << 24, wait_s=0, first_wait_s=IDLE_WAIT_S
+                        max_messages=MESSAGES_AT_ONCE, max_bytes=1 << 24, wait_s=0, first_wait_s=wait_s
                     )
                 )
+                wait_s = IDLE_WAIT_S
+                if self._https.store_waiting(self._stop):
+                    self._progress.work_succeeded()
+                    wait_s = 0.0
                 if time.monotonic() >= self._next_housekeeping_s:
                     self._next_housekeeping_s = time.monotonic() + HOUSEKEEPING_S
                     self._housekeeping()
@@ -119,6 +126,7 @@ class _Receiver:
         )
         for one in dead_letters:
             self._storing.store(from_dead_letter(one))
+        self._https.clean()
         self._commands.send_due(time.monotonic())
         if self._session.dropping and not len(self._inbox):
             self._session.reconnect_for_redelivery()

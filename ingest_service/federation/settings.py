@@ -16,6 +16,21 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
     policy: Annotated[
         Path, Meta(description="File (TOML) with what the town forwards; see docs/federation.md.")
     ] = Path("federation.toml")
+    county_url: Annotated[
+        str,
+        Meta(
+            description="Address of the county's gateway, https://…: the town forwards by HTTPS. Without one"
+            " it forwards by MQTT to the broker."
+        ),
+    ] = ""
+    county_ca: Annotated[
+        Path | None,
+        Meta(description="Certificate of the authority (PEM) of that address, if it is no public one."),
+    ] = None
+    county_key_file: Annotated[
+        Path,
+        Meta(description="File with the town's API key at the county, for county_url."),
+    ] = Path("county.key")
     spool: Annotated[
         Path, Meta(description="File of the messages under way to the county; made anew at each start.")
     ] = Path("federation.spool")

@@ -84,6 +84,10 @@ BODIES_BY_ROUTE: dict[str, Any] = {
     "POST /v1/series/{series_id}/calibrations": {"reference": 7.0, "before": 7.1, "after": 7.0},
     "POST /v1/federation/limits": {"site_id": "site-{place}", "quantity": "ph", "limits": {}},
     "POST /v1/federation/incidents": {"site_id": "site-{place}", "summary": "foam"},
+    "POST /v1/federation/dashboards": {
+        "area_id": "{place}",
+        "dashboard": {"uid": "rivers", "title": "Rivers"},
+    },
     "PUT /v1/series/{series_id}/limits": {"limits": {"score_strong": 9.0}, "note": "tried"},
 }
 QUERIES_BY_PATH: dict[str, dict[str, Any]] = {
@@ -117,7 +121,8 @@ PATHS_WITHOUT_AREA = {
     "/sta/v1.1/",
 }
 ENDLESS_PATHS = {"/v1/live"}
-PATHS_OF_TOWNS = {"/v1/federation/limits", "/v1/federation/incidents"}  # for forwarded sites alone
+# For forwarded sites and towns that forward alone.
+PATHS_OF_TOWNS = {"/v1/federation/limits", "/v1/federation/incidents", "/v1/federation/dashboards"}
 THINGS = "/sta/v1.1/{path:path}"
 SETS = (
     "Things",
@@ -133,6 +138,8 @@ SETS = (
 # Each starts a process; the import is refused to whoever is restricted to areas (test_network_files.py).
 PATHS_OF_NETWORK_FILES = {"/v1/twin/network/imports", "/v1/twin/network/export"}
 DEVICE_PATHS = {"/v1/enrolments", "/v1/enrolments/{enrolment_id}/collect"}  # by a code or token in the body
+# By a code or token in the body; by a key with the scope by name (tests/acceptance/test_federation_https.py).
+OF_DEVICES = (authorization.DEVICE_ENROLMENT, authorization.FORWARDING)
 PAGES = {"/docs", "/docs/{name}", "/openapi.json", "/login", "/healthz", "/readyz", "/metrics"}
 
 
@@ -169,7 +176,7 @@ def data_rights(world: FourAreas, *, without: set[str]) -> list[DeclaredRight]:
         for declared in world.app.state.route_rights
         if declared.path.startswith(("/v1", "/sta"))
         and declared.path not in without
-        and declared.right is not authorization.DEVICE_ENROLMENT
+        and declared.right not in OF_DEVICES
         and declared.path not in PATHS_OF_NETWORK_FILES
     ]
 

@@ -70,7 +70,19 @@ def test_commands_to_a_town_need_the_right_for_its_area(timescale_dsn: str) -> N
         assert (sent["severity"], sent["priority"]) == (3, opened_here["priority"])
         assert sent["summary"] == "foam in Shendang"
         assert dispatched["own_incident"] == opened_here["incident_id"]
+        board = {"area_id": COUNTY, "dashboard": {"uid": "county-rivers", "title": "Rivers"}, "note": "all"}
+        assert command("dashboards", board, Role.OPERATOR).status_code == 403
+        assert command("dashboards", board, area="330483").status_code == 404
+        assert command("dashboards", board | {"area_id": "330483"}, area=None).status_code == 409
+        for wrong in ({}, {"uid": "towntwin-road-en", "title": "Road"}, {"uid": "x" * 41, "title": "x"}):
+            assert command("dashboards", board | {"dashboard": wrong}).status_code == 422
+        large = {"uid": "x", "title": "x" * 600_000}
+        assert command("dashboards", board | {"dashboard": large}).status_code == 422
+        (sent_board,) = command("dashboards", board).json()
+        assert (sent_board["device_id"], sent_board["area_id"]) == ("shendang-box", TOWN)
+        assert sent_board["content"]["dashboard"].keys() == {"uid", "title", "sha256"}
         listed = ask(Role.OPERATOR, COUNTY, "GET", "/v1/federation/commands").json()
+        assert listed.pop(0) == sent_board
         assert [one["command_id"] for one in listed] == [dispatched["command_id"], limits["command_id"]]
         assert ask(Role.OPERATOR, "330483", "GET", "/v1/federation/commands").json() == []
         audited = {one.detail.get("command_id"): one.status for one in accounts.audit(AuditQuery())}

@@ -195,6 +195,13 @@ REQUESTS: dict[str, tuple[str, Any]] = {
         "/v1/federation/incidents",
         {"site_id": "shendang-r01", "cause": "dead_fish", "summary": "dead fish below the weir"},
     ),
+    "POST /v1/federation/dashboards": (
+        "/v1/federation/dashboards",
+        {
+            "area_id": "330424-shendang",
+            "dashboard": {"uid": "county-rivers", "title": "Rivers of the county", "panels": []},
+        },
+    ),
     "GET /v1/federation/commands": ("/v1/federation/commands?limit=2", None),
     "GET /v1/audit": ("/v1/audit?limit=2", None),
     "GET /v1/health": ("/v1/health", None),

@@ -58,6 +58,7 @@ class Proxy:
         self._trigger: CutTrigger | None = None
         self._pairs: list[ConnectionPair] = []
         self._records: list[list[tuple[bool, bytes]]] | None = None
+        self._answer_cut: tuple[int, threading.Event] | None = None
         self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
         self.delay_s = 0.0
@@ -92,6 +93,12 @@ class Proxy:
         """Cut the first connection whose client sends these byte strings in this order."""
         self._trigger = CutTrigger(byte_strings, answer_lost)
         return self._trigger
+
+    def cut_in_answer(self, after_bytes: int) -> threading.Event:
+        """Cut the first connection whose server sends more bytes than that, which the client still gets."""
+        sprung = threading.Event()
+        self._answer_cut = (after_bytes, sprung)
+        return sprung
 
     def record(self) -> list[list[tuple[bool, bytes]]]:
         """Record the data of each new connection: whether it is from the client, and the bytes."""
@@ -129,6 +136,7 @@ class Proxy:
 
     def _pass_on(self, pair: ConnectionPair, *, from_client: bool) -> None:
         source, target = (pair.client, pair.server) if from_client else (pair.server, pair.client)
+        sent = 0
         with suppress(OSError):
             while data := source.recv(CHUNK):
                 self._flows.wait()
@@ -138,6 +146,12 @@ class Proxy:
                     time.sleep(self.delay_s)
                 if from_client and self._trigger is not None:
                     data = self._watch(pair, data, self._trigger)
+                sent += len(data)
+                if not from_client and self._answer_cut is not None and sent > self._answer_cut[0]:
+                    (limit, sprung), self._answer_cut = self._answer_cut, None
+                    target.sendall(data[: len(data) - (sent - limit)])
+                    sprung.set()
+                    break
                 if self._records is not None:
                     pair.record.append((from_client, data))
                 if not pair.muted or from_client:

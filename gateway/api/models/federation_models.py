@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from edge.wire.federation_uplink import MAX_MESSAGES
+from edge.wire.receipts import MAX_EPOCH_LENGTH
 from gateway.api.models.incident_models import Id, RequiredText
 from gateway.api.models.judging_models import LimitsByName
 from gateway.api.models.resource_models import ApiModel, UtcTime
@@ -41,15 +43,27 @@ class IncidentCommandRequest(ApiModel):
     note: str = Field(default="", max_length=2000)
 
 
+class DashboardsCommandRequest(ApiModel):
+    """A dashboard of Grafana for the towns of an area."""
+
+    area_id: Id = Field(description="A town, or an area with towns below it", examples=["330424-shendang"])
+    dashboard: dict[str, Any] = Field(
+        description="JSON as Grafana exports it, with `uid` and `title`; its data source is"
+        " `towntwin-postgres`, which each town has",
+        examples=[{"uid": "county-rivers", "title": "Rivers of the county", "panels": []}],
+    )
+    note: str = Field(default="", max_length=2000)
+
+
 class FederationCommandResponse(ApiModel):
     """A command to a town, or one of the platform above, and what became of it."""
 
     command_id: str = Field(examples=["5b1f5c8e-4f0c-4a6e-9b53-0f0a6e0c8f11"])
-    kind: Literal["limits", "incident", "unknown"]
+    kind: Literal["limits", "incident", "dashboards", "unknown"]
     area_id: str
     device_id: str | None = Field(description="Forwarder of the town that gets it; null: it is applied here")
     from_above: bool = Field(description="Whether the platform above issued it")
-    content: dict[str, Any]
+    content: dict[str, Any] = Field(description="Of a dashboard, uid, title and SHA-256 alone")
     who: str
     note: str
     issued: UtcTime
@@ -60,3 +74,42 @@ class FederationCommandResponse(ApiModel):
     incident_id: int | None = Field(description="Incident that it opened, by its number at the town")
     own_incident: int | None = Field(description="Incident of this platform that it is about")
     finished: UtcTime | None
+
+
+class UplinkMessage(ApiModel):
+    """A message of a town by its number in the town's spool."""
+
+    number: int = Field(ge=0, lt=2**63)
+    payload: str = Field(description="JSON text, as in docs/federation.md")
+
+
+class UplinkRequest(ApiModel):
+    """Messages of one spool; none to collect commands alone."""
+
+    device: Id = Field(examples=["shendang-box"])
+    epoch: str = Field(min_length=1, max_length=MAX_EPOCH_LENGTH, pattern=r"^[!-~]+$", examples=["a1b2"])
+    messages: list[UplinkMessage] = Field(max_length=MAX_MESSAGES)
+
+
+class RefusalResponse(ApiModel):
+    """A message that was not stored, or not all of it: reason and detail of its dead letter."""
+
+    number: int
+    reason: str
+    detail: str
+
+
+class ReceiptResponse(ApiModel):
+    """Closed ranges of numbers that are stored, as readings and the like or as dead letters."""
+
+    epoch: str
+    kept: list[tuple[int, int]]
+    refused: list[RefusalResponse] = Field(default_factory=list)
+    more: int = Field(default=0, description="Further refused messages")
+
+
+class UplinkResponse(ApiModel):
+    """Receipts, and the commands that wait for the town."""
+
+    receipts: list[ReceiptResponse]
+    commands: list[dict[str, Any]]

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 
 from analytics.incidents import manual_incident
 from analytics.incidents.priority_matrix import read_matrix
+from edge.wire.federation_commands import dashboard_problem
 from gateway.api.directory_cache import check_quantity
 from gateway.api.incident_access import IncidentAccess
 from gateway.api.models import federation_models as models
@@ -17,10 +18,11 @@ from gateway.api.models.resource_models import utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth.authorization import ENGINEER, OPERATOR, RequiredRight, requires
-from ingest_service.storage.contract.federation_commands import IssuedCommand
+from ingest_service.storage.contract.federation_commands import IssuedCommand, content_summary
 from ingest_service.storage.contract.models import Site
 from ingest_service.storage.postgres.federation_commands import FederationCommands
 
+DASHBOARDS = RequiredRight(ENGINEER, "platform", body_bytes=1 << 20)
 router = APIRouter(prefix="/v1/federation", tags=["federation"])
 log = structlog.get_logger()
 
@@ -87,6 +89,40 @@ def command_incident(
     return _issued(context, site, "incident", content, requested.note, requested.incident_id)
 
 
+@router.post("/dashboards", responses=problem_responses(404, 409, 413))
+@requires(DASHBOARDS)
+def command_dashboard(
+    context: CurrentContext, requested: models.DashboardsCommandRequest
+) -> list[models.FederationCommandResponse]:
+    """Send a dashboard to each town of an area; the town's platform puts it into its Grafana."""
+    area = requested.area_id
+    if area not in context.directory_index.visible_area_ids:
+        raise not_found("area", area)
+    if problem := dashboard_problem(requested.dashboard):
+        raise ProblemError(422, problem, where="dashboard")
+    commands = FederationCommands(context.scoped_database)
+    forwarders = commands.forwarders(area)
+    if not forwarders:
+        raise ProblemError(
+            409, f"no town forwards for area {area!r}: push the dashboard here (towntwin dashboards push)"
+        )
+    below = context.directory_index.areas_below(area)
+    return [
+        _send(
+            context,
+            IssuedCommand(
+                area_id=town if town in below else area,
+                device_id=device,
+                kind="dashboards",
+                content={"area_id": town if town in below else area, "dashboard": requested.dashboard},
+                who=context.caller_name,
+                note=requested.note,
+            ),
+        )
+        for device, town in forwarders
+    ]
+
+
 @router.get("/commands", responses=problem_responses())
 @requires(RequiredRight(OPERATOR, "platform"))
 def federation_commands(
@@ -119,14 +155,19 @@ def _issued(
         note=note,
         own_incident=own_incident,
     )
+    return _send(context, command)
+
+
+def _send(context: RequestContext, command: IssuedCommand) -> models.FederationCommandResponse:
     issued = FederationCommands(context.scoped_database).issue(command)
+    content, device = content_summary(command.content), command.device_id
     context.add_audit_detail(command_id=issued.command_id, device=device, content=content)
     log.info("federation_command", command=issued.command_id, device=device, who=context.caller_name)
     return _response(issued)
 
 
 def _response(one: IssuedCommand) -> models.FederationCommandResponse:
-    row = msgspec.structs.asdict(one)
+    row = msgspec.structs.asdict(one) | {"content": content_summary(one.content)}
     issued_s, finished_s = row.pop("issued_s"), row.pop("finished_s")
     return models.FederationCommandResponse(
         **row,

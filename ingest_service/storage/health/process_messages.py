@@ -75,6 +75,11 @@ REASON_TEXTS = {
         "the broker does not answer: start it, or check TOWNTWIN_BROKER and the network",
         "消息代理无应答：请启动消息代理，或检查 TOWNTWIN_BROKER 与网络",
     ),
+    "county": BilingualText(
+        "the county's gateway does not take what this town forwards: the log of the forwarder has the reason;"
+        " check county_url, the key and the network",
+        "县级平台的网关未接收本镇上报的数据：原因见上报进程日志；请检查上级地址、密钥与网络",
+    ),
     "administration": BilingualText(
         "the broker does not let its users be changed: start it, or check TOWNTWIN_ACCESS_ADMIN; decisions on"
         " devices wait",

@@ -12,7 +12,12 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from edge.wire.federation import CommandResult
-from ingest_service.storage.contract.federation_commands import CommandToSend, IssuedCommand
+from ingest_service.storage.contract.federation_commands import (
+    CommandToSend,
+    IssuedCommand,
+    content_summary,
+    target_of,
+)
 from ingest_service.storage.postgres import read_rows, shard_lease
 from ingest_service.storage.postgres.incidents import apply_update
 from ingest_service.storage.postgres.limit_changes import adopt_limits
@@ -53,13 +58,26 @@ class FederationCommands:
         with self._database.transaction() as connection:
             return read_rows.fetch_structs(connection, "federation_commands", parameters, IssuedCommand)
 
-    def to_send(self, limit: int) -> list[CommandToSend]:
-        """Return commands for platforms below whose results are not known, oldest first."""
+    def to_send(self, limit: int, *, device: str | None = None) -> list[CommandToSend]:
+        """Return commands for platforms below, or one of them, whose results are not known, oldest first."""
+        parameters = {"limit": limit, "device": device}
         with self._database.transaction() as connection:
             rows = read_rows.fetch_structs(
-                connection, "federation_commands_to_send", (limit,), dict[str, Any]
+                connection, "federation_commands_to_send", parameters, dict[str, Any]
             )
         return [CommandToSend(msgspec.convert(row, IssuedCommand), row["device_area"]) for row in rows]
+
+    def forwarders(self, area: str) -> list[tuple[str, str]]:
+        """Return who forwards to this platform for an area, for those below it, or for one above it.
+
+        Each is (device, area): those at or below the area, or else that of the lowest area above.
+        """
+        with self._database.transaction() as connection:
+            return list(connection.execute(QUERIES["forwarders_of_area"], {"area": area}))
+
+    def is_received(self, command_id: str) -> bool:
+        """Whether a command of the platform above was received before."""
+        return any(one.from_above for one in self.found(command_id=command_id))
 
     def receive(self, command: IssuedCommand, effect: CommandEffect) -> bool:
         """Store a command of the platform above with its effect; False if it was received before.
@@ -67,7 +85,7 @@ class FederationCommands:
         Then its result, if it has one, is reported again. Raises `ShardLostError` if another process forwards
         now.
         """
-        applies = effect.limits is not None or effect.incident is not None
+        applies = effect.limits is not None or effect.incident is not None or effect.is_done
         state = "refused" if effect.refusal else "applied" if applies else "waiting"
         row = _row(command) | {"device_id": effect.device, "state": state, "detail": effect.refusal}
         with translated_errors(), self._database.transaction() as connection:
@@ -133,7 +151,7 @@ def _audit(
         "name": by,
         "areas": [command.area_id],
         "action": f"federation {command.kind}",
-        "target": command.content.get("site_id", ""),
+        "target": target_of(command.content),
         "address": address,
         "status": STATUS[state],
         "detail": Jsonb(
@@ -141,7 +159,7 @@ def _audit(
                 "command_id": command.command_id,
                 "issued_by": command.who,
                 "note": command.note,
-                "content": command.content,
+                "content": content_summary(command.content),
                 "refusal": detail,
             }
         ),

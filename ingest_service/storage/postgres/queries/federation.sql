@@ -216,3 +216,28 @@ WHERE NOT EXISTS (
     SELECT FROM incident_history AS h WHERE h.incident_id = %(incident_id)s AND h."at" = to_timestamp(%(at_s)s)
         AND (h.machine, h.event, h.who, h.why) = (%(machine)s, %(event)s, %(who)s, %(why)s)
         AND h.to_state IS NOT DISTINCT FROM %(to_state)s AND h.detail = %(detail)s);
+
+-- inbox_waiting: Number of messages of a device that the receiver has not stored.
+SELECT count(*) FROM federation_inbox WHERE device_id = %s AND stored IS NULL;
+
+-- inbox_present: Numbers of the messages of a device and epoch that are there.
+SELECT number FROM federation_inbox WHERE device_id = %s AND epoch = %s;
+
+-- inbox_put: Insert a message of a town, unless it is there.
+INSERT INTO federation_inbox (device_id, area_id, epoch, number, payload) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT DO NOTHING;
+
+-- inbox_outcomes: What became of some messages of a device that the receiver has stored.
+SELECT number, reason, detail FROM federation_inbox
+WHERE device_id = %s AND epoch = %s AND number = ANY (%s) AND stored IS NOT NULL;
+
+-- inbox_next: Messages that are not stored, in the order in which they came.
+SELECT inbox_id, device_id, area_id, epoch, number, payload, extract(epoch FROM received)::float8 AS received_s
+FROM federation_inbox WHERE stored IS NULL ORDER BY inbox_id LIMIT %s;
+
+-- inbox_finish: Note what became of a message, and empty it.
+UPDATE federation_inbox SET stored = clock_timestamp(), reason = %(reason)s, detail = %(detail)s, payload = ''
+WHERE inbox_id = %(inbox_id)s;
+
+-- inbox_clean: Delete messages that were stored some time ago.
+DELETE FROM federation_inbox WHERE stored < now() - %s * interval '1 second';

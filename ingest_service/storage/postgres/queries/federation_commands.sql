@@ -25,9 +25,9 @@ UPDATE federation_command SET incident_id = %(incident_id)s WHERE command_id = %
 SELECT {{federation_command_fields}} FROM federation_command AS c
 WHERE (%(command_id)s::uuid IS NULL OR c.command_id = %(command_id)s::uuid) ORDER BY c.issued DESC LIMIT %(limit)s;
 
--- federation_commands_to_send: Commands for platforms below whose results are not known, oldest first.
+-- federation_commands_to_send: Commands for platforms below, or one of them, whose results are not known, oldest first.
 SELECT {{federation_command_fields}}, d.area_id AS device_area FROM federation_command AS c JOIN device AS d USING (device_id)
-WHERE c.state = 'waiting' ORDER BY c.issued LIMIT %s;
+WHERE c.state = 'waiting' AND (%(device)s::text IS NULL OR c.device_id = %(device)s) ORDER BY c.issued LIMIT %(limit)s;
 
 -- federation_command_results: Results that the platform above has not confirmed, oldest first.
 SELECT command_id::text AS command_id, state, detail, incident_id, extract(epoch FROM finished)::float8 AS at_s
@@ -56,3 +56,21 @@ SELECT coalesce(
 -- set_parent_of_origin: Put an incident of a town below one of this platform, if it has no parent.
 UPDATE incident SET parent_id = %(parent_id)s, revision = nextval('anomaly_revision'), updated = now()
 WHERE origin = %(origin)s AND origin_id = %(incident_id)s AND parent_id IS NULL;
+
+-- forwarders_of_area: Forwarders at or below an area; without any, the one of the lowest area above it.
+WITH RECURSIVE below AS (
+    SELECT area_id FROM area WHERE area_id = %(area)s
+    UNION SELECT a.area_id FROM area AS a JOIN below AS b ON a.parent = b.area_id
+), above AS (
+    SELECT area_id, parent, 0 AS steps FROM area WHERE area_id = %(area)s
+    UNION ALL SELECT a.area_id, a.parent, u.steps + 1 FROM area AS a JOIN above AS u ON a.area_id = u.parent WHERE u.steps < 20
+), forwarder AS (
+    SELECT device_id, area_id FROM device WHERE kind = 'federation' AND origin IS NULL
+), own AS (
+    SELECT device_id, area_id FROM forwarder WHERE area_id IN (SELECT area_id FROM below)
+), upper AS (
+    SELECT f.device_id, f.area_id FROM forwarder AS f JOIN above AS u ON u.area_id = f.area_id ORDER BY u.steps LIMIT 1
+)
+SELECT device_id, area_id FROM own
+UNION ALL SELECT device_id, area_id FROM upper WHERE NOT EXISTS (SELECT FROM own)
+ORDER BY 2, 1;
