@@ -94,6 +94,7 @@ def advance(
     steps_per_report: int,
     step_s: float,
     capacity: Floats,
+    priority: Floats,
     storage: Floats,
     green_share: Floats,
     free_steps: Indices,
@@ -115,6 +116,7 @@ def advance(
     Parameters
     ----------
     capacity, storage : of each link, vehicles in a step, and on the link (n_links,)
+    priority : of each link at the junction at its end, then of vehicles from outside (2 n_links,)
     free_steps, free_share, wave_steps, wave_share : travel times in steps, and the share of one more
     from_link, to_link, shares : movements; those from outside come last, from links n_links and above
     drop_link, drop_times_s, drop_factor : capacity drops, (n_drops,), times (n_drops, 2)
@@ -127,7 +129,6 @@ def advance(
     entered, left, waiting = np.zeros(n_links), np.zeros(n_links), np.zeros(n_links)
     held, could = np.zeros(n_links), np.zeros(n_links)
     wanting, receiving, outflow = np.zeros(2 * n_links), np.zeros(n_links), np.zeros(2 * n_links)
-    priority = np.concatenate((capacity, capacity))
     now_capacity = capacity.copy()
     tick = 0
     for report in range(1, n_reports + 1):

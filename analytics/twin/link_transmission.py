@@ -185,6 +185,7 @@ class Simulation:
         diagram, n_links = traffic.diagram, traffic.n_links
         self._traffic, self._step_s = traffic, step_s
         self._capacity = diagram.capacity_per_s * step_s
+        self._priority = np.concatenate([traffic.priority_or_capacity * step_s, self._capacity])
         self._storage = diagram.jam_density_per_m * traffic.length_m
         self._free = _Delay.of(traffic.length_m / diagram.free_speed_m_s, step_s)
         self._wave = _Delay.of(traffic.length_m / diagram.wave_speed_m_s, step_s)
@@ -224,6 +225,7 @@ class Simulation:
             steps_per_report,
             self._step_s,
             self._capacity,
+            self._priority,
             self._storage,
             traffic.green_share,
             self._free.steps,
@@ -256,9 +258,7 @@ class Simulation:
         want = self.waiting + traffic.demand_per_s[period] * self._step_s
         shares = self._shares[period]
         wanting = np.concatenate([sending, np.minimum(want, capacity)])
-        outflow = junction_outflows(
-            wanting, receiving, np.concatenate([self._capacity, self._capacity]), self._from, self._to, shares
-        )
+        outflow = junction_outflows(wanting, receiving, self._priority, self._from, self._to, shares)
         inflow = np.bincount(self._to, outflow[self._from] * shares, n_links)
         self.held_back += sending - outflow[:n_links]
         self.could_leave += sending

@@ -50,6 +50,8 @@ class RoadTraffic:
     period_s : length of a period of shares and demand [s]; the last one lasts
     green_share : (n_links,) of the time that the signal at a link's end is green; 1 without signal
     drops : incidents and roadworks
+    priority_per_s : (n_links,) priority of a link at the junction at its end, where capacity is scarce: as if
+        its capacity were so much [vehicles/s]; the capacity if None
 
     Raises
     ------
@@ -70,6 +72,7 @@ class RoadTraffic:
     period_s: float
     green_share: Floats
     drops: tuple[CapacityDrop, ...] = field(default=())
+    priority_per_s: Floats | None = None
 
     def __post_init__(self) -> None:
         self._check_links()
@@ -90,6 +93,11 @@ class RoadTraffic:
         return len(self.tail)
 
     @property
+    def priority_or_capacity(self) -> Floats:
+        """Priorities of links at the junctions at their ends, (n_links,) [vehicles/s]."""
+        return self.diagram.capacity_per_s if self.priority_per_s is None else self.priority_per_s
+
+    @property
     def n_nodes(self) -> int:
         """Number of nodes: one above the highest index."""
         return int(max(self.tail.max(), self.head.max())) + 1
@@ -103,6 +111,7 @@ class RoadTraffic:
             "wave_speed_m_s": self.diagram.wave_speed_m_s,
             "jam_density_per_m": self.diagram.jam_density_per_m,
             "green_share": self.green_share,
+            "priority_per_s": self.priority_or_capacity,
         }
         for name, values in per_link.items():
             if values.shape != self.tail.shape:

@@ -1,0 +1,66 @@
+"""Dashboard of the estimated state of the networks: each node and link, with standard deviation and age."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dashboards import styling
+from dashboards.columns import DURATION
+from dashboards.dashboard_builder import DashboardSpec
+from dashboards.maps import state_map_panel
+from dashboards.panels import stat_panel, table_panel
+from dashboards.translations import Language, translate
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import geomap, stat, table
+
+STATE_LATE_S, STATE_OLD_S = 1800, 7200  # a state is stored every ten minutes by default
+
+
+def state_counts(language: Language) -> stat.Panel:
+    """Stat panel of the nodes that are measured and estimated, the links, and the age of the state."""
+    panel = stat_panel("state_counts", "state_counts", language)
+    for name in ("nodes_measured", "nodes_estimated", "links_estimated"):
+        panel.override_by_name(name, [styling.override_property("displayName", translate(name, language))])
+    properties = [
+        styling.override_property("displayName", translate("state_age", language)),
+        styling.override_property("unit", DURATION),
+        styling.threshold_property(
+            (None, styling.GREEN), (STATE_LATE_S, styling.ORANGE), (STATE_OLD_S, styling.RED)
+        ),
+    ]
+    return panel.override_by_name("state_age", properties)
+
+
+def state_map(language: Language) -> geomap.Panel:
+    """Map of the nodes with their values and standard deviations."""
+    return state_map_panel("state_map", "state_map", language)
+
+
+def node_table(language: Language) -> table.Panel:
+    """Table of the nodes: estimate and its standard deviation beside the newest reading and its age."""
+    columns = "source location estimated deviation measured_value expected flag reading_age"
+    return table_panel("state_nodes", "state_nodes", columns, language)
+
+
+def link_table(language: Language) -> table.Panel:
+    """Table of the links: estimate and an upper bound of its standard deviation."""
+    return table_panel("state_links", "state_links", "deviation estimated link section", language)
+
+
+BOARD = DashboardSpec(
+    name="network_state",
+    kinds=(),
+    single_quantity="estimated_quantities",
+    rows=(
+        (
+            "row_now",
+            (
+                (state_counts, 24, 4),
+                (state_map, 24, 13),
+                (node_table, 24, 12),
+                (link_table, 24, 10),
+            ),
+        ),
+    ),
+)
