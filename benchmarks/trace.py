@@ -32,6 +32,7 @@ from analytics.twin.network import FlowNetwork
 from analytics.twin.sensor_placement import place_sensors
 from analytics.twin.source_inference import (
     CREDIBLE_SHARE,
+    WITH_VALUES,
     InferenceOptions,
     SensorReadings,
     infer_source,
@@ -66,7 +67,7 @@ LIMIT = 3 * NOISE
 N_SENSORS, N_VARIANTS = 5, 24
 PER_WORLD = 8
 MODEL_SEED, TRUTH_SEED = 7, 20_000
-DEFAULTS = InferenceOptions(relative_error=0.15, timing_error_steps=0.5, weight=1.0)
+DEFAULTS = WITH_VALUES
 
 
 class Release(NamedTuple):
@@ -375,7 +376,7 @@ def evaluate(
     print(f"{'posterior':22}{first:8.1%}{in_three:8.1%}{in_set:13.1%}{size:10.1f}{trace_s:8.2f}")
     mass, drawn, own = (np.mean(column) for column in zip(*expectations, strict=True))
     print(
-        f"sets have {mass:.1%} of the probability; sets of exactly {CREDIBLE_SHARE:.0%} would hold {drawn:.1%}; "
+        f"sets have {mass:.1%} of the probability; sets of {CREDIBLE_SHARE:.0%} exactly hold {drawn:.1%}; "
         f"the posterior expects {own:.1%} first"
     )
     result = {"releases": len(releases), "top1": first, "top3": in_three, "in_set": in_set, "set_size": size}

@@ -86,6 +86,10 @@ class InferenceOptions:
     amount_spread: float = 3.0
 
 
+WITH_VALUES = InferenceOptions(relative_error=0.15, timing_error_steps=0.5, weight=1.0)
+"""For readings that have their values below the limit of detection, too (`docs/decisions/0097`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hypotheses:
     """What was kept of each candidate and variant, best of all amounts, (n_candidates, n) each.

@@ -306,7 +306,9 @@ class SourcePosteriorResponse(ApiModel):
 
     quantity: str
     candidates: list[PosteriorCandidateResponse]
-    credible_90: list[str] = Field(description="The fewest candidates with 90 % of the probability")
+    credible_90: list[str] = Field(
+        description="The likeliest candidates, with 90 % of the probability as nearly as whole ones have"
+    )
     n_detects: int
     n_non_detects: int = Field(description="Readings not above the expected value: evidence, too")
     sensors: list[str]
