@@ -155,10 +155,11 @@ def _model_scenario(
     part: RoadPart, traffic: RoadTraffic, changes: Sequence[RoadChange], begin_s: float
 ) -> TrafficScenario:
     """Return the changes by the numbers of links, and by the simulation's time."""
+    from analytics.twin.road_traffic import CapacityDrop  # noqa: PLC0415
     from analytics.twin.traffic_scenario import GreenShare, LaneClosure, TrafficScenario  # noqa: PLC0415
 
     number = {one.link_id: at for at, one in enumerate(part.links)}
-    closures, greens, diversions = [], [], []
+    closures, greens, diversions, drops = [], [], [], list[CapacityDrop]()
     for one in changes:
         link = number[one.link]
         from_s = begin_s + one.start_s
@@ -172,8 +173,9 @@ def _model_scenario(
                 )
             closures.append(LaneClosure(link, one.amount, from_s, to_s))
         elif one.kind == "road_rain":
-            lost = traffic.lanes * road_rain.lost_capacity(one.amount)  # on all roads of the part
-            closures += [LaneClosure(at, float(each), from_s, to_s) for at, each in enumerate(lost) if each]
+            factors = (1 - road_rain.lost_capacity(one.amount), 1 - road_rain.lost_speed(one.amount))
+            if factors != (1.0, 1.0):  # on all roads of the part
+                drops += [CapacityDrop(at, from_s, to_s, *factors) for at in range(traffic.n_links)]
         elif one.kind == "road_closure":
             closures.append(LaneClosure(link, float(traffic.lanes[link]), from_s, to_s))
             diversions += _diversions(traffic, link, None, 1.0, from_s, to_s)
@@ -185,7 +187,7 @@ def _model_scenario(
                     f"diversion from {one.link!r}: no link before it leads elsewhere; close a lane instead"
                 )
             diversions += found
-    return TrafficScenario(tuple(closures), tuple(diversions), tuple(greens))
+    return TrafficScenario(tuple(closures), tuple(diversions), tuple(greens), tuple(drops))
 
 
 def _diversions(  # noqa: PLR0917 - one diversion

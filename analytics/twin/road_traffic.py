@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.intp]
 
 SHARE_TOLERANCE = 1e-9
+MIN_SPEED_FACTOR = 0.1  # of drops that overlap, too: the record of counts is as long as that takes
 
 
 class TrafficError(AnalyticsError):
@@ -25,12 +26,16 @@ class TrafficError(AnalyticsError):
 
 
 class CapacityDrop(NamedTuple):
-    """An incident or roadworks: a link's capacity is multiplied by a factor for a time [s]."""
+    """An incident, roadworks or rain: a link's capacity is multiplied by a factor for a time [s].
+
+    So is its free speed by ``speed_factor``.
+    """
 
     link: int
     from_s: float
     to_s: float
     factor: float
+    speed_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,25 @@ class RoadTraffic:
                     f"capacity drop of link {drop.link}: factor {drop.factor:g} must be in [0, 1], and "
                     f"{drop.from_s:g} s before {drop.to_s:g} s"
                 )
+            if not MIN_SPEED_FACTOR <= drop.speed_factor <= 1:
+                raise TrafficError(
+                    f"capacity drop of link {drop.link}: speed_factor {drop.speed_factor:g} must be in "
+                    f"[{MIN_SPEED_FACTOR:g}, 1]"
+                )
 
     @property
     def n_links(self) -> int:
         """Number of links."""
         return len(self.tail)
+
+    def speed_factor(self, now_s: float | None = None) -> Floats:
+        """Return the factors of the free speeds at a time [s], of all drops together if None, (n_links,)."""
+        factor = np.ones(self.n_links)
+        for drop in self.drops:
+            if now_s is None or drop.from_s <= now_s < drop.to_s:
+                factor[drop.link] *= drop.speed_factor
+        slowest: Floats = np.maximum(factor, MIN_SPEED_FACTOR)
+        return slowest
 
     @property
     def priority_or_capacity(self) -> Floats:

@@ -1,4 +1,4 @@
-"""Dashboard of the estimated state of the networks: each node and link, with standard deviation and age."""
+"""Dashboard of the twin: the state of each node and link with its uncertainty, traced sources, arrivals."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ def link_table(language: Language) -> table.Panel:
     return table_panel("state_links", "state_links", "deviation estimated link section", language)
 
 
+def source_table(language: Language) -> table.Panel:
+    """Table of the likeliest sources of the open incidents that were traced."""
+    columns = "priority incident location source_place probability released_from released_to incident_id"
+    return table_panel("trace_sources", "trace_sources", columns, language, to_console="incident")
+
+
+def arrival_table(language: Language) -> table.Panel:
+    """Table of the arrivals at the sections below, with their bands."""
+    columns = "priority incident section_below arrival arrival_from arrival_to probability incident_id"
+    return table_panel("trace_arrivals", "trace_arrivals", columns, language, to_console="incident")
+
+
 BOARD = DashboardSpec(
     name="network_state",
     kinds=(),
@@ -62,5 +74,6 @@ BOARD = DashboardSpec(
                 (link_table, 24, 10),
             ),
         ),
+        ("row_trace", ((source_table, 24, 8), (arrival_table, 24, 8))),
     ),
 )

@@ -53,3 +53,18 @@ SELECT deviation AS "deviation", estimated AS "estimated", concat(link_LANG, ' �
     concat(from_LANG, ' → ', to_LANG) AS "section"
 FROM link_estimate_view WHERE town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND quantity = ANY (ARRAY[${quantity:sqlstring}]::text[])
 ORDER BY 1 DESC, 3, 4 LIMIT 1000;
+
+-- trace_sources: Where what open incidents are about was released, the three likeliest places of each, most urgent first.
+SELECT i.priority AS "priority", NAMED(cause, i.cause) AS "incident", concat(i.site_LANG, ' · ', i.town_LANG) AS "location",
+    s.node_LANG AS "source_place", s.probability AS "probability", s.released_from AS "released_from", s.released_to AS "released_to",
+    i.incident_id AS "incident_id"
+FROM incident_source_view AS s JOIN incident_view AS i USING (incident_id)
+WHERE i.is_open AND i.town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND s.place <= 3
+ORDER BY i.priority, i.started DESC, s.place LIMIT 200;
+
+-- trace_arrivals: When it arrives at the sections below, with the band of 80 %, the next ones first.
+SELECT i.priority AS "priority", NAMED(cause, i.cause) AS "incident", a.node_LANG AS "section_below", a.arrival AS "arrival",
+    a.arrival_from AS "arrival_from", a.arrival_to AS "arrival_to", a.probability AS "probability", i.incident_id AS "incident_id"
+FROM incident_arrival_view AS a JOIN incident_view AS i USING (incident_id)
+WHERE i.is_open AND i.town_id = ANY (ARRAY[${town:sqlstring}]::text[])
+ORDER BY i.priority, a.arrival LIMIT 200;

@@ -222,6 +222,19 @@ def test_roads_that_contradict_themselves_are_refused_with_their_place(
         replace(corridor(), **change)  # type: ignore[arg-type]
 
 
+def test_a_lower_free_speed_takes_the_longer_and_no_vehicle_is_lost() -> None:
+    """Free traffic, the first half hour of which is in rain that takes a fifth of the free speed."""
+    free = replace(corridor(step_demand=0.3), drops=())
+    wet = replace(free, drops=tuple(CapacityDrop(at, 0.0, 1800.0, 1.0, 0.8) for at in range(3)))
+    dry_run, wet_run = (simulate(one, 5400.0) for one in (free, wet))
+    assert wet_run.speed_m_s[2:5, 0] == pytest.approx(0.8 * FREE, rel=0.01)
+    assert wet_run.speed_m_s[9:11, 0] == pytest.approx(FREE, rel=0.01)
+    assert wet_run.left[-1] == pytest.approx(dry_run.left[-1])
+    assert dry_run.left[-1, 2] == pytest.approx(0.3 * DEMAND_S)
+    with pytest.raises(TrafficError, match="link 0: speed_factor 0"):
+        replace(free, drops=(CapacityDrop(0, 0.0, 1.0, 1.0, 0.0),))
+
+
 @pytest.mark.parametrize(("priority", "ratio"), [(None, 2.0), ((0.6, 0.2, 1.0), 3.0)])
 def test_a_merge_is_shared_by_the_priorities_of_its_links(
     priority: tuple[float, ...] | None, ratio: float
@@ -286,7 +299,7 @@ def test_compiled_steps_are_those_of_numpy() -> None:
         demand_per_s=demand,
         period_s=1800.0,
         green_share=rng.uniform(0.5, 1, n_links),
-        drops=(CapacityDrop(7, 600, 1500, 0.2),),
+        drops=(CapacityDrop(7, 600, 1500, 0.2), *(CapacityDrop(at, 300, 1900, 0.9, 0.6) for at in range(30))),
         priority_per_s=rng.uniform(0.1, 1, n_links),
     )
     found, expected = np.zeros((4, 13, n_links)), np.zeros((4, 13, n_links))

@@ -1,4 +1,4 @@
--- 0053 pre: the state of the networks as estimated last, for the dashboards; verdicts on sensors as they were before.
+-- 0053 pre: the state of the networks as estimated last, for the dashboards; traces of incidents as rows; verdicts on sensors as before.
 
 -- One row for each node and quantity that has an estimate. measured, expected, quality and measured_at are of the node's
 -- newest reading; source is measured where that reading is good and fresh. deviation: standard deviation of estimated.
@@ -37,6 +37,25 @@ FROM link AS k
 JOIN node_estimate_view AS a ON a.node_id = k.from_node
 JOIN node_estimate_view AS b ON b.node_id = k.to_node AND b.quantity = a.quantity;
 
+-- Possible sources of the incidents that were traced, the likeliest first.
+CREATE VIEW incident_source_view AS
+SELECT
+    t.incident_id, t.computed, c.place, c.one ->> 'node_id' AS node_id, c.one ->> 'en' AS node_en, c.one ->> 'zh' AS node_zh,
+    (c.one ->> 'probability')::double precision AS probability,
+    to_timestamp((c.one ->> 'released_from_s')::double precision) AS released_from,
+    to_timestamp((c.one ->> 'released_to_s')::double precision) AS released_to
+FROM incident_trace AS t CROSS JOIN LATERAL jsonb_array_elements(t.posterior -> 'candidates') WITH ORDINALITY AS c (one, place);
+
+-- When what was released arrives at the sections below: median and band of 80 %, and the share of the releases that reach them.
+CREATE VIEW incident_arrival_view AS
+SELECT
+    t.incident_id, t.computed, a.one ->> 'node_id' AS node_id, a.one ->> 'en' AS node_en, a.one ->> 'zh' AS node_zh,
+    (a.one ->> 'probability')::double precision AS probability,
+    to_timestamp((a.one ->> 'arrival_s')::double precision) AS arrival,
+    to_timestamp((a.one -> 'arrival_band_s' ->> 0)::double precision) AS arrival_from,
+    to_timestamp((a.one -> 'arrival_band_s' ->> 1)::double precision) AS arrival_to
+FROM incident_trace AS t CROSS JOIN LATERAL jsonb_array_elements(t.posterior -> 'arrivals') AS a (one);
+
 -- What verdicts were before they changed, so that an old answer can be given again; columns as in anomaly_history.
 CREATE TABLE sensor_verdict_history (
     anomaly_id bigint NOT NULL,
@@ -62,7 +81,7 @@ DO $$
 BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON state_estimate TO towntwin_analytics;
     GRANT SELECT ON state_estimate, sensor_verdict_history TO towntwin_gateway;
-    GRANT SELECT ON node_estimate_view, link_estimate_view TO towntwin_gateway, towntwin_grafana;
+    GRANT SELECT ON node_estimate_view, link_estimate_view, incident_source_view, incident_arrival_view TO towntwin_gateway, towntwin_grafana;
     CALL wall('state_estimate', 'node_id IN (SELECT node_id FROM node)');
     CALL wall('sensor_verdict_history',
         'EXISTS (SELECT FROM anomaly AS a WHERE a.anomaly_id = sensor_verdict_history.anomaly_id)');
