@@ -30,7 +30,13 @@ import numpy as np
 from analytics.twin.compiled_adjoint import plan_elimination
 from analytics.twin.network import FlowNetwork
 from analytics.twin.sensor_placement import place_sensors
-from analytics.twin.source_inference import InferenceOptions, SensorReadings, infer_source
+from analytics.twin.source_inference import (
+    CREDIBLE_SHARE,
+    WITH_VALUES,
+    InferenceOptions,
+    SensorReadings,
+    infer_source,
+)
 from analytics.twin.upstream_trace import trace_upstream
 from analytics.twin.water_response import (
     FlowHistory,
@@ -61,7 +67,7 @@ LIMIT = 3 * NOISE
 N_SENSORS, N_VARIANTS = 5, 24
 PER_WORLD = 8
 MODEL_SEED, TRUTH_SEED = 7, 20_000
-DEFAULTS = InferenceOptions(relative_error=0.15, timing_error_steps=0.5, weight=1.0)
+DEFAULTS = WITH_VALUES
 
 
 class Release(NamedTuple):
@@ -91,7 +97,8 @@ class Score(NamedTuple):
     Attributes
     ----------
     rank : 0 is first
-    in_set, set_size : whether the 90 % set holds it, size of that set
+    in_set, set_size, set_mass : whether the 90 % set holds it, its size, and its probability
+    in_drawn_set : chance that a set of exactly 90 % holds it, in which the last candidate is with a chance
     level : probability of those that are likelier: the sets of a greater one hold it
 
     """
@@ -99,6 +106,8 @@ class Score(NamedTuple):
     rank: int
     in_set: bool
     set_size: int
+    set_mass: float
+    in_drawn_set: float
     level: float
 
 
@@ -329,7 +338,9 @@ def score(posterior: SourcePosterior, outfall: int) -> Score:
     credible = posterior.credible_set()
     rank = int(np.flatnonzero(order == outfall)[0])
     above = float(posterior.probability[order[:rank]].sum())
-    return Score(rank, outfall in credible, len(credible), above)
+    mass, own = float(posterior.probability[credible].sum()), float(posterior.probability[outfall])
+    in_drawn_set = float(np.clip((CREDIBLE_SHARE - above) / own, 0, 1)) if own > 0 else 0.0
+    return Score(rank, outfall in credible, len(credible), mass, in_drawn_set, above)
 
 
 def evaluate(
@@ -344,7 +355,13 @@ def evaluate(
 ) -> tuple[dict[str, float], Floats]:
     """Print ranks of all methods; return them, and the level above which sets hold each true outfall."""
     began = time.process_time()
-    scores = [score(trace(response, one, options, is_censored=is_censored), one.outfall) for one in releases]
+    scores, expectations = list[Score](), list[tuple[float, float, float]]()
+    for one in releases:
+        posterior = trace(response, one, options, is_censored=is_censored)
+        scores.append(score(posterior, one.outfall))
+        expectations.append(
+            (scores[-1].set_mass, scores[-1].in_drawn_set, float(posterior.probability.max()))
+        )
     trace_s = (time.process_time() - began) / len(releases)
     rank = np.array([one.rank for one in scores])
     times = travel_times(network, history, sensors)
@@ -357,7 +374,13 @@ def evaluate(
     size = np.mean([one.set_size for one in scores])
     first, in_three = np.mean(rank == 0), np.mean(rank < 3)
     print(f"{'posterior':22}{first:8.1%}{in_three:8.1%}{in_set:13.1%}{size:10.1f}{trace_s:8.2f}")
+    mass, drawn, own = (np.mean(column) for column in zip(*expectations, strict=True))
+    print(
+        f"sets have {mass:.1%} of the probability; sets of {CREDIBLE_SHARE:.0%} exactly hold {drawn:.1%}; "
+        f"the posterior expects {own:.1%} first"
+    )
     result = {"releases": len(releases), "top1": first, "top3": in_three, "in_set": in_set, "set_size": size}
+    result |= {"set_mass": mass, "in_drawn_set": drawn, "expected_top1": own}
     for name, ranks in baselines.items():
         expected = np.array(ranks)
         print(f"{name:22}{expected[:, 0].mean():8.1%}{expected[:, 1].mean():8.1%}")

@@ -5,7 +5,9 @@ The folder has ``siouxfalls_links.csv`` and ``siouxfalls_demand_short.csv`` of U
 (``tests/dat``), and is not part of this one. UXsim's vehicles have destinations and choose routes; the twin
 takes the demand of each first link and the shares of the movements, in periods of five minutes, from them.
 Compared: trips ended, vehicle hours on links and outside, vehicles that entered each link, and which links
-are congested (below half of the free speed). Prints a table, and last one JSON line.
+are congested (below half of the free speed). Merge priorities are those of the file in both; the twin's are
+scaled to the mean capacity, against which vehicles from outside count. Prints a table, and last one JSON
+line.
 """
 
 from __future__ import annotations
@@ -206,18 +208,21 @@ def road_traffic(links: list[dict[str, str]], trips: list[Trip], platoon: int) -
     from_link, to_link = (np.array([move[side] for move in moves], np.intp) for side in (0, 1))
     mean = counts.sum(axis=0) / np.maximum(out.sum(axis=0)[from_link], 1)
     shares = np.where(out[:, from_link] > 0, counts / np.maximum(out[:, from_link], 1), mean)
+    diagram = FundamentalDiagram(free, 1 / (REACTION_S * jam), jam)
+    priority = np.array([float(row["merge_priority"]) for row in links])
     return RoadTraffic(
         tail=tail,
         head=head,
         length_m=length_m,
         lanes=np.ones(n_links),
-        diagram=FundamentalDiagram(free, 1 / (REACTION_S * jam), jam),
+        diagram=diagram,
         from_link=from_link,
         to_link=to_link,
         shares=shares,
         demand_per_s=demand / PERIOD_S,
         period_s=PERIOD_S,
         green_share=np.ones(n_links),
+        priority_per_s=priority * diagram.capacity_per_s.mean() / priority.mean(),
     )
 
 

@@ -46,6 +46,8 @@ class DashboardSpec:
     """Kinds of sites offered by the site variable; None offers all, an empty tuple omits the variable."""
     single_site: bool = False
     has_quantity_variable: bool = False
+    single_quantity: str = ""
+    """Query of the quantities of which one is selected; empty for the quantity variable of the sites."""
     time: str = "now-24h"
     refresh: str = "30s"
 
@@ -70,12 +72,7 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
         .link(_links_to_others(language))
         .annotation(_anomaly_annotations(board, language))
     )
-    for name, query in AREA_VARIABLES.items():
-        dashboard.with_variable(_variable(name, raw_sql(query, language), language))
-    if board.has_site_variable:
-        dashboard.with_variable(_site_variable(board, language))
-    if board.has_quantity_variable:
-        dashboard.with_variable(_variable("quantity", raw_sql("quantities", language), language))
+    _add_variables(dashboard, board, language)
     numbers = count(1)
     for title, panels in board.rows:
         dashboard.with_row(Row(translate(title, language)).id(next(numbers)))
@@ -92,6 +89,19 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
     for annotation in built.annotations.list_val or []:
         annotation.placement = None  # type: ignore[assignment]
     return built
+
+
+def _add_variables(dashboard: Dashboard, board: DashboardSpec, language: Language) -> None:
+    """Add the variables of areas, then those of sites and quantities that the board has."""
+    for name, query in AREA_VARIABLES.items():
+        dashboard.with_variable(_variable(name, raw_sql(query, language), language))
+    if board.has_site_variable:
+        dashboard.with_variable(_site_variable(board, language))
+    if board.has_quantity_variable:
+        dashboard.with_variable(_variable("quantity", raw_sql("quantities", language), language))
+    if board.single_quantity:
+        query = raw_sql(board.single_quantity, language)
+        dashboard.with_variable(_single(_variable("quantity", query, language)))
 
 
 def _variable(name: str, query: str, language: Language) -> QueryVariable:
@@ -115,8 +125,13 @@ def _site_variable(board: DashboardSpec, language: Language) -> QueryVariable:
     query = raw_sql("sites_of_kind", language, kinds=kinds) if kinds else raw_sql("sites", language)
     dashboard = _variable("site", query, language)
     if board.single_site:
-        dashboard.multi(False).include_all(False).current(models.VariableOption(text="", value=""))
+        _single(dashboard)
     return dashboard
+
+
+def _single(variable: QueryVariable) -> QueryVariable:
+    """Let one value be selected; Grafana selects the first."""
+    return variable.multi(False).include_all(False).current(models.VariableOption(text="", value=""))
 
 
 def _links_to_others(language: Language) -> DashboardLink:

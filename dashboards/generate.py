@@ -11,6 +11,7 @@ from dashboards.boards import (
     areas,
     assessment,
     devices,
+    network_state,
     outfall,
     platform,
     river_section,
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "generated"
 DASHBOARDS = tuple(
     module.BOARD
-    for module in (town_overview, areas, river_section, outfall, road, assessment, devices, platform)
+    for module in (
+        town_overview,
+        areas,
+        river_section,
+        outfall,
+        road,
+        network_state,
+        assessment,
+        devices,
+        platform,
+    )
 )
 
 

@@ -33,19 +33,9 @@ def map_panel(key: str, query: str, name: str, language: Language, *, more: str)
 
     Column ``label`` of the query is the text beside a point; the tooltip also shows ``name`` and ``more``.
     """
-    panel = with_title(geomap.Panel(), key, language)
-    panel.title(f"{translate(key, language)}: {severity_legend(language)}")
     panel = (
-        panel.with_target(NamedQueryBuilder(query, language, ref_id=POINTS))
-        .with_target(NamedQueryBuilder(f"{query}_lines", language, ref_id=LINES))
-        .view(geomap.MapViewConfig().id("fit").lat(31).lon(121).zoom(10).all_layers(True))
-        .basemap(_no_base_layer())
-        .layers(
-            [
-                _layer(translate("network", language), LINES, _dots()),
-                _layer(translate(name, language), POINTS, _markers(), has_tooltip=True),
-            ]
-        )
+        _points_and_lines(key, query, _markers("severity"), name, language)
+        .title(f"{translate(key, language)}: {severity_legend(language)}")
         .mappings([styling.severity_mapping(language)])
         .thresholds(
             styling.threshold_config(
@@ -55,7 +45,53 @@ def map_panel(key: str, query: str, name: str, language: Language, *, more: str)
             )
         )
     )
-    for column in ("severity", "latitude", "longitude", "label", name, more):
+    for column in ("severity", more):
+        panel.override_by_name(
+            column, [styling.override_property("displayName", translate(column, language))]
+        )
+    return panel
+
+
+def state_map_panel(key: str, query: str, language: Language) -> geomap.Panel:
+    """Build a map of the nodes of a network, coloured by where their values come from; values are labels."""
+    signs = {"measured": "🟢", "estimated": "🔵"}
+    legend = "  ".join(f"{sign} {translate(name, language)}" for name, sign in signs.items())
+    panel = (
+        _points_and_lines(key, query, _markers("is_measured"), "node", language)
+        .title(f"{translate(key, language)}: {legend}")
+        .thresholds(styling.threshold_config((None, styling.BLUE), (1, styling.GREEN)))
+    )
+    sources = {
+        "0": (translate("estimated", language), styling.BLUE),
+        "1": (translate("measured", language), styling.GREEN),
+    }
+    return panel.override_by_name(
+        "is_measured",
+        [
+            styling.override_property("displayName", translate("source", language)),
+            styling.override_property("mappings", [styling.value_mapping(sources)]),
+        ],
+    )
+
+
+def _points_and_lines(
+    key: str, query: str, markers: dict[str, Any], name: str, language: Language
+) -> geomap.Panel:
+    """Build a map of a query's points over the lines of the networks, before title and colours."""
+    panel = (
+        with_title(geomap.Panel(), key, language)
+        .with_target(NamedQueryBuilder(query, language, ref_id=POINTS))
+        .with_target(NamedQueryBuilder(f"{query}_lines", language, ref_id=LINES))
+        .view(geomap.MapViewConfig().id("fit").lat(31).lon(121).zoom(10).all_layers(True))
+        .basemap(_no_base_layer())
+        .layers(
+            [
+                _layer(translate("network", language), LINES, _dots()),
+                _layer(translate(name, language), POINTS, markers, has_tooltip=True),
+            ]
+        )
+    )
+    for column in ("latitude", "longitude", "label", name):
         panel.override_by_name(
             column, [styling.override_property("displayName", translate(column, language))]
         )
@@ -121,9 +157,9 @@ def _layer(
     )
 
 
-def _markers() -> dict[str, Any]:
+def _markers(colour_field: str) -> dict[str, Any]:
     return {
-        **_circle("severity", MARKER_PX, opacity=1.0),
+        **_circle(colour_field, MARKER_PX, opacity=1.0),
         "text": {"field": "label", "fixed": "", "mode": "field"},
         "textConfig": {
             "fontSize": 12, "offsetX": 0, "offsetY": -14, "textAlign": "center", "textBaseline": "middle",

@@ -96,6 +96,11 @@ def flag_mapping(language: Language) -> models.ValueMap:
     )
 
 
+def source_mapping(language: Language) -> models.ValueMap:
+    """Return the mapping of where the value of a node comes from."""
+    return value_mapping({one: (translate(one, language), QUIET) for one in ("measured", "estimated")})
+
+
 def message_mapping(
     words: Mapping[str, process_messages.BilingualText], colours: Mapping[str, str], language: Language
 ) -> models.ValueMap:

@@ -29,6 +29,7 @@ from analytics.service.send_notifications import send_notifications
 from analytics.service.sensor_verdicts import verify_sensors
 from analytics.service.service_state import ServiceState
 from analytics.service.site_anomalies import judge_sites
+from analytics.service.state_snapshots import store_states
 from analytics.service.time_slice import UNLIMITED, TimeSlice
 from ingest_service.storage.contract.errors import StoreUnavailableError
 from ingest_service.storage.contract.models import AnomalyQuery
@@ -200,6 +201,7 @@ TASKS: tuple[Task, ...] = (
     send_notifications,
     trace_incidents,
     verify_sensors,
+    store_states,
     diagnose_detectors,
     assess,
     tidy_when_due,

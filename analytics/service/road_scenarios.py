@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,18 +106,25 @@ def road_scenario(
     try:
         traffic = _with_usual_green(part, traffic, changes)
         scenario = _model_scenario(part, traffic, changes, begin_s)
-        comparison = compare(traffic, scenario, duration_s, step_s=STEP_S, report_s=REPORT_S)
-        band = []
-        for sign in (-1, 1):
-            factor = 1 + sign * BAND_SPREADS * record.spread_share
-            other = replace(traffic, demand_per_s=traffic.demand_per_s * max(factor, 0.05))
-            coarse = compare(other, scenario, duration_s, step_s=STEP_S, report_s=REPORT_S)
-            band.append(float(_delay_veh_h(coarse).sum()))
+        factors = [1 + sign * BAND_SPREADS * record.spread_share for sign in (0, -1, 1)]
+        demands = [traffic.demand_per_s * max(one, 0.05) for one in factors]
+        with ThreadPoolExecutor(len(demands)) as pool:  # compiled steps release the interpreter lock
+            comparison, *others = pool.map(
+                lambda demand: compare(
+                    replace(traffic, demand_per_s=demand),
+                    scenario,
+                    duration_s,
+                    step_s=STEP_S,
+                    report_s=REPORT_S,
+                ),
+                demands,
+            )
     except TrafficError as error:
         raise TwinModelError(str(error)) from error
     delay = _delay_veh_h(comparison)
     whole = float(delay.sum())
-    band = [min(*band, whole), max(*band, whole)]
+    delays = [whole, *(float(_delay_veh_h(one).sum()) for one in others)]
+    band = [min(delays), max(delays)]
     found = RoadResult(part, record, traffic, comparison, delay, band)
     roads = _roads(found, spread_per_s, named)
     statements = road_statements(found, changes, roads, hours=n_hours)
@@ -147,10 +155,11 @@ def _model_scenario(
     part: RoadPart, traffic: RoadTraffic, changes: Sequence[RoadChange], begin_s: float
 ) -> TrafficScenario:
     """Return the changes by the numbers of links, and by the simulation's time."""
+    from analytics.twin.road_traffic import CapacityDrop  # noqa: PLC0415
     from analytics.twin.traffic_scenario import GreenShare, LaneClosure, TrafficScenario  # noqa: PLC0415
 
     number = {one.link_id: at for at, one in enumerate(part.links)}
-    closures, greens, diversions = [], [], []
+    closures, greens, diversions, drops = [], [], [], list[CapacityDrop]()
     for one in changes:
         link = number[one.link]
         from_s = begin_s + one.start_s
@@ -164,8 +173,9 @@ def _model_scenario(
                 )
             closures.append(LaneClosure(link, one.amount, from_s, to_s))
         elif one.kind == "road_rain":
-            lost = traffic.lanes * road_rain.lost_capacity(one.amount)  # on all roads of the part
-            closures += [LaneClosure(at, float(each), from_s, to_s) for at, each in enumerate(lost) if each]
+            factors = (1 - road_rain.lost_capacity(one.amount), 1 - road_rain.lost_speed(one.amount))
+            if factors != (1.0, 1.0):  # on all roads of the part
+                drops += [CapacityDrop(at, from_s, to_s, *factors) for at in range(traffic.n_links)]
         elif one.kind == "road_closure":
             closures.append(LaneClosure(link, float(traffic.lanes[link]), from_s, to_s))
             diversions += _diversions(traffic, link, None, 1.0, from_s, to_s)
@@ -177,7 +187,7 @@ def _model_scenario(
                     f"diversion from {one.link!r}: no link before it leads elsewhere; close a lane instead"
                 )
             diversions += found
-    return TrafficScenario(tuple(closures), tuple(diversions), tuple(greens))
+    return TrafficScenario(tuple(closures), tuple(diversions), tuple(greens), tuple(drops))
 
 
 def _diversions(  # noqa: PLR0917 - one diversion

@@ -78,13 +78,13 @@ def _change(found: RoadResult, change: RoadChange) -> ScenarioStatement:
             f"原驶入{zh}的车辆中有{100 * change.amount:.0f}%改走其他道路，持续{lasting:g}小时。",
         )
     if change.kind == "road_rain":
-        lost = 100 * road_rain.lost_capacity(change.amount)
+        lost, slower = (100 * one(change.amount) for one in (road_rain.lost_capacity, road_rain.lost_speed))
         return ScenarioStatement(
             "roads_in_rain",
             f"In rain of {change.amount:g} mm/h on all {len(found.part.links)} connected roads, {lost:g} % "
-            f"less traffic can pass for {lasting:g} h.",
+            f"less traffic can pass for {lasting:g} h, and free traffic is {slower:g} % slower.",
             f"相连的{len(found.part.links)}条道路降雨强度为每小时{change.amount:g}毫米，"
-            f"通行能力下降{lost:g}%，持续{lasting:g}小时。",
+            f"通行能力下降{lost:g}%，自由流车速下降{slower:g}%，持续{lasting:g}小时。",
         )
     lanes = float(found.traffic.lanes[number])
     left = 0.0 if change.kind == "road_closure" else capacity * (1 - change.amount / lanes)

@@ -118,6 +118,8 @@ class ServiceState:
     traces_checked : anomalies of each traced incident, and when they were last looked at [s]
     verdicts_due_s : when sensors are verified next, by the monotonic clock [s]
     verdicts_checked : when each anomaly without a final verdict was last looked at [s]
+    states_due_s : when states of the networks are stored next, by the monotonic clock [s]
+    pending_states : quantities whose state is still to be stored in this turn
     tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
     ingest_works_since_s : since when every round found ingest working, Unix time [s]; None while not
     ingest_fails_since_s : the same of rounds that found it not working
@@ -136,6 +138,8 @@ class ServiceState:
     traces_checked: dict[int, tuple[list[int], float]] = field(default_factory=dict)
     verdicts_due_s: float = -math.inf
     verdicts_checked: dict[int, float] = field(default_factory=dict)
+    states_due_s: float = -math.inf
+    pending_states: list[str] = field(default_factory=list)
     tidy_due_s: float = -math.inf
     duty_policy: DutyPolicy | None = None
     notifications: MessageState = field(default_factory=MessageState)

@@ -238,6 +238,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 5.0
+    state_every_s: Annotated[
+        float,
+        Meta(
+            description="How often the estimated state of the networks is stored for the dashboards; 0 is"
+            " never.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 600.0
     trace_every_s: Annotated[
         float,
         Meta(

@@ -1,8 +1,9 @@
 """Computes the posterior over possible sources of a water-quality anomaly, from the readings of its river.
 
 The river is modelled by `analytics.service.river_model`; without a measured discharge the amount of a release
-is not given. Readings count by how far they exceed what was expected of them; below `DETECTION_SPREADS`
-spreads they are non-detects. Velocities and dispersion are uncertain (`analytics.twin.water_response`).
+is not given. Readings count by how far they exceed what was expected of them, also below the limit of
+`DETECTION_SPREADS` spreads (`docs/decisions/0097`). Velocities and dispersion are uncertain
+(`analytics.twin.water_response`).
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class SuggestedSample(msgspec.Struct, frozen=True, kw_only=True):
 class SourcePosteriorAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Posterior over sources, likeliest first; ``fit`` is the share of the readings that is explained.
 
+    ``n_detects`` and ``n_non_detects`` are the readings above and below the limit of detection.
     ``arrivals`` are those at the sites below that of the anomaly, earliest first.
     """
 
@@ -217,11 +219,10 @@ def _infer(
 ) -> _Inference | None:
     from analytics.twin import source_inference, water_response  # noqa: PLC0415 - scipy, on the first use
 
-    limit = DETECTION_SPREADS * rows.noise
-    detected = rows.value >= limit
+    detected = rows.value >= DETECTION_SPREADS * rows.noise
     if not detected.any():
         return None
-    readings = source_inference.SensorReadings(np.where(detected, rows.value, limit), detected, rows.noise)
+    readings = source_inference.SensorReadings(rows.value, np.ones(len(detected), np.bool_), rows.noise)
     variants = water_response.draw_variants(N_VARIANTS, n_reaches, np.random.default_rng(0))
     response = water_response.response_ensemble(
         history.between(0, history.n_steps - SAMPLE_STEPS),
@@ -232,7 +233,9 @@ def _infer(
     )
     # What reaches a sensor only by dispersion against the flow would take an absurd amount.
     response[response < LEAST_RESPONSE * response.max(axis=(2, 3), keepdims=True)] = 0.0
-    posterior = source_inference.infer_source(response, readings, dt_s=history.dt_s)
+    posterior = source_inference.infer_source(
+        response, readings, dt_s=history.dt_s, options=source_inference.WITH_VALUES
+    )
     return _Inference(candidates, history, variants, detected, posterior)
 
 

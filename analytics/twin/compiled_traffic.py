@@ -14,6 +14,7 @@ import numpy as np
 
 from analytics.twin.compilation import compiled
 from analytics.twin.junction_flow import TIE
+from analytics.twin.road_traffic import MIN_SPEED_FACTOR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,8 +95,10 @@ def advance(
     steps_per_report: int,
     step_s: float,
     capacity: Floats,
+    priority: Floats,
     storage: Floats,
     green_share: Floats,
+    travel_steps: Floats,
     free_steps: Indices,
     free_share: Floats,
     wave_steps: Indices,
@@ -105,9 +108,10 @@ def advance(
     shares: Floats,
     demand_per_s: Floats,
     period_s: float,
+    depth: int,
     drop_link: Indices,
     drop_times_s: Floats,
-    drop_factor: Floats,
+    drop_factors: Floats,
     reports: Floats,
 ) -> None:
     """Simulate from an empty network on, and write the counts of each report.
@@ -115,20 +119,22 @@ def advance(
     Parameters
     ----------
     capacity, storage : of each link, vehicles in a step, and on the link (n_links,)
+    priority : of each link at the junction at its end, then of vehicles from outside (2 n_links,)
+    travel_steps : free travel times in steps, also below one (n_links,)
     free_steps, free_share, wave_steps, wave_share : travel times in steps, and the share of one more
     from_link, to_link, shares : movements; those from outside come last, from links n_links and above
-    drop_link, drop_times_s, drop_factor : capacity drops, (n_drops,), times (n_drops, 2)
+    depth : number of steps of which the counts are kept
+    drop_link, drop_times_s, drop_factors : capacity drops, (n_drops,), times and factors of capacity and free
+        speed (n_drops, 2)
     reports : (4, n_reports + 1, n_links) entered, left, waiting, held back as a share
 
     """
     n_links = len(capacity)
-    depth = 2 + max(free_steps.max(), wave_steps.max())
     entered_at, left_at = np.zeros((depth, n_links)), np.zeros((depth, n_links))
     entered, left, waiting = np.zeros(n_links), np.zeros(n_links), np.zeros(n_links)
     held, could = np.zeros(n_links), np.zeros(n_links)
     wanting, receiving, outflow = np.zeros(2 * n_links), np.zeros(n_links), np.zeros(2 * n_links)
-    priority = np.concatenate((capacity, capacity))
-    now_capacity = capacity.copy()
+    now_capacity, speed_factor = capacity.copy(), np.ones(n_links)
     tick = 0
     for report in range(1, n_reports + 1):
         held[:] = 0.0
@@ -137,13 +143,20 @@ def advance(
             now_s = tick * step_s
             period = min(int(now_s // period_s), len(demand_per_s) - 1)
             now_capacity[:] = capacity
+            speed_factor[:] = 1.0
             for d in range(len(drop_link)):
                 if drop_times_s[d, 0] <= now_s < drop_times_s[d, 1]:
-                    now_capacity[drop_link[d]] *= drop_factor[d]
+                    now_capacity[drop_link[d]] *= drop_factors[d, 0]
+                    speed_factor[drop_link[d]] *= drop_factors[d, 1]
             for i in range(n_links):
-                at = tick + 1 - free_steps[i]
+                whole, share = free_steps[i], free_share[i]
+                if speed_factor[i] < 1.0:
+                    exact = max(travel_steps[i] / max(speed_factor[i], MIN_SPEED_FACTOR), 1.0)
+                    whole = int(exact + 1e-9)
+                    share = max(exact - whole, 0.0)
+                at = tick + 1 - whole
                 arrived = entered_at[at % depth, i]
-                arrived += free_share[i] * (entered_at[(at - 1) % depth, i] - arrived)
+                arrived += share * (entered_at[(at - 1) % depth, i] - arrived)
                 at = tick + 1 - wave_steps[i]
                 gone = left_at[at % depth, i]
                 gone += wave_share[i] * (left_at[(at - 1) % depth, i] - gone)
@@ -174,5 +187,5 @@ def arrays_of_drops(drops: Any) -> tuple[Indices, Floats, Floats]:
     return (
         np.array([one.link for one in drops], np.intp),
         np.array([[one.from_s, one.to_s] for one in drops], np.float64).reshape(-1, 2),
-        np.array([one.factor for one in drops], np.float64),
+        np.array([[one.factor, one.speed_factor] for one in drops], np.float64).reshape(-1, 2),
     )

@@ -1,8 +1,8 @@
 """Distributes the capacity of outgoing links over incoming ones at all junctions of a network at once.
 
 First in, first out: a vehicle that can't enter its link holds back those behind it, whatever their direction.
-Scarce capacity goes to incoming links in proportion to theirs, and none is left over that a waiting
-vehicle could use
+Scarce capacity goes to incoming links in proportion to theirs, or to given priorities, and none is left over
+that a waiting vehicle could use
 (C. M. J. Tampère, R. Corthout, D. Cattrysse and L. H. Immers, Transp. Res. B 45 (1), 2011).
 """
 

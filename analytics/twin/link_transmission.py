@@ -185,10 +185,13 @@ class Simulation:
         diagram, n_links = traffic.diagram, traffic.n_links
         self._traffic, self._step_s = traffic, step_s
         self._capacity = diagram.capacity_per_s * step_s
+        self._priority = np.concatenate([traffic.priority_or_capacity * step_s, self._capacity])
         self._storage = diagram.jam_density_per_m * traffic.length_m
         self._free = _Delay.of(traffic.length_m / diagram.free_speed_m_s, step_s)
         self._wave = _Delay.of(traffic.length_m / diagram.wave_speed_m_s, step_s)
-        depth = 2 + int(max(self._free.steps.max(), self._wave.steps.max()))
+        slowest = _Delay.of(traffic.length_m / (diagram.free_speed_m_s * traffic.speed_factor()), step_s)
+        depth = 2 + int(max(slowest.steps.max(), self._wave.steps.max()))
+        self._changes_speed = any(one.speed_factor < 1 for one in traffic.drops)
         self._entered_at, self._left_at = np.zeros((depth, n_links)), np.zeros((depth, n_links))
         self._links = np.arange(n_links)
         # vehicles from outside are incoming links of their own, after the others
@@ -224,8 +227,10 @@ class Simulation:
             steps_per_report,
             self._step_s,
             self._capacity,
+            self._priority,
             self._storage,
             traffic.green_share,
+            traffic.length_m / traffic.diagram.free_speed_m_s / self._step_s,
             self._free.steps,
             self._free.share,
             self._wave.steps,
@@ -235,6 +240,7 @@ class Simulation:
             self._shares,
             traffic.demand_per_s,
             traffic.period_s,
+            len(self._entered_at),
             *compiled_traffic.arrays_of_drops(traffic.drops),
             reports,
         )
@@ -249,16 +255,18 @@ class Simulation:
             if drop.from_s <= now_s < drop.to_s:
                 capacity = capacity.copy() if capacity is self._capacity else capacity
                 capacity[drop.link] *= drop.factor
-        arrived = self._free.value(self._entered_at, self._tick, self._links)
+        free = self._free
+        if self._changes_speed:
+            travel_s = traffic.length_m / traffic.diagram.free_speed_m_s
+            free = _Delay.of(travel_s / traffic.speed_factor(now_s), self._step_s)
+        arrived = free.value(self._entered_at, self._tick, self._links)
         gone = self._wave.value(self._left_at, self._tick, self._links)
         sending = np.clip(arrived - self.left, 0, capacity * traffic.green_share)
         receiving = np.clip(gone + self._storage - self.entered, 0, capacity)
         want = self.waiting + traffic.demand_per_s[period] * self._step_s
         shares = self._shares[period]
         wanting = np.concatenate([sending, np.minimum(want, capacity)])
-        outflow = junction_outflows(
-            wanting, receiving, np.concatenate([self._capacity, self._capacity]), self._from, self._to, shares
-        )
+        outflow = junction_outflows(wanting, receiving, self._priority, self._from, self._to, shares)
         inflow = np.bincount(self._to, outflow[self._from] * shares, n_links)
         self.held_back += sending - outflow[:n_links]
         self.could_leave += sending

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.intp]
 
 SHARE_TOLERANCE = 1e-9
+MIN_SPEED_FACTOR = 0.1  # of drops that overlap, too: the record of counts is as long as that takes
 
 
 class TrafficError(AnalyticsError):
@@ -25,12 +26,16 @@ class TrafficError(AnalyticsError):
 
 
 class CapacityDrop(NamedTuple):
-    """An incident or roadworks: a link's capacity is multiplied by a factor for a time [s]."""
+    """An incident, roadworks or rain: a link's capacity is multiplied by a factor for a time [s].
+
+    So is its free speed by ``speed_factor``.
+    """
 
     link: int
     from_s: float
     to_s: float
     factor: float
+    speed_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class RoadTraffic:
     period_s : length of a period of shares and demand [s]; the last one lasts
     green_share : (n_links,) of the time that the signal at a link's end is green; 1 without signal
     drops : incidents and roadworks
+    priority_per_s : (n_links,) priority of a link at the junction at its end, where capacity is scarce: as if
+        its capacity were so much [vehicles/s]; the capacity if None
 
     Raises
     ------
@@ -70,6 +77,7 @@ class RoadTraffic:
     period_s: float
     green_share: Floats
     drops: tuple[CapacityDrop, ...] = field(default=())
+    priority_per_s: Floats | None = None
 
     def __post_init__(self) -> None:
         self._check_links()
@@ -83,11 +91,30 @@ class RoadTraffic:
                     f"capacity drop of link {drop.link}: factor {drop.factor:g} must be in [0, 1], and "
                     f"{drop.from_s:g} s before {drop.to_s:g} s"
                 )
+            if not MIN_SPEED_FACTOR <= drop.speed_factor <= 1:
+                raise TrafficError(
+                    f"capacity drop of link {drop.link}: speed_factor {drop.speed_factor:g} must be in "
+                    f"[{MIN_SPEED_FACTOR:g}, 1]"
+                )
 
     @property
     def n_links(self) -> int:
         """Number of links."""
         return len(self.tail)
+
+    def speed_factor(self, now_s: float | None = None) -> Floats:
+        """Return the factors of the free speeds at a time [s], of all drops together if None, (n_links,)."""
+        factor = np.ones(self.n_links)
+        for drop in self.drops:
+            if now_s is None or drop.from_s <= now_s < drop.to_s:
+                factor[drop.link] *= drop.speed_factor
+        slowest: Floats = np.maximum(factor, MIN_SPEED_FACTOR)
+        return slowest
+
+    @property
+    def priority_or_capacity(self) -> Floats:
+        """Priorities of links at the junctions at their ends, (n_links,) [vehicles/s]."""
+        return self.diagram.capacity_per_s if self.priority_per_s is None else self.priority_per_s
 
     @property
     def n_nodes(self) -> int:
@@ -103,6 +130,7 @@ class RoadTraffic:
             "wave_speed_m_s": self.diagram.wave_speed_m_s,
             "jam_density_per_m": self.diagram.jam_density_per_m,
             "green_share": self.green_share,
+            "priority_per_s": self.priority_or_capacity,
         }
         for name, values in per_link.items():
             if values.shape != self.tail.shape:

@@ -86,6 +86,10 @@ class InferenceOptions:
     amount_spread: float = 3.0
 
 
+WITH_VALUES = InferenceOptions(relative_error=0.15, timing_error_steps=0.5, weight=1.0)
+"""For readings that have their values below the limit of detection, too (`docs/decisions/0097`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hypotheses:
     """What was kept of each candidate and variant, best of all amounts, (n_candidates, n) each.
@@ -138,9 +142,16 @@ class SourcePosterior:
     hypotheses: Hypotheses
 
     def credible_set(self, share: float = CREDIBLE_SHARE) -> NDArray[np.intp]:
-        """Return the fewest candidates that have this share of the probability together, likeliest first."""
+        """Return the likeliest candidates whose probability together is nearest to a share, likeliest first.
+
+        One that exceeds the share by more than is missing without it is left out: sets that always reach
+        the share have more of the probability than it in the mean, since candidates are whole.
+        """
         order = np.argsort(-self.probability, kind="stable")
-        needed = int(np.searchsorted(np.cumsum(self.probability[order]), share - 1e-12)) + 1
+        together = np.cumsum(self.probability[order])
+        needed = int(np.searchsorted(together, share - 1e-12)) + 1
+        if 1 < needed <= len(together) and share - together[needed - 2] < together[needed - 1] - share:
+            needed -= 1
         credible: NDArray[np.intp] = order[:needed]
         return credible
 

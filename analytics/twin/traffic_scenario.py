@@ -53,6 +53,7 @@ class TrafficScenario:
     closures: tuple[LaneClosure, ...] = ()
     diversions: tuple[Diversion, ...] = ()
     green_shares: tuple[GreenShare, ...] = ()
+    drops: tuple[CapacityDrop, ...] = ()
 
     def applied_to(self, traffic: RoadTraffic) -> RoadTraffic:
         """Return the traffic with all changes. Raises `TrafficError` naming the change that can't be."""
@@ -69,7 +70,9 @@ class TrafficScenario:
         for diversion in self.diversions:
             _divert(shares, diversion, traffic)
         drops = tuple(_capacity_drop(closure, traffic) for closure in self.closures)
-        return replace(traffic, green_share=green_share, shares=shares, drops=(*traffic.drops, *drops))
+        return replace(
+            traffic, green_share=green_share, shares=shares, drops=(*traffic.drops, *self.drops, *drops)
+        )
 
 
 class Comparison(NamedTuple):

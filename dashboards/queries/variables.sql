@@ -19,3 +19,7 @@ SELECT DISTINCT NAMED(quantity, quantity) AS "__text", quantity AS "__value" FRO
 -- sites_of_kind: The sites of the chosen towns that are of one kind.
 SELECT DISTINCT site_LANG AS "__text", site_id AS "__value" FROM series_view
 WHERE town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND site_kind IN (_KINDS) ORDER BY 1;
+
+-- estimated_quantities: The quantities with an estimated state in the chosen towns.
+SELECT DISTINCT NAMED(measure, quantity) AS "__text", quantity AS "__value" FROM node_estimate_view
+WHERE town_id = ANY (ARRAY[${town:sqlstring}]::text[]) ORDER BY 1;

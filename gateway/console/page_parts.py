@@ -164,6 +164,7 @@ def anomaly_row(one: Anomaly, visitor: Visitor, state: PlatformState) -> dict[st
         "site_id": one.site_id,
         "site": visitor.site_name(site, one.site_id),
         "reason": one.reason_zh if visitor.language == "zh" else one.reason_en,
+        "verdict": state.verdicts.get(one.anomaly_id),
     }
 
 

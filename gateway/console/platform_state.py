@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
+from analytics.quality.verdict_text import verdict_text
 from analytics.service import network_state
 from gateway.api.directory_cache import DirectoryIndex
 from gateway.api.incident_access import IncidentAccess
@@ -25,6 +26,7 @@ from ingest_service.storage.contract.models import Anomaly, AnomalyQuery, StoreH
 from ingest_service.storage.contract.paging import all_anomalies
 from ingest_service.storage.health.processes import DatabaseCondition, ProcessInfo
 from ingest_service.storage.health.readiness import Readiness
+from ingest_service.storage.postgres.sensor_verdicts import SensorVerdicts
 
 CACHE_S = 1.0
 NO_WAIT_WITHIN_S = 3.0  # a page shows a state of this age while the next one is read, and gets that pushed
@@ -40,6 +42,7 @@ class PlatformState:
 
     ``incidents`` are those that are open and visible, ``ungrouped_anomalies`` the open anomalies that no
     incident has or was found to explain; without a database, or the right for incidents, those are all.
+    ``verdicts`` are the names of those on the sensors of open anomalies, by anomaly.
     """
 
     read_at_s: float
@@ -52,6 +55,7 @@ class PlatformState:
     clocks: dict[str, float]  # device -> its clock minus ours [s], where known
     database: DatabaseCondition = "writable"
     disk: DiskUsage | None = None
+    verdicts: Mapping[int, str] = field(default_factory=dict)
     incidents: Sequence[Incident] = ()
     ungrouped_anomalies: Sequence[Anomaly] = ()
     has_incidents: bool = False
@@ -145,8 +149,22 @@ class PlatformStateCache:
             clocks=clocks,
             database=area_readiness.database,  # a second read could contradict the readiness on one page
             disk=self._disk_usage_cache.newest(),
+            verdicts=self._read_verdicts(open_anomalies),
             **self._read_incidents(open_anomalies),
         )
+
+    def _read_verdicts(self, open_anomalies: list[Anomaly]) -> dict[int, str]:
+        """Return the names of the verdicts on the sensors of anomalies that have one, in one query."""
+        if self.context.unscoped_store.database is None or not open_anomalies:
+            return {}
+        stored = SensorVerdicts(self.context.scoped_database).of_anomalies(
+            one.anomaly_id for one in open_anomalies
+        )
+        return {
+            anomaly_id: verdict_text(one.event_probability, len(one.others)).name
+            for anomaly_id, one in stored.items()
+            if one.event_probability is not None
+        }
 
     def _read_incidents(self, open_anomalies: list[Anomaly]) -> dict[str, Any]:
         context = self.context

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from edge.wire.quantities import QUANTITIES
 from gateway.api.models import row_models
-from gateway.api.models.resource_models import AnomalyResponse
+from gateway.api.models.resource_models import ListedAnomalyResponse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def schema_of(model: type[BaseModel], **narrower: pa.DataType) -> pa.Schema:
 
 
 ANOMALIES_SCHEMA = schema_of(
-    AnomalyResponse, series_id=pa.int32(), severity=pa.uint8(), n_readings=pa.int32()
+    ListedAnomalyResponse, series_id=pa.int32(), severity=pa.uint8(), n_readings=pa.int32()
 )
 
 
@@ -169,6 +169,10 @@ def _anomaly_column(name: str, row_block: Sequence[AnomalyRow], directory_index:
             ],
             kind,
         )
+    if name == "verdict_on_sensor":
+        return pa.array([row_models.verdict_name(one) for one in row_block], kind)
+    if name == "event_probability":
+        return pa.array([row_models.listed_probability(one) for one in row_block], kind)
     return pa.array([getattr(one, name) for one in row_block], kind)
 
 

@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from analytics.service.incident_maintenance import maintain_incidents
+from analytics.service.incident_traces import trace_incidents
 from analytics.service.monthly_assessment import assess
 from analytics.service.settings import Settings
+from analytics.service.state_snapshots import store_states
 from dashboards.generate import FOLDER
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -119,6 +121,8 @@ def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
             connection.execute(ADDITIONAL_DATA)
         assess(store, Settings())
         maintain_incidents(store, Settings())
+        store_states(store, Settings())
+        trace_incidents(store, Settings(trace_again_s=0))
         panel_request = PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60))
         with alive(store), psycopg.connect(dsn, autocommit=True) as connection:
             connection.prepare_threshold = None  # plans as of a first execution

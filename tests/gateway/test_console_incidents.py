@@ -380,6 +380,9 @@ def test_pages_of_incidents_are_accessible_and_chinese(
     one.screenshot(path=tmp_path / f"incident.{scheme}.png", full_page=True)
     one.goto(f"{console.base_url}/console/anomalies/{member.anomaly_id}")
     expect(one.locator(".verdict-sensor_fault")).to_have_text("传感器故障")
+    one.goto(f"{console.base_url}/console/anomalies")
+    listed = one.locator(f"#anomaly-{member.anomaly_id}")
+    expect(listed.locator(".verdict-sensor_fault")).to_have_text("传感器故障")
     context.close()
 
 

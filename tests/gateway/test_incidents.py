@@ -51,10 +51,13 @@ class World(NamedTuple):
     headers: dict[str, dict[str, str]]
 
     def ask(self, who: str, method: str, path: str, **options: Any) -> Response:
+        return self.ask_path(who, f"/v1/incidents{path}", method, **options)
+
+    def ask_path(self, who: str, path: str, method: str = "GET", **options: Any) -> Response:
         return send_request(
             self.app,
             method,
-            f"/v1/incidents{path}",
+            path,
             headers=self.headers[who] | options.pop("headers", {}),
             **options,
         )
@@ -244,6 +247,12 @@ def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_no
         for one in world.ask("operator", "GET", f"{path}/anomalies").json()
     }
     assert by_anomaly[first["anomaly_id"]] == verdict
+    listed = {one["anomaly_id"]: one for one in world.ask_path("operator", "/v1/anomalies").json()["items"]}
+    assert listed[first["anomaly_id"]]["verdict_on_sensor"] == "event"
+    assert listed[first["anomaly_id"]]["event_probability"] == 0.973
+    others = [one for one in listed.values() if one["anomaly_id"] != first["anomaly_id"]]
+    assert {(one["verdict_on_sensor"], one["event_probability"]) for one in others} == {(None, None)}
+    assert "verdict_on_sensor" in world.ask_path("operator", "/v1/anomalies?format=csv").text.splitlines()[0]
     with world.store.for_area("b").transaction() as connection:
         assert connection.execute("SELECT count(*) FROM sensor_verdict").fetchone() == (0,)
 

@@ -208,6 +208,8 @@ def test_closed_roads_and_diversions_use_the_other_way(app: FastAPI) -> None:
     assert "roads_in_rain" in codes(wet)
     assert max(roads(wet)["count:fork"]["flow_veh_h"][4:]) == pytest.approx(2520 * 0.725, rel=0.01)
     assert wet["result"]["delay_veh_h"] > 500
+    below = roads(wet)["fork:top"]  # behind what can pass, free
+    assert max(below["speed_km_h"]) == pytest.approx(0.95 * max(below["base_speed_km_h"]), rel=0.01)
     drizzle = run(app, unchanged, rain | {"mm_h": 0.1}, hours=3)
     assert abs(drizzle["result"]["delay_veh_h"]) < 1
     now = run(app, CLOSURE, hours=3, at=None)

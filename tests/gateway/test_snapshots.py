@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from gateway.api import snapshots
 from ingest_service.storage.contract.batch import Batch
-from ingest_service.storage.contract.models import REVISION
+from ingest_service.storage.contract.models import REVISION, AnomalyQuery
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.query_api import QueryApi
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.gateway_access import HEADERS, gateway_app
+from tests.support.incident_world import store_verdict
 from tests.support.store_samples import DIRECTORY, LATE, START_US, STEP_US, anomaly, readings
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def start(store: PostgresStore) -> dict[int, int]:
     with store.transaction() as connection:
         connection.execute(
             f"TRUNCATE {flags}, {rolled}, anomaly, anomaly_history, feedback, incident_anomaly,"
-            " federated_anomaly, sensor_verdict"
+            " federated_anomaly, sensor_verdict, sensor_verdict_history"
         )
     for series in (1, 2):
         store.commit(Batch(fresh=readings(series, range(201))))
@@ -90,6 +91,7 @@ changes = st.lists(
         st.tuples(st.just("revised"), st.integers(1, 2), st.integers(0, 200)),
         st.tuples(st.just("found"), st.integers(1, 2), st.integers(0, 200)),
         st.tuples(st.just("changed"), st.integers(1, 2), st.integers(0, 40)),
+        st.tuples(st.just("verified"), st.integers(1, 2), st.integers(0, 40)),
         st.tuples(st.just("rolled up"), st.just(1), st.just(0)),
         st.tuples(st.just("more"), st.integers(1, 2), st.integers(0, 0)),
     ),
@@ -108,6 +110,9 @@ def apply_change(store: PostgresStore, what: str, series: int, tick: int, fronti
     elif what == "revised":
         quality = 3 + tick % 2
         store.commit(Batch(revisions=np.array([(series, at_us // STEP_US * STEP_US, quality, 4)], REVISION)))
+    elif what == "verified":
+        for one in store.anomalies(AnomalyQuery(series_ids=[series], limit=2)):
+            store_verdict(store, one.anomaly_id, series, tick / 40, ["a", "b"])
     elif what == "rolled up":
         store.refresh_rollups(limit=1000)
     elif what == "more":

@@ -11,7 +11,7 @@ from analytics.quality.verdict_text import verdict_text
 from edge.wire.quantities import QUANTITIES
 from gateway.api.models import judging_models, resource_models
 from gateway.api.models.resource_models import utc_datetime
-from gateway.api.models.row_models import quantity_and_unit, rule_names
+from gateway.api.models.row_models import LIKELIHOOD_DECIMALS, quantity_and_unit, rule_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,9 +35,6 @@ AnomalyModel = TypeVar(
     judging_models.JudgedAnomalyResponse,
 )
 US_PER_S = 1e6
-LIKELIHOOD_DECIMALS = (
-    3  # a likelihood follows from an assumed uncertainty of velocities: more digits mean nothing
-)
 
 
 def device_response(

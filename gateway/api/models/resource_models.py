@@ -217,6 +217,17 @@ class SensorVerdictResponse(ApiModel):
     zh: str
 
 
+class ListedAnomalyResponse(AnomalyResponse):
+    """An anomaly of a list, with the name and probability of the verdict on its sensor."""
+
+    verdict_on_sensor: Literal["event", "sensor_fault", "undecided"] | None = Field(
+        description="Null where there is none; the anomaly by itself has more of it in `sensor_verdict`"
+    )
+    event_probability: float | None = Field(
+        description="The rest is the probability of a fault of the sensor", examples=[0.97]
+    )
+
+
 class VerifiedAnomalyResponse(AnomalyResponse):
     """An anomaly with the verdict on its sensor."""
 
@@ -295,7 +306,9 @@ class SourcePosteriorResponse(ApiModel):
 
     quantity: str
     candidates: list[PosteriorCandidateResponse]
-    credible_90: list[str] = Field(description="The fewest candidates with 90 % of the probability")
+    credible_90: list[str] = Field(
+        description="The likeliest candidates, with 90 % of the probability as nearly as whole ones have"
+    )
     n_detects: int
     n_non_detects: int = Field(description="Readings not above the expected value: evidence, too")
     sensors: list[str]

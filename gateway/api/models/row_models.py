@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from analytics.core.flags import Rule
+from analytics.quality.verdict_text import verdict_text
 from edge.wire.quantities import QUANTITIES
-from gateway.api.models.resource_models import AnomalyResponse
+from gateway.api.models.resource_models import ListedAnomalyResponse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
         Series,
     )
 
+LIKELIHOOD_DECIMALS = (
+    3  # a likelihood follows from an assumed uncertainty of velocities: more digits mean nothing
+)
 MEAN_DIGITS = 8  # significant digits of a mean; later ones depend on the order of the database's additions
 # Times are composed of preformatted parts, which is three times as fast as formatting each.
 TIME_PARTS_DTYPE = np.dtype([("day", "U10"), ("minute", "U6"), ("rest", "U8")])
@@ -129,7 +133,7 @@ def value_kind(annotation: Any) -> tuple[Any, bool]:
     return get_origin(annotation) or annotation, False
 
 
-AnomalyJson = written_struct(AnomalyResponse, "AnomalyJson")
+AnomalyJson = written_struct(ListedAnomalyResponse, "AnomalyJson")
 
 
 class PageJson(msgspec.Struct, frozen=True):
@@ -220,7 +224,21 @@ def anomaly_rows(source_rows: Sequence[AnomalyRow], directory_index: DirectoryIn
         quantity=[quantity for quantity, _ in series],
         unit=[unit for _, unit in series],
         evidence=[msgspec.Raw(one.evidence) for one in source_rows],
+        verdict_on_sensor=[verdict_name(one) for one in source_rows],
+        event_probability=[listed_probability(one) for one in source_rows],
     )
+
+
+def verdict_name(one: AnomalyRow) -> str | None:
+    """Return the name of the verdict on the sensor of an anomaly; None without one."""
+    if one.event_probability is None:
+        return None
+    return verdict_text(one.event_probability, one.compared or 0).name
+
+
+def listed_probability(one: AnomalyRow) -> float | None:
+    """Return the probability of an event with the digits that the API gives; None without one."""
+    return None if one.event_probability is None else round(one.event_probability, LIKELIHOOD_DECIMALS)
 
 
 def written_anomalies(

@@ -35,7 +35,7 @@ SeverityParam = Annotated[int, Query(ge=1, le=3, description="1 notice, 2 warnin
 
 @router.get(
     "/anomalies",
-    response_model=resource_models.PageResponse[resource_models.AnomalyResponse],
+    response_model=resource_models.PageResponse[resource_models.ListedAnomalyResponse],
     responses=problem_responses(404, 406) | format_responses(),
 )
 @requires(ANOMALIES)

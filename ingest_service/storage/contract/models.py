@@ -284,9 +284,14 @@ class Anomaly(AnomalyFields, frozen=True, kw_only=True):
 
 
 class AnomalyRow(AnomalyFields, frozen=True):
-    """An anomaly as the API reads it, its evidence undecoded (`docs/decisions/0038`)."""
+    """An anomaly as the API reads it, its evidence undecoded (`docs/decisions/0038`).
+
+    ``event_probability`` and ``compared``, the number of other sensors, are of the verdict on its sensor.
+    """
 
     evidence: str = "{}"
+    event_probability: float | None = None
+    compared: int | None = None
 
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):

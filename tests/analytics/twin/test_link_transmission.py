@@ -211,6 +211,7 @@ def test_a_scenario_that_cannot_be_is_refused_with_its_place(scenario: TrafficSc
         ({"shares": np.full((2, 2), 1.5)}, "shares of link 0 sum to 1.5 in period 0"),
         ({"demand_per_s": np.zeros((1, 3))}, "demand_per_s has shape"),
         ({"period_s": 0.0}, "period_s 0"),
+        ({"priority_per_s": np.array([1.0, 1.0, -1.0])}, "link 2 has priority_per_s -1"),
         ({"drops": (CapacityDrop(3, 0, 1, 0.5),)}, "capacity drop of link 3"),
     ],
 )
@@ -219,6 +220,40 @@ def test_roads_that_contradict_themselves_are_refused_with_their_place(
 ) -> None:
     with pytest.raises(TrafficError, match=message):
         replace(corridor(), **change)  # type: ignore[arg-type]
+
+
+def test_a_lower_free_speed_takes_the_longer_and_no_vehicle_is_lost() -> None:
+    """Free traffic, the first half hour of which is in rain that takes a fifth of the free speed."""
+    free = replace(corridor(step_demand=0.3), drops=())
+    wet = replace(free, drops=tuple(CapacityDrop(at, 0.0, 1800.0, 1.0, 0.8) for at in range(3)))
+    dry_run, wet_run = (simulate(one, 5400.0) for one in (free, wet))
+    assert wet_run.speed_m_s[2:5, 0] == pytest.approx(0.8 * FREE, rel=0.01)
+    assert wet_run.speed_m_s[9:11, 0] == pytest.approx(FREE, rel=0.01)
+    assert wet_run.left[-1] == pytest.approx(dry_run.left[-1])
+    assert dry_run.left[-1, 2] == pytest.approx(0.3 * DEMAND_S)
+    with pytest.raises(TrafficError, match="link 0: speed_factor 0"):
+        replace(free, drops=(CapacityDrop(0, 0.0, 1.0, 1.0, 0.0),))
+
+
+@pytest.mark.parametrize(("priority", "ratio"), [(None, 2.0), ((0.6, 0.2, 1.0), 3.0)])
+def test_a_merge_is_shared_by_the_priorities_of_its_links(
+    priority: tuple[float, ...] | None, ratio: float
+) -> None:
+    """Two queues, of links of capacity 1 and 0.5, enter a third of capacity 0.5."""
+    capacity = np.array([1.0, 0.5, 0.5])
+    merge = replace(
+        corridor(),
+        tail=np.array([0, 1, 2]),
+        head=np.array([2, 2, 3]),
+        diagram=FundamentalDiagram.of_capacity(np.full(3, FREE), capacity, np.full(3, WAVE)),
+        from_link=np.array([0, 1]),
+        to_link=np.array([2, 2]),
+        demand_per_s=np.array([[1.0, 0.5, 0.0]] * 2),
+        priority_per_s=None if priority is None else np.array(priority),
+    )
+    run = simulate(merge, 3600)
+    passed = run.left[-1] - run.left[len(run.time_s) // 2]
+    assert passed[0] / passed[1] == pytest.approx(ratio, rel=1e-6)
 
 
 def test_diagrams_are_calibrated_from_a_noisy_record() -> None:
@@ -264,7 +299,8 @@ def test_compiled_steps_are_those_of_numpy() -> None:
         demand_per_s=demand,
         period_s=1800.0,
         green_share=rng.uniform(0.5, 1, n_links),
-        drops=(CapacityDrop(7, 600, 1500, 0.2),),
+        drops=(CapacityDrop(7, 600, 1500, 0.2), *(CapacityDrop(at, 300, 1900, 0.9, 0.6) for at in range(30))),
+        priority_per_s=rng.uniform(0.1, 1, n_links),
     )
     found, expected = np.zeros((4, 13, n_links)), np.zeros((4, 13, n_links))
     Simulation(traffic, 15.0).run_compiled(12, 20, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -302,3 +302,27 @@ def test_a_placement_without_outfalls_is_a_sentence() -> None:
             release_every=1,
             follow_steps=2,
         )
+
+
+def test_sets_of_a_right_posterior_hold_the_truth_about_as_often_as_they_promise() -> None:
+    """Sets that always reach 90 % hold it more often, as candidates are whole."""
+    rng = np.random.default_rng(4)
+    probability = rng.dirichlet(np.full(40, 0.1), 4000)
+    true = (probability.cumsum(axis=1) < rng.random((len(probability), 1))).sum(axis=1)
+    held = [one in posterior_of(p).credible_set() for one, p in zip(true, probability, strict=True)]
+    order = np.argsort(-probability, axis=1)
+    together = np.take_along_axis(probability, order, axis=1).cumsum(axis=1)
+    rank = (order == true[:, None]).argmax(axis=1)
+    reaching = rank <= (together < 0.9).sum(axis=1)
+    assert 0.88 < np.mean(held) < 0.94
+    assert np.mean(reaching) > np.mean(held) + 0.01
+    assert posterior_of([0.86, 0.13, 0.01]).credible_set().tolist() == [0]
+    assert posterior_of([0.02, 0.80, 0.18]).credible_set().tolist() == [1, 2]
+    assert posterior_of([0.97, 0.03]).credible_set().tolist() == [0]
+
+
+def posterior_of(probability: object) -> SourcePosterior:
+    """Return a posterior of which only the probabilities count."""
+    of_candidates = np.asarray(probability, float)
+    nothing: Any = None
+    return SourcePosterior(of_candidates, nothing, nothing, nothing, nothing, 0.0, nothing)

@@ -17,6 +17,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Store
 
+from tests.support.incident_world import store_verdict
 from tests.support.store_samples import DIRECTORY, START_US, anomaly
 
 
@@ -120,7 +121,9 @@ def test_every_query_returns_each_field_in_its_place(plain_dsn: str) -> None:
             device_id="d1", state="closed", reason_en="e", reason_zh="z", **times, **numbers,
             anomaly_id=recorded.anomaly_id, revision=recorded.revision,
         )  # fmt: skip
+        store_verdict(store, recorded.anomaly_id, 1, 0.9, ["a", "b"])
         (now,) = QueryApi(store).reader_at().anomalies(AnomalyQuery())
+        assert (now.event_probability, now.compared) == (0.9, 2)
         (then,) = QueryApi(store).reader_at(QueryApi(store).reader_at().snapshot).anomalies(AnomalyQuery())
         assert now == then
         assert msgspec.json.decode(now.evidence) == recorded.evidence

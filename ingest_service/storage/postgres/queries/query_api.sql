@@ -22,12 +22,18 @@ replaced > (SELECT settled FROM at)
     AND (age(began) < 0 OR age(began) > (SELECT age FROM at)) AND began <> ALL (%(running)s::xid[])
     AND NOT ((age(ended) < 0 OR age(ended) > (SELECT age FROM at)) AND ended <> ALL (%(running)s::xid[]));
 
+-- verdict_columns: What a list of anomalies shows of the verdict on a sensor; compared: the number of other sensors.
+anomaly_id, event_probability, cardinality(others) AS compared;
+
 -- anomalies_now: Anomalies by filter, newest start first, each with the current snapshot.
-SELECT {{anomaly_fields}}, evidence::text, (SELECT {{now}}) {{filtered_anomalies}};
+SELECT {{anomaly_fields}}, evidence::text, event_probability, compared, (SELECT {{now}})
+FROM (SELECT {{anomaly_columns}} {{filtered_anomalies}}) AS a
+LEFT JOIN (SELECT {{verdict_columns}} FROM sensor_verdict) AS v USING (anomaly_id)
+ORDER BY start DESC, anomaly_id DESC;
 
 -- anomalies_then: Anomalies by filter as of a snapshot, newest start first.
 WITH at AS MATERIALIZED ({{at}})
-SELECT {{anomaly_fields}}, evidence::text
+SELECT {{anomaly_fields}}, evidence::text, event_probability, compared
 FROM (
     (SELECT {{anomaly_columns}} FROM anomaly
     WHERE {{anomaly_filter}}
@@ -38,6 +44,12 @@ FROM (
     WHERE {{anomaly_filter}} AND {{replaced_since}}
     ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s)
 ) AS a
+LEFT JOIN (
+    SELECT {{verdict_columns}} FROM sensor_verdict
+    WHERE (age(xmin) < 0 OR age(xmin) > (SELECT age FROM at)) AND xmin <> ALL (%(running)s::xid[])
+    UNION ALL
+    SELECT {{verdict_columns}} FROM sensor_verdict_history WHERE {{replaced_since}}
+) AS v USING (anomaly_id)
 ORDER BY start DESC, anomaly_id DESC LIMIT %(limit)s;
 
 -- revised_then: Revised flags as of a snapshot.
