@@ -19,7 +19,7 @@ from dashboards.postgres_query import NamedQueryBuilder, datasource, raw_sql
 from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Panel = tuple[Callable[[Language], Any], int, int]
 
@@ -46,6 +46,7 @@ class DashboardSpec:
     """Kinds of sites offered by the site variable; None offers all, an empty tuple omits the variable."""
     single_site: bool = False
     has_quantity_variable: bool = False
+    has_operator_variable: bool = False
     time: str = "now-24h"
     refresh: str = "30s"
 
@@ -70,12 +71,8 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
         .link(_links_to_others(language))
         .annotation(_anomaly_annotations(board, language))
     )
-    for name, query in AREA_VARIABLES.items():
-        dashboard.with_variable(_variable(name, raw_sql(query, language), language))
-    if board.has_site_variable:
-        dashboard.with_variable(_site_variable(board, language))
-    if board.has_quantity_variable:
-        dashboard.with_variable(_variable("quantity", raw_sql("quantities", language), language))
+    for variable in _variables(board, language):
+        dashboard.with_variable(variable)
     numbers = count(1)
     for title, panels in board.rows:
         dashboard.with_row(Row(translate(title, language)).id(next(numbers)))
@@ -92,6 +89,20 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
     for annotation in built.annotations.list_val or []:
         annotation.placement = None  # type: ignore[assignment]
     return built
+
+
+def _variables(board: DashboardSpec, language: Language) -> Iterator[QueryVariable]:
+    """Yield the dashboard's variables, each after those that it depends on."""
+    for name, query in AREA_VARIABLES.items():
+        yield _variable(name, raw_sql(query, language), language)
+    if board.has_site_variable:
+        yield _site_variable(board, language)
+    if board.has_quantity_variable:
+        yield _variable("quantity", raw_sql("quantities", language), language)
+    if board.has_operator_variable:
+        one = models.VariableOption(text="1", value="1")
+        operators = _variable("operators", raw_sql("operators", language), language)
+        yield operators.multi(False).include_all(False).current(one)
 
 
 def _variable(name: str, query: str, language: Language) -> QueryVariable:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards.boards import (
+    alarm_performance,
     areas,
     assessment,
     devices,
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "generated"
 DASHBOARDS = tuple(
     module.BOARD
-    for module in (town_overview, areas, river_section, outfall, road, assessment, devices, platform)
+    for module in (
+        town_overview,
+        areas,
+        river_section,
+        outfall,
+        road,
+        assessment,
+        alarm_performance,
+        devices,
+        platform,
+    )
 )
 
 

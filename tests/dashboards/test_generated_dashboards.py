@@ -84,7 +84,9 @@ def test_the_frame_of_a_dashboard(name: str) -> None:
 def test_choices_follow_from_those_before_them(name: str) -> None:
     variables = BOARDS[name]["templating"]["list"]
     names = [one["name"] for one in variables]
-    assert names == [one for one in ("city", "county", "town", "site", "quantity") if one in names]
+    assert names == [
+        one for one in ("city", "county", "town", "site", "quantity", "operators") if one in names
+    ]
     assert names[:3] == ["city", "county", "town"]
     for position, one in enumerate(variables):
         assert (one["type"], one["refresh"]) == ("query", 2)
@@ -156,9 +158,9 @@ def test_both_languages_have_the_same_panels() -> None:
     for name, board in BOARDS.items():
         shape = tuple((panel["type"], tuple(panel["gridPos"].items())) for panel in board["panels"])
         by_board.setdefault(name.split(".")[0], set()).add(shape)
-    assert len(by_board) == 8
+    assert len(by_board) == 9
     assert {len(shapes) for shapes in by_board.values()} == {1}
-    assert len({board["uid"] for board in BOARDS.values()}) == 8 * len(translations.LANGUAGES)
+    assert len({board["uid"] for board in BOARDS.values()}) == 9 * len(translations.LANGUAGES)
 
 
 def test_every_word_is_in_both_languages_and_every_query_used() -> None:
