@@ -100,9 +100,9 @@ def _variables(board: DashboardSpec, language: Language) -> Iterator[QueryVariab
     if board.has_quantity_variable:
         yield _variable("quantity", raw_sql("quantities", language), language)
     if board.has_operator_variable:
-        one = models.VariableOption(text="1", value="1")
+        two = models.VariableOption(text="2", value="2")  # the default of the service's setting
         operators = _variable("operators", raw_sql("operators", language), language)
-        yield operators.multi(False).include_all(False).current(one)
+        yield operators.multi(False).include_all(False).current(two)
 
 
 def _variable(name: str, query: str, language: Language) -> QueryVariable:
