@@ -19,7 +19,7 @@ from dashboards.postgres_query import NamedQueryBuilder, datasource, raw_sql
 from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Panel = tuple[Callable[[Language], Any], int, int]
 
@@ -48,6 +48,7 @@ class DashboardSpec:
     has_quantity_variable: bool = False
     single_quantity: str = ""
     """Query of the quantities of which one is selected; empty for the quantity variable of the sites."""
+    has_operator_variable: bool = False
     time: str = "now-24h"
     refresh: str = "30s"
 
@@ -72,7 +73,8 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
         .link(_links_to_others(language))
         .annotation(_anomaly_annotations(board, language))
     )
-    _add_variables(dashboard, board, language)
+    for variable in _variables(board, language):
+        dashboard.with_variable(variable)
     numbers = count(1)
     for title, panels in board.rows:
         dashboard.with_row(Row(translate(title, language)).id(next(numbers)))
@@ -91,17 +93,20 @@ def build_dashboard(board: DashboardSpec, language: Language) -> models.Dashboar
     return built
 
 
-def _add_variables(dashboard: Dashboard, board: DashboardSpec, language: Language) -> None:
-    """Add the variables of areas, then those of sites and quantities that the board has."""
+def _variables(board: DashboardSpec, language: Language) -> Iterator[QueryVariable]:
+    """Yield the dashboard's variables, each after those that it depends on."""
     for name, query in AREA_VARIABLES.items():
-        dashboard.with_variable(_variable(name, raw_sql(query, language), language))
+        yield _variable(name, raw_sql(query, language), language)
     if board.has_site_variable:
-        dashboard.with_variable(_site_variable(board, language))
+        yield _site_variable(board, language)
     if board.has_quantity_variable:
-        dashboard.with_variable(_variable("quantity", raw_sql("quantities", language), language))
+        yield _variable("quantity", raw_sql("quantities", language), language)
     if board.single_quantity:
-        query = raw_sql(board.single_quantity, language)
-        dashboard.with_variable(_single(_variable("quantity", query, language)))
+        yield _single(_variable("quantity", raw_sql(board.single_quantity, language), language))
+    if board.has_operator_variable:
+        two = models.VariableOption(text="2", value="2")  # the default of the service's setting
+        operators = _variable("operators", raw_sql("operators", language), language)
+        yield operators.multi(False).include_all(False).current(two)
 
 
 def _variable(name: str, query: str, language: Language) -> QueryVariable:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards.boards import (
+    alarm_performance,
     areas,
     assessment,
     devices,
@@ -38,6 +39,7 @@ DASHBOARDS = tuple(
         road,
         network_state,
         assessment,
+        alarm_performance,
         devices,
         platform,
     )

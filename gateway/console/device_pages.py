@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from analytics.service.network_state import STALE_INTERVALS
 from gateway.auth.authorization import CONSOLE, ENROLMENT, requires
-from gateway.console.page_parts import PageParts
+from gateway.console.page_parts import PageParts, clock_text
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ async def devices_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLResp
     rows: list[dict[str, Any]] = []
     for device in directory.devices:
         activity, status = activity_by_device.get(device.device_id), status_by_device.get(device.device_id)
+        clock_s = status.clock_offset_s if status else None
         rows.append(
             {
                 "device": device,
@@ -43,7 +44,8 @@ async def devices_page(visitor: CurrentVisitor, state: CurrentState) -> HTMLResp
                 "activity": activity,
                 "state": device_state(activity, time.time()),
                 "status": status.status if status else {},
-                "clock_s": status.clock_offset_s if status else None,
+                "clock_s": clock_s,
+                "clock": "–" if clock_s is None else clock_text(clock_s, visitor.language),
                 "enrolled_s": directory.enrolled_s.get(device.device_id),
             }
         )

@@ -17,12 +17,15 @@ from gateway.auth.authorization import CONSOLE, requires
 from gateway.console.duty_pages import area_options, check_id, refused, saved
 from gateway.console.page_parts import PageParts
 from gateway.console.visitor import CurrentState, CurrentVisitor, page_response, require
-from ingest_service.storage.contract.notifications import CONSOLE_CHANNEL, ChannelKind
+from ingest_service.storage.contract.notifications import CONSOLE_CHANNEL, ChannelKind, NotificationQuery
+from ingest_service.storage.postgres.notifications import NotificationStore
 
 if TYPE_CHECKING:
+    from gateway.api.models.duty_models import MemberModel
     from gateway.console.form_refusals import Refusal
     from gateway.console.platform_state import PlatformState
     from gateway.console.visitor import Visitor
+    from ingest_service.storage.contract.notifications import Notification
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,6 +35,8 @@ OWN = notifications.OWN_PREFERENCES._replace(by_session=True)
 PRIORITIES = (1, 2, 3, 4)
 CHANNELS_ADDRESS = "/console/settings/channels"
 PREFERENCES_ADDRESS = "/console/settings/preferences"
+MAX_NOTIFICATIONS = 30
+STATE_MARKS = {"waiting": "○", "sent": "✓", "failed": "✕", "suppressed": "–"}
 
 
 class ChannelForm(BaseModel):
@@ -91,7 +96,7 @@ class PreferencesForm(BaseModel):
 async def channels_page(
     visitor: CurrentVisitor, state: CurrentState, done: Annotated[str, Query(max_length=20)] = ""
 ) -> HTMLResponse:
-    """Serve the list of channels, each with a button that sends a test message."""
+    """Serve the channels, each with a button for a test message, and what became of the newest messages."""
     notices = {"saved": "saved", "test": "test_is_sent"}
     notice = visitor.text(notices[done]) if done in notices else ""
     return await _channels_page(visitor, state, notice=notice)
@@ -180,10 +185,17 @@ async def _channels_page(
     context = visitor.context
 
     def read() -> dict[str, Any]:
-        teams = duty.teams(context)
+        members = {one.member_id: one for team in duty.teams(context) for one in team.members}
+        channels = notifications.channels(context)
+        query = NotificationQuery(area_ids=duty.area_ids(context, None), limit=MAX_NOTIFICATIONS)
+        found = NotificationStore(context.scoped_database).found(query)
+        names = {one.channel_id: visitor.name(one) for one in channels}
+        names[CONSOLE_CHANNEL] = visitor.text("channel_console")
         return {
-            "channels": notifications.channels(context),
-            "with_mail": [one for team in teams for one in team.members if one.email],
+            "channels": channels,
+            "with_mail": [one for one in members.values() if one.email],
+            "outbox": [_outbox_row(one, visitor, names, members) for one in found],
+            "is_waiting": any(one.state == "waiting" for one in found),
         }
 
     return page_response(
@@ -198,6 +210,23 @@ async def _channels_page(
         refusal=refusal,
         **await run_in_threadpool(read),
     )
+
+
+def _outbox_row(
+    one: Notification, visitor: Visitor, channels: dict[str, str], members: dict[str, MemberModel]
+) -> dict[str, Any]:
+    """Return what the list shows of a notification; its detail is in English, as the messengers' answers."""
+    member = members.get(one.member_id or "")
+    return {
+        "at_s": one.sent_s or one.due_s,
+        "channel": channels.get(one.channel_id, one.channel_id),
+        "member": member.name if member else one.member_id or visitor.text("the_group"),
+        "incident_id": one.incident_id,
+        "text": one.text_zh if visitor.language == "zh" else one.text_en,
+        "state": f"{STATE_MARKS[one.state]} {visitor.text(f'notification_{one.state}')}",
+        "is_failed": one.state == "failed",
+        "detail": one.detail,
+    }
 
 
 async def _channel_page(

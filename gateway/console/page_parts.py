@@ -63,7 +63,7 @@ class PagePart(NamedTuple):
 
 ELEMENTS: Mapping[PartName, tuple[str, str]] = {
     "figures": ("dl", ' class="figures"'),
-    "health": ("div", ' class="panel health"'),
+    "health": ("div", ' class="panel health" aria-live="polite"'),
     "now": ("div", ' class="now-list" aria-live="polite" aria-relevant="additions"'),
     "map-states": ("script", ' type="application/json"'),
     "incident-revisions": ("script", ' type="application/json"'),
@@ -171,13 +171,20 @@ def anomaly_row(one: Anomaly, visitor: Visitor, state: PlatformState) -> dict[st
 def worst_clock_text(clocks: dict[str, float], language: Language) -> str:
     """Return the largest clock offset, with its device from `CLOCK_NAMED_BEYOND_S` on.
 
-    >>> worst_clock_text({"d1": -0.4}, "en")
-    '0 s'
+    >>> worst_clock_text({"d1": -0.4}, "en"), worst_clock_text({"d1": 4000.0}, "zh")
+    ('0 s', '+4,000秒 d1')
     """
     if not clocks:
         return translate("never", language)
     device, offset_s = max(clocks.items(), key=lambda one: abs(one[1]))
+    return clock_text(offset_s, language) + (f" {device}" if abs(offset_s) >= CLOCK_NAMED_BEYOND_S else "")
+
+
+def clock_text(offset_s: float, language: Language) -> str:
+    """Return a clock offset in whole seconds, with its sign.
+
+    >>> clock_text(-9.6, "zh"), clock_text(-0.4, "en")
+    ('-10秒', '0 s')
+    """
     rounded_s = round(offset_s)  # an integer, so that it is never "-0"
-    return (f"{rounded_s:+,} s" if rounded_s else "0 s") + (
-        f" {device}" if abs(offset_s) >= CLOCK_NAMED_BEYOND_S else ""
-    )
+    return translate("unit_seconds", language).format(f"{rounded_s:+,}" if rounded_s else "0")

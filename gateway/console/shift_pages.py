@@ -1,4 +1,4 @@
-"""Serves the page of the shift: who is on duty, hand-over notes, and the alarm performance of a week."""
+"""Serves the page of the shift: who is on duty, notes, suppressed alarms, alarm performance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from analytics.incidents import incident_text
+from analytics.quality.detector_names import DETECTORS
 from gateway.api.models import duty_models as models
 from gateway.api.routes import duty, incident_reports
 from gateway.auth.authorization import CONSOLE, requires
@@ -20,7 +21,7 @@ from gateway.console.visitor import CurrentState, CurrentVisitor, page_response,
 from ingest_service.storage.postgres.duty import DutyStore
 
 if TYPE_CHECKING:
-    from gateway.api.models.incident_models import PerformanceResponse
+    from gateway.api.models.incident_models import IncidentAnomalyResponse, PerformanceResponse
     from gateway.console.form_refusals import Refusal
     from gateway.console.platform_state import PlatformState
     from gateway.console.visitor import Visitor
@@ -31,6 +32,9 @@ ADDRESS = "/console/shift"
 NOTE = duty.DUTY._replace(by_session=True)
 NOTES_SHOWN = 20
 PERFORMANCE_DAYS = 7
+OPERATORS = 2
+"""People on duty at a time, until another number is chosen: the default of the service's setting."""
+SUPPRESSED_HOURS, SUPPRESSED_SHOWN = 24, 50
 Operators = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -39,10 +43,10 @@ Operators = Annotated[int, Query(ge=1, le=1000)]
 async def shift_page(
     visitor: CurrentVisitor,
     state: CurrentState,
-    operators: Operators = 1,
+    operators: Operators = OPERATORS,
     done: Annotated[str, Query(max_length=20)] = "",
 ) -> HTMLResponse:
-    """Serve who is on duty, the newest hand-over notes, and the alarm performance of the last days."""
+    """Serve who is on duty, notes, suppressed alarms, and the alarm performance of the last days."""
     notice = visitor.text("saved") if done == "saved" else ""
     return await _shift_page(visitor, state, operators=operators, notice=notice)
 
@@ -73,7 +77,7 @@ async def _shift_page(
     visitor: Visitor,
     state: PlatformState,
     *,
-    operators: int = 1,
+    operators: int = OPERATORS,
     notice: str = "",
     refusal: Refusal | None = None,
     text: str = "",
@@ -83,7 +87,13 @@ async def _shift_page(
 
     def read() -> dict[str, Any]:
         now = datetime.now(UTC)
+        suppressed_from = now - timedelta(hours=SUPPRESSED_HOURS)
         return {
+            "suppressed": incident_reports.suppressed(
+                context, from_=suppressed_from, to=now, limit=SUPPRESSED_SHOWN
+            )
+            if visitor.may(incident_reports.SUPPRESSED)
+            else [],
             "teams": {one.team_id: one for one in duty.teams(context)},
             "on_duty": [one for one in duty.duty(context) if one.on_duty],
             "notes": DutyStore(context.scoped_database).handover_notes(
@@ -104,6 +114,9 @@ async def _shift_page(
         refusal=refusal,
         text=text,
         days=PERFORMANCE_DAYS,
+        hours=SUPPRESSED_HOURS,
+        shown=SUPPRESSED_SHOWN,
+        suppressed_rows=[_suppressed_row(one, visitor, state) for one in found["suppressed"]],
         performance_rows=_performance_rows(found["performance"], visitor),
         top=[_top_row(one, visitor, state) for one in found["performance"].top],
         **found,
@@ -137,6 +150,17 @@ def _performance_rows(found: PerformanceResponse, visitor: Visitor) -> list[tupl
         for one in range(1, 5)
     ]
     return [(visitor.text(key), value, target) for key, value, target in measured] + shares
+
+
+def _suppressed_row(one: IncidentAnomalyResponse, visitor: Visitor, state: PlatformState) -> dict[str, Any]:
+    site = state.directory_index.sites.get(one.site_id)
+    return {
+        "anomaly_id": one.anomaly_id,
+        "start_s": one.start.timestamp(),
+        "site": one.site_id if site is None else visitor.site_name(site, one.site_id),
+        "detector": DETECTORS.get(one.detector, (one.detector,) * 2)[visitor.language == "zh"],
+        "reason": one.reason_zh if visitor.language == "zh" else one.reason_en,
+    }
 
 
 def _top_row(one: Any, visitor: Visitor, state: PlatformState) -> dict[str, Any]:

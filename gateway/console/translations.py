@@ -150,6 +150,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     ),
     "nav": ("pages", "页面"),
     "skip": ("skip to the content", "跳到正文"),
+    "skip_map": ("skip the map", "跳过地图"),
     "wall": ("wall", "大屏"),
     "incidents": ("incidents", "事件"),
     "tasks": ("my tasks", "我的任务"),

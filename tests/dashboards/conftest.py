@@ -49,6 +49,18 @@ UPDATE device SET clock_offset_s = 0.4,
     status = '{"online": true, "battery_v": 12.4, "signal_dbm": -71, "spool_depth": 3}';
 ANALYZE;
 """
+# A flood of one operator in one of two periods of 10 min, which chatters; an alarm that waits for a day.
+ALARMS = """
+INSERT INTO incident_history (incident_id, revision, machine, event, from_state, to_state, who, why, "at")
+SELECT i.incident_id, i.revision, 'alarm', 'annunciate', 'normal', 'unacknowledged', 'test', '',
+    now() - interval '2 h' + n * interval '10 s'
+FROM (SELECT incident_id, revision FROM incident ORDER BY 1 LIMIT 1) AS i, generate_series(1, 22) AS n;
+UPDATE incident SET opened = opened - interval '2 days', annunciations = 1, acknowledged = NULL
+WHERE incident_id = (SELECT min(incident_id) FROM incident WHERE state NOT IN ('closed', 'false_alarm'));
+UPDATE incident
+SET acknowledged = opened + interval '5 minutes', closed = opened + interval '3 h', state = 'closed'
+WHERE incident_id = (SELECT max(incident_id) FROM incident);
+"""
 
 
 def of_types(*types: str) -> list[Any]:
@@ -123,6 +135,8 @@ def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
         maintain_incidents(store, Settings())
         store_states(store, Settings())
         trace_incidents(store, Settings(trace_again_s=0))
+        with psycopg.connect(dsn) as connection:
+            connection.execute(ALARMS)
         panel_request = PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60))
         with alive(store), psycopg.connect(dsn, autocommit=True) as connection:
             connection.prepare_threshold = None  # plans as of a first execution

@@ -15,7 +15,7 @@ from tests.support.grafana_table_width import CELL_PADDING_PX, SCREENS_PX, colum
 TABLES = of_types("table")
 STATES = {
     "age", "alarm", "class", "deviation", "flag", "flowing_hours", "good", "health", "level", "met", "online",
-    "place", "priority", "received", "severity", "shard", "source",
+    "peak_load", "place", "priority", "received", "severity", "shard", "sounded", "source",
 }  # fmt: skip
 TIME_EXAMPLE, DURATION_EXAMPLE = "2026-11-28 06:32", "12 d 22:22:22"
 

@@ -149,6 +149,7 @@ def test_the_documentation_is_drawn_without_the_internet(
     one.goto(f"{base_url}/docs")
     expect(one.get_by_text("/v1/anomalies", exact=True).first).to_be_visible(timeout=30_000)
     assert [url for url in requested_urls if not url.startswith((base_url, "data:"))] == []
+    assert one.locator("html").get_attribute("lang") == "en"
 
 
 @pytest.mark.parametrize("page", LANGUAGES, indirect=True)

@@ -325,8 +325,10 @@ def test_a_test_message_is_put_into_the_outbox_by_a_supervisor(console: FormsCon
         assert address in one.get("/console/settings/channels").text
         assert one.post(address).headers["location"] == "/console/settings/channels?done=test"
         assert one.get("/console/settings/channel?id=robot").status_code == 403
-    (stored,) = NotificationStore(console.store).found(NotificationQuery(area_ids=[AREA], limit=1))
-    assert (stored.kind, stored.channel_id) == ("test", "robot")
+        outbox = NotificationStore(console.store)
+        (stored,) = outbox.found(NotificationQuery(area_ids=[AREA], limit=1))
+        assert (stored.kind, stored.channel_id) == ("test", "robot")
+        assert text("notification_waiting") in one.get("/console/settings/channels").text
 
 
 def test_a_channel_that_is_switched_off_can_be_edited_again(console: FormsConsole) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.console.translations import Language
+    from ingest_service.storage.contract.incidents import MemberRole
     from tests.support.throwaway_servers import PostgresServer
 
 TEAM = "330483-d1-water"
@@ -114,7 +116,7 @@ def record_fault(console: IncidentConsole, number: int, site_id: str) -> Anomaly
     return next(one for one in stored if one.reason_en == anomaly.reason_en)
 
 
-def open_incident(console: IncidentConsole, number: int) -> Incident:
+def open_incident(console: IncidentConsole, number: int, role: MemberRole = "opened") -> Incident:
     """Open an incident with one anomaly, apart from all others."""
     anomaly = record_fault(console, number, SITE)
     area = SITE.rpartition("-")[0]
@@ -135,7 +137,7 @@ def open_incident(console: IncidentConsole, number: int) -> Incident:
         anomaly_id=anomaly.anomaly_id,
         incident_id=None,
         site_id=SITE,
-        role="opened",
+        role=role,
         reason="first",
         reason_en="it opened the incident",
         reason_zh="首个异常",
@@ -196,6 +198,10 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
     expect(labels).to_be_visible()
     operator.screenshot(path=tmp_path / f"wall.{language}.png")
 
+    labels.focus()
+    operator.evaluate("document.dispatchEvent(new CustomEvent('towntwin:part', {detail: 'map-states'}))")
+    expect(labels).to_be_focused()  # pushed states replace the labels
+
     link.click()
     expect(operator.locator("p.reason").first).to_contain_text(
         "planned fault" if language == "en" else "计划故障"
@@ -203,8 +209,9 @@ def test_a_planned_fault_goes_from_the_wall_to_its_end(
     expect(operator.locator("#plot .plot-svg")).to_be_visible()
     wait_for_map(operator)
     operator.screenshot(path=tmp_path / f"incident.{language}.png", full_page=True)
-    button(operator, "acknowledge", language)
-    expect(operator.locator(".notice")).to_be_visible()
+    name = incident_text.event_name("acknowledge")[language == "zh"]
+    operator.locator("#actions").get_by_role("button", name=name, exact=True).press("Enter")
+    expect(operator.locator(".notice")).to_be_focused()  # the button is gone
     button(operator, "file", language)
     expect(operator.locator("#incident")).to_contain_text(text("turn_dispatch"))
     operator.locator("#actions summary", has_text=event("dispatch")).click()
@@ -307,6 +314,18 @@ def test_what_the_role_may_not_do_has_no_button_and_is_refused(console: Incident
         assert operator.post(f"{path}/transitions", data=form).status_code == 303
         del operator.headers["Origin"]
         assert operator.post(f"{path}/transitions", data=form).status_code == 403, "a form of another site"
+
+
+def test_a_suppressed_alarm_is_listed_with_its_reason_on_the_page_of_the_shift(
+    console: IncidentConsole,
+) -> None:
+    open_incident(console, 6, "suppressed")
+    cookies = httpx.post(f"{console.base_url}/login", json={"key": console.keys["operator"]}).cookies
+    page = httpx.get(
+        f"{console.base_url}/console/shift", cookies=cookies, headers={"Accept-Language": "zh-CN"}, timeout=30
+    ).text
+    (listed,) = re.findall(r'<ul class="plain" id="suppressed">.*?</ul>', page, re.DOTALL)
+    assert "首个异常" in listed
 
 
 @pytest.mark.parametrize("language", ["en"])

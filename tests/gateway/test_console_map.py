@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 TILE_COLOUR = (200, 30, 120)
+# Written by the library `pmtiles` 3.8.1 (PyPI): compressed vector tiles of zoom 0 to 3; their layer `water`
+# covers them whole.
+VECTOR_ARCHIVE = base64.b64decode(
+    "UE1UaWxlcwN/AAAAAAAAADUAAAAAAAAAtAAAAAAAAAA2AAAAAAAAAOoAAAAAAAAAAAAAAAAAAADqAAAAAAAAADYAAAAAAAAAVQAA"
+    "AAAAAAA/AAAAAAAAAAEAAAAAAAAAAAICAQADAC62lIAHVs0A0klrgPipMgAAAAAAAAAAAB+LCAAAAAAAAgOzZ2BmZGRkAhJMjGAA"
+    "opiYQCQzkiiyChQGZboZzSgDjJQBAL6Z1FL9AAAAH4sIAAAAAAACA6tWKktNLskvis9JrEwtKlayUoiuVspMAdJK5YklqUVKtbG1"
+    "AOb7ocYkAAAAH4sIAJqJDGsC/5NSqGDiYi1PLEktEhKSYFbi42RgkGpwYGBocPhvz8Cv0aAAAMrF41QiAAAA"
+)
 COLOUR = "name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()"
 
 
@@ -72,16 +83,6 @@ def varint(number: int) -> bytes:
     return bytes([*encoded, number])
 
 
-def encode_fields(*fields: tuple[int, int | bytes]) -> bytes:
-    """Encode a message of Protocol Buffers: numbers, and bytes with their length."""
-    return b"".join(
-        varint(at << 3) + varint(value)
-        if isinstance(value, int)
-        else varint(at << 3 | 2) + varint(len(value)) + value
-        for at, value in fields
-    )
-
-
 def picture_tile() -> bytes:
     """A tile of one colour."""
     made = io.BytesIO()
@@ -89,16 +90,8 @@ def picture_tile() -> bytes:
     return made.getvalue()
 
 
-def vector_tile() -> bytes:
-    """A Mapbox vector tile (2.1) whose layer ``water`` covers it whole."""
-    move, line, close, right, left = 1 | 1 << 3, 2 | 3 << 3, 7 | 1 << 3, 2 * 4096, 2 * 4096 - 1
-    geometry = b"".join(map(varint, (move, 0, 0, line, right, 0, 0, right, left, 0, close)))
-    polygon = encode_fields((3, 3), (4, geometry))
-    return encode_fields((3, encode_fields((15, 2), (1, b"water"), (2, polygon), (5, 4096))))
-
-
-def pmtiles_archive(tile: bytes, kind: int) -> bytes:
-    """A PMTiles archive (version 3) with one tile of the world; ``kind``: 1 for vectors, 2 for PNG."""
+def pmtiles_archive(tile: bytes) -> bytes:
+    """A PMTiles archive (version 3) with one PNG tile of the world."""
     directory = (
         bytes([1, 0, 1]) + varint(len(tile)) + bytes([1])
     )  # entries, first id, run, length, offset + 1
@@ -106,8 +99,8 @@ def pmtiles_archive(tile: bytes, kind: int) -> bytes:
     parts = (127, len(directory), 127 + len(directory), len(metadata))
     tiles_at = 127 + len(directory) + len(metadata)
     header = b"PMTiles\x03" + struct.pack("<11Q", *parts, 0, 0, tiles_at, len(tile), 1, 1, 1)
-    uncompressed = 1
-    header += struct.pack("<6B", 1, uncompressed, uncompressed, kind, 0, 0)
+    uncompressed, png = 1, 2
+    header += struct.pack("<6B", 1, uncompressed, uncompressed, png, 0, 0)
     header += struct.pack("<4iB2i", -1_800_000_000, -850_000_000, 1_800_000_000, 850_000_000, 0, 0, 0)
     assert len(header) == 127
     return header + directory + metadata + tile
@@ -122,9 +115,9 @@ def colour_at(page: Page, x: int, y: int) -> object:
 @pytest.mark.parametrize(
     ("archive", "layers"),
     [
-        (pmtiles_archive(picture_tile(), 2), ["base"]),
+        (pmtiles_archive(picture_tile()), ["base"]),
         (
-            pmtiles_archive(vector_tile(), 1),
+            VECTOR_ARCHIVE,
             ["base-landuse", "base-water", "base-buildings", "base-roads", "base-boundaries"],
         ),
     ],
@@ -176,6 +169,36 @@ def test_a_pmtiles_file_is_sent_by_ranges_and_as_it_is(tmp_path: Path, accepted:
     without = gateway_app(MemoryStore(), console=True)
     assert send_request(without, "GET", "/console/map.pmtiles", headers=HEADERS).status_code == 404
     assert send_request(app, "GET", "/console/map.pmtiles").status_code == 401
+
+
+class TileServer(BaseHTTPRequestHandler):
+    """A tile server whose tiles are of one colour; like public ones, it lets every page read them."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "image/png")
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.end_headers()
+        self.wfile.write(picture_tile())
+
+    def log_message(self, *_: object) -> None:
+        """Keep the output of the tests free of requests."""
+
+
+def test_tiles_of_a_tile_server_are_drawn_below_the_network(browser: Browser, tmp_path: Path) -> None:
+    store = one_site()
+    with ThreadingHTTPServer(("127.0.0.1", 0), TileServer) as server, alive(store, every_s=0.5):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = Settings(map_tiles=f"http://127.0.0.1:{server.server_port}/{{z}}/{{x}}/{{y}}.png")
+        for address in serve_console(store, settings=settings):
+            one = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
+            sign_in(one, address)
+            wait_for_map(one)
+            deadline = time.monotonic() + 20
+            while colour_at(one, 40, 40) != TILE_COLOUR:
+                assert time.monotonic() < deadline
+            one.screenshot(path=tmp_path / "tiles.png")
+        server.shutdown()
 
 
 def test_only_the_configured_tile_server_may_be_reached() -> None:

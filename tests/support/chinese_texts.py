@@ -16,6 +16,7 @@ _CHINESE = re.compile("[\u4e00-\u9fff]")
 ALLOWED = frozenset({
     "COD", "TOC", "CWQI", "TLI", "PeMS", "TTI", "NTU", "dBm", "veh",  # measures and units
     "SenML", "CBOR", "JSON", "MQTT", "QARTOD", "HTTP", "UTC", "WebSocket", "Grafana", "towntwin",  # names
+    "EEMUA", "ISA",  # standards
 })  # fmt: skip
 
 

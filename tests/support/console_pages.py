@@ -65,7 +65,10 @@ def shown_texts(page: Page) -> list[str]:
 
 
 def serious_findings(page: Page, *, contrast_only: bool = False) -> list[str]:
-    """Return the serious and critical findings of axe-core on a page, each with the first element."""
+    """Return the serious and critical findings of axe-core on a page, and landmarks of one name.
+
+    Each has its first element.
+    """
     page.add_script_tag(path=AXE)
     options: dict[str, Any] = {"resultTypes": ["violations"]}
     if contrast_only:
@@ -74,7 +77,7 @@ def serious_findings(page: Page, *, contrast_only: bool = False) -> list[str]:
     return [
         f"{one['id']}: {one['nodes'][0]['target']} {one['nodes'][0].get('failureSummary', '')}"
         for one in result["violations"]
-        if one["impact"] in {"serious", "critical"}
+        if one["impact"] in {"serious", "critical"} or one["id"] == "landmark-unique"
     ]
 
 

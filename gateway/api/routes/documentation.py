@@ -22,15 +22,20 @@ CACHE_ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 
 
 # URLs are relative, so that the page works under a proxy's path prefix, too.
-DOCUMENTATION_PAGE: str = bytes(
-    get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title="towntwin",
-        swagger_js_url="docs/swagger-ui-bundle.js",
-        swagger_css_url="docs/swagger-ui.css",
-        swagger_favicon_url="docs/favicon.png",
-    ).body
-).decode()
+# FastAPI's page names no language.
+DOCUMENTATION_PAGE: str = (
+    bytes(
+        get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title="towntwin",
+            swagger_js_url="docs/swagger-ui-bundle.js",
+            swagger_css_url="docs/swagger-ui.css",
+            swagger_favicon_url="docs/favicon.png",
+        ).body
+    )
+    .decode()
+    .replace("<html>", '<html lang="en">')
+)
 
 
 def _script_hashes(page: str) -> str:

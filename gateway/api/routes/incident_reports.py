@@ -32,6 +32,7 @@ MAX_HISTORY_ROWS = 200_000
 MAX_PERFORMANCE_DAYS = 92
 EXPORT_BLOCK_ROWS = 1000
 CSV_COLUMNS = [name for name in models.IncidentResponse.model_fields if not name.startswith("legal_")]
+SUPPRESSED = RequiredRight(OPERATOR, "incidents")
 INCIDENT_EXPORT = RequiredRight(VIEWER, "incidents", audits_export=True)
 
 
@@ -102,7 +103,7 @@ def export(
 
 
 @router.get("/suppressed", responses=problem_responses(403, 404))
-@requires(RequiredRight(OPERATOR, "incidents"))
+@requires(SUPPRESSED)
 def suppressed(
     context: CurrentContext,
     from_: Annotated[

@@ -134,6 +134,15 @@ document.addEventListener("htmx:responseError", event => {
 });
 document.addEventListener("htmx:afterSwap", showAges);
 
+// A form that is sent is replaced with the page's main part: the focus goes to what became of it, so that a keyboard
+// goes on from there and a screen reader reads it.
+document.addEventListener("htmx:afterSettle", event => {
+  if (event.detail.target.id !== "main" || document.activeElement !== document.body) return;
+  const shown = document.querySelector("main .refusal, main .notice") ?? document.getElementById("main");
+  shown.tabIndex = -1;
+  shown.focus({preventScroll: true});
+});
+
 setInterval(showAges, 1000);
 showAges();
 connect();

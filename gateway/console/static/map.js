@@ -125,6 +125,7 @@ function addNetwork(map, features) {
 
 // Incidents, and sites that need attention, have a label, which is a link: it can be reached by keyboard.
 function showLabels(map, features, shown) {
+  const focused = document.activeElement?.closest("a.map-label")?.getAttribute("href");
   for (const marker of shown.splice(0)) marker.remove();
   if (element.dataset.cells) return; // they would cover the names of the cells
   const sites = features.features.filter(({properties}) => properties.kind === "node" && properties.site);
@@ -147,6 +148,8 @@ function showLabels(map, features, shown) {
     if (status === "anomaly" || status === "silent")
       add(site, name, `/console/sites/${encodeURIComponent(site)}`, status);
   arrangeLabels(map, shown);
+  const again = focused && shown.find(marker => marker.getElement().getAttribute("href") === focused);
+  if (again) again.getElement().focus({preventScroll: true});
 }
 
 // Put each label beside its place where it covers no label before it; the most urgent come first.
