@@ -275,8 +275,10 @@ def test_the_value_of_an_event_is_its_farthest_where_scores_are_at_their_bound()
 @pytest.mark.parametrize("use_compiled", [False, True])
 def test_novelty_counts_once_its_records_are_as_old_as_the_warm_up(*, use_compiled: bool) -> None:
     day, interval_s = 48, 1_800.0
-    time_s = 1.7e9 + interval_s * np.arange(8 * day)
-    value = 10 + np.sin(time_s / 86_400 * 2 * np.pi) + np.random.default_rng(5).normal(0, 0.05, len(time_s))
+    time_s: NDArray[np.float64] = 1.7e9 + interval_s * np.arange(8 * day)
+    value: NDArray[np.float64] = (
+        10 + np.sin(time_s / 86_400 * 2 * np.pi) + np.random.default_rng(5).normal(0, 0.05, len(time_s))
+    )
     value[[2 * day, 4 * day + 20, 7 * day]] += 3.0
     without, given_ = Parameters.of(1), Parameters.of(1, novelty_least=np.inf)
     state = State.empty(1)
