@@ -275,7 +275,7 @@ def test_the_value_of_an_event_is_its_farthest_where_scores_are_at_their_bound()
 @pytest.mark.parametrize("use_compiled", [False, True])
 def test_novelty_counts_once_its_records_are_as_old_as_the_warm_up(*, use_compiled: bool) -> None:
     day, interval_s = 48, 1_800.0
-    time_s: NDArray[np.float64] = 1.7e9 + interval_s * np.arange(8 * day)
+    time_s: NDArray[np.float64] = 1.7e9 + interval_s * np.arange(8 * day, dtype=np.float64)
     value: NDArray[np.float64] = (
         10 + np.sin(time_s / 86_400 * 2 * np.pi) + np.random.default_rng(5).normal(0, 0.05, len(time_s))
     )
