@@ -25,6 +25,7 @@ form { background: #121f2f; border: 1px solid #1f3147; border-radius: 10px; padd
        max-width: 100%; box-sizing: border-box; overflow-wrap: anywhere; }
 input, button { width: 100%; box-sizing: border-box; padding: 10px; margin-top: 10px; font-size: 15px; }
 p { color: #8fa3b8; min-height: 1.4em; }
+a { color: #8ccbff; }
 """
 MESSAGES_BY_STATUS = {  # HTTP status of POST /login; 0 is a network failure
     0: "登录失败：网关无应答 · Not signed in: the gateway does not answer",

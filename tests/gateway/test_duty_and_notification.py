@@ -190,6 +190,7 @@ def test_a_link_acknowledges_by_its_button_alone(world: World) -> None:
     path = f"/acknowledge/{sign_token(link, secret)}"
     page = send_request(world.app, "GET", path)  # as link previews and mail scanners do
     assert (page.status_code, "确认 · Acknowledge</button>" in page.text) == (200, True)
+    assert f'href="../console/incidents/{incident.incident_id}"' in page.text
     assert page.headers["referrer-policy"] == "no-referrer"
     assert send_request(world.app, "HEAD", path).status_code == 200
     stored = Incidents(world.store).incident(incident.incident_id)

@@ -51,8 +51,8 @@ def acknowledgement_page(context: CurrentContext, token: TokenPath) -> HTMLRespo
         return _page(INVALID_LINK, status=404)
     incident, _ = found
     if incident.acknowledged_s is not None or incident.is_over:
-        return _page(_title(context, incident), f"已由{incident.acknowledged_by or '—'}确认 · acknowledged")
-    return _page(_title(context, incident), button="确认 · Acknowledge")
+        return _incident_page(context, incident, f"已由{incident.acknowledged_by or '—'}确认 · acknowledged")
+    return _incident_page(context, incident, button="确认 · Acknowledge")
 
 
 @router.post("/acknowledge/{token}")
@@ -72,14 +72,14 @@ def acknowledge(context: CurrentContext, token: TokenPath) -> HTMLResponse:
             )
             incidents.apply([IncidentUpdate(incident=changed, entries=entries)])
         except IllegalTransitionError:
-            return _page(_title(context, incident), "无需确认 · there is nothing to acknowledge any more")
+            return _incident_page(context, incident, "无需确认 · there is nothing to acknowledge any more")
         except RevisionConflictError:
             newest = incidents.incident(incident.incident_id)
             if newest is None:
                 break
             incident = newest
             continue
-        return _page(_title(context, incident), "已确认，谢谢 · acknowledged, thank you")
+        return _incident_page(context, incident, "已确认，谢谢 · acknowledged, thank you")
     return _page("请稍后再试 · Try again in a moment", status=503)
 
 
@@ -107,20 +107,25 @@ def _who(link: AcknowledgementToken) -> str:
     return f"{reader_id} (link in a group)"
 
 
-def _title(context: RequestContext, incident: Incident) -> str:
+def _incident_page(
+    context: RequestContext, incident: Incident, message: str = "", *, button: str = ""
+) -> HTMLResponse:
+    """Return the page of an incident, with a link to its page in the console, for those who are signed in."""
     sites = {one.site_id: one for one in context.directories.full_directory().sites}
     site = sites.get(incident.main_site_id)
     title_en, title_zh = incident_text.title(incident, None if site is None else (site.en, site.zh))
-    return f"#{incident.incident_id} {title_zh} · {title_en}"
-
-
-def _page(heading: str, message: str = "", *, button: str = "", status: int = 200) -> HTMLResponse:
     pressed = f"<button>{escape(button)}</button>" if button else ""
+    opened = f'<a href="../console/incidents/{incident.incident_id}">打开事件 · open the incident</a>'
+    heading = f"#{incident.incident_id} {title_zh} · {title_en}"
+    return _page(heading, message, more=f"{pressed}<p>{opened}</p>")
+
+
+def _page(heading: str, message: str = "", *, more: str = "", status: int = 200) -> HTMLResponse:
     content = (
         '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>towntwin</title>'
         f'<link rel="icon" href="data:,"><style>{LOGIN_STYLE}</style></head><body>'
-        f'<form method="post"><h1>{escape(heading)}</h1><p>{escape(message)}</p>{pressed}</form>'
+        f'<form method="post"><h1>{escape(heading)}</h1><p>{escape(message)}</p>{more}</form>'
         "</body></html>"
     )
     return HTMLResponse(content, status, HEADERS)
