@@ -26,12 +26,33 @@ log = logging.getLogger(__name__)
 
 EXIT_INTERRUPTED = 130
 EXIT_LEEWAY_S = 1.0
+COMMAND_WAIT_S = 20.0  # a restart of the database; a person or a script has to learn that it is down
 
 
 def open_store(
-    common: CommonSettings, args: argparse.Namespace, stop: threading.Event | None = None
+    common: CommonSettings,
+    args: argparse.Namespace,
+    stop: threading.Event | None = None,
+    *,
+    wait_s: float | None = None,
 ) -> PostgresStore:
-    """Open the database of the settings; wait while it is unreachable, until ``stop`` is set."""
+    """Open the database of the settings; wait while it is unreachable.
+
+    Parameters
+    ----------
+    common, args : name the database and its settings
+    stop : ends the wait of a process when it is set
+    wait_s : how long to wait [s]; by default a process with ``stop`` waits for ever, and a command
+        `COMMAND_WAIT_S`
+
+    Raises
+    ------
+    SettingsError
+        If no database is named.
+    StoreError
+        If it is unreachable for so long, or refuses.
+
+    """
     if common.dsn is None:
         raise SettingsError(
             "TOWNTWIN_DSN names no database: give --dsn postgresql://user:password@host:port/name"
@@ -39,7 +60,9 @@ def open_store(
     from ingest_service.storage.postgres.store import PostgresStore  # noqa: PLC0415 - an edge agent has no driver
 
     settings = load_settings(Settings, "storage", args, os.environ)
-    return PostgresStore.open(common.dsn, settings=settings, stop=stop)
+    if wait_s is None:
+        wait_s = COMMAND_WAIT_S if stop is None else float("inf")
+    return PostgresStore.open(common.dsn, settings=settings, stop=stop, wait_s=wait_s)
 
 
 def broker_of_settings(common: CommonSettings) -> BrokerAddress:

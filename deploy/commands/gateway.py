@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         forwarded_headers.parse_base_url(settings.public_url)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    store = open_store(common, args)
+    store = open_store(common, args, wait_s=float("inf"))
     try:
         server.serve(store, settings, _heavy_worker(common), [sys.executable, "-m", "deploy.network_worker"])
     except TlsCertificateError as error:

@@ -150,13 +150,18 @@ def _check_is_free(directory: Directory, answers: Mapping[str, str]) -> None:
 
 
 def _give_password(store: PostgresStore, answers: Mapping[str, str], folder: Path) -> Path | None:
-    """Give the device a password at the broker, in a file that its owner alone may read."""
+    """Give the device a password at the broker, in a file that its owner alone may read.
+
+    The file of a run that failed afterwards is kept: the database may have its password already.
+    """
     path = folder / f"{answers['device']}.password"
-    password = secrets.token_urlsafe(PASSWORD_BYTES)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(password + "\n")
+    kept = path.read_text("utf-8").strip() if path.exists() else ""
+    password = kept or secrets.token_urlsafe(PASSWORD_BYTES)
+    if not kept:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(password + "\n")
     device = (answers["town"], answers["device"], password)
-    if EnrolmentStore(store).add_confirmed([device], who=command_audit.command_principal()):
+    if EnrolmentStore(store).add_confirmed([device], who=command_audit.command_principal()) and not kept:
         path.unlink()
         return None
     return path
@@ -220,5 +225,6 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SettingsError(
-            f"{error.filename}: can't be written ({error.strerror}): name another folder by --site-folder"
+            f"{error.filename or folder}: can't be written ({error.strerror}): mend that, or name other folders"
+            " by --site-folder and --secrets-folder; then run it again"
         ) from error

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.__main__ import COMMANDS, command_parser
+from deploy import command_resources
+from deploy.__main__ import COMMANDS, command_parser, main
 from deploy.embedded.server_environment import free_port
 from deploy.up import folder_lock
 
@@ -203,3 +204,12 @@ def test_commands_have_the_bounds_of_the_api(
         command_parser(arguments[0]).parse_args(arguments)
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_command_ends_where_the_database_stays_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command_resources, "COMMAND_WAIT_S", 0.1)
+    away = f"postgresql://127.0.0.1:{free_port()}/towntwin"
+    assert main(["key", "list", "--dsn", away]) == 1
+    assert "towntwin: the database: " in capsys.readouterr().err

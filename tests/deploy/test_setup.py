@@ -165,8 +165,15 @@ def test_without_a_terminal_flags_and_a_file_are_enough(
     assert "--lon: '200' is no number from -180 to 180" in capfd.readouterr().err
     assert not (tmp_path / f"{TOWN}.toml").exists()
 
+    secrets.rmdir()  # a run that fails after the device has its password, and is repeated
+    assert main([*command, *files]) == 2
+    assert f"{secrets / TOWN}: can't be written" in capfd.readouterr().err
+    given = (tmp_path / "wz-01.password").read_text()
+    secrets.mkdir()
+
     assert main([*command, *files]) == 0
     output = capfd.readouterr().out
+    assert (tmp_path / "wz-01.password").read_text() == given
     store = PostgresStore.open(plain_dsn)
     key = re.search(r"tt_\w+", output)
     assert key is not None
