@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from prometheus_client import start_http_server
 
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 STANDBY_S = 1.0  # a standby waits for the shard for so long, then reports that it is alive
 IDLE_WAIT_S = 0.5  # longest wait for a first message, after which housekeeping may run
 SHARES_POLL_S = 0.5  # between two looks whether all shares have a session
+MAX_RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.1.2.11.3
 HOUSEKEEPING_S = 2.0  # between two rounds of housekeeping
 THREAD_SWITCH_INTERVAL_S = (
     0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
@@ -123,9 +125,11 @@ class _ShardOwner:
         self._inbox = Inbox(settings.inbox_bytes)
         self._share = Share(settings.share)
         self._shard = self._share.name(settings.shard)
+        # The others' messages are among those that are not acknowledged yet.
+        receive_maximum = min(MAX_RECEIVE_MAXIMUM, settings.receive_maximum * self._share.count)
         self._session = MqttSession(
             broker,
-            settings,
+            msgspec.structs.replace(settings, receive_maximum=receive_maximum),
             self._inbox,
             f"towntwin-ingest-{self._shard}",
             takes=None if self._share.is_whole else self._share.takes,
