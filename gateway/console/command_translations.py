@@ -37,7 +37,7 @@ COMMAND_TRANSLATIONS: dict[str, tuple[str, str]] = {
         "No town forwards to this platform, so there is none to command.",
         "尚无下级平台上报数据，因此无法下发指令。",
     ),
-    "rule_summary": ("say in 1 to 2,000 characters what happened.", "请用1至2000个字描述事件。"),
+    "rule_summary": ("describe in 1 to 2,000 characters what happened.", "请用1至2000个字描述事件。"),
     "rule_dashboard": (
         "the export of a dashboard with an uid of its own and a title, up to 500,000 bytes.",
         "应为带有独立标识与标题的看板导出内容，不超过50万字节。",
