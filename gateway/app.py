@@ -49,6 +49,7 @@ from gateway.auth.member_links import MemberTeams
 from gateway.auth.middleware import AccessMiddleware
 from gateway.auth.request_queues import RequestQueues
 from gateway.console import (
+    command_pages,
     dead_letter_pages,
     device_pages,
     duty_pages,
@@ -138,6 +139,7 @@ CONSOLE_MODULES = (
     incident_pages,
     series_pages,
     device_pages,
+    command_pages,
     dead_letter_pages,
     settings_pages,
     duty_pages,

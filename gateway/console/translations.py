@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from gateway.console.command_translations import COMMAND_TRANSLATIONS
 from gateway.console.form_translations import FORM_TRANSLATIONS
 from gateway.console.network_translations import NETWORK_TRANSLATIONS
 from gateway.console.scenario_translations import SCENARIO_TRANSLATIONS
@@ -422,6 +423,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "river": ("river", "河道"),
     "road": ("road", "道路"),
     "language": ("中文", "English"),
+    **COMMAND_TRANSLATIONS,
     **FORM_TRANSLATIONS,
     **NETWORK_TRANSLATIONS,
     **SCENARIO_TRANSLATIONS,

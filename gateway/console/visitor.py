@@ -60,6 +60,7 @@ SETTINGS_NAVIGATION = (
     ("channels", "/console/settings/channels", authorization.RequiredRight(Role.OPERATOR, "duty")),
     ("enrolment", "/console/enrolment", authorization.ENROLMENT),
     ("networks", "/console/settings/networks", authorization.TWIN),
+    ("commands", "/console/settings/commands", authorization.RequiredRight(Role.OPERATOR, "platform")),
 )
 
 

@@ -51,7 +51,7 @@ NO_BROKER = BrokerAddress("127.0.0.1", 1)
 
 
 class HttpsCounty:
-    """A county's gateway that serves HTTPS, with its role's rights, behind a line that can be cut."""
+    """A county's gateway that serves HTTPS, with the rights of its role, behind a line that can be cut."""
 
     def __init__(self, county: str, gateway_dsn: str, receiver_dsn: str, folder: Path) -> None:
         self.dsn, self.receiver_dsn, self.folder = county, receiver_dsn, folder
@@ -203,10 +203,10 @@ def test_a_town_can_not_write_for_another_town_and_no_other_key_forwards(county:
         "of another scope": (county.new_key(TOWN, "readings"), "federation"),
         "a sensor": (county.key, "is none that forwards"),
     }
-    for whose, (key, detail) in wrong_keys.items():
-        device = "sonde" if whose == "a sensor" else BOX
+    for owner, (key, detail) in wrong_keys.items():
+        device = "sonde" if owner == "a sensor" else BOX
         status, problem = county.post(body | {"device": device}, key)
-        assert (status, detail in problem["detail"]) == (403, True), (whose, problem)
+        assert (status, detail in problem["detail"]) == (403, True), (owner, problem)
     with opened(county.dsn) as store:
         _, text = api_keys.create_key(
             ApiKeyStore(store), name="root", role=Role.ADMINISTRATOR, created_by="tests"

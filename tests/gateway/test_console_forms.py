@@ -13,18 +13,24 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from deploy import demo
+from edge.wire.federation import CommandResult
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from gateway.console import translations
+from ingest_service.storage.contract.federation import ForwarderIdentity
+from ingest_service.storage.contract.federation_commands import CommandEffect, IssuedCommand
 from ingest_service.storage.contract.notifications import NotificationQuery
 from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.duty import DutyStore
+from ingest_service.storage.postgres.federated_rows import FederatedRows
+from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.notifications import NotificationStore
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
+from tests.support.federated_towns import add_example_town
 from tests.support.process_heartbeats import alive
 from tests.support.scenario_examples import BRIDGE, LAST_REACH, ROAD
 from tests.support.throwaway_servers import fresh_database
@@ -53,6 +59,7 @@ FORM_PAGES = (
     "shift",
     "settings/channel?id=robot",
     "enrolment",
+    "settings/commands",
     "scenarios?a=1&b=2",
     "scenarios?a=3",
 )
@@ -83,6 +90,7 @@ def console(plain_server: PostgresServer) -> Iterator[FormsConsole]:
         migrate(dsn)
         store = PostgresStore.open(dsn)
         store.enrol(demo.directory())
+        add_example_town(store)  # commands are sent to it
         duty, plan = DutyStore(store), demo.duty_plan()
         duty.replace_cells(plan.cells)
         for team in plan.teams:
@@ -357,6 +365,57 @@ def test_each_role_sees_the_pages_that_it_may_use(console: FormsConsole) -> None
     assert (seen["viewer"], seen["administrator"]) == (5, len(FORM_PAGES))
 
 
+def test_commands_are_sent_to_a_town_and_listed_with_their_results(console: FormsConsole) -> None:
+    address = "/console/settings/commands"
+    forms: dict[str, dict[str, Any]] = {
+        "limits": {"site": "shendang-r01", "quantity": "ph", "limits": "fail_high=9.5", "note": "低水位"},
+        "incident": {"site": "shendang-r01", "kind": "water", "severity": "3", "summary": "桥下泡沫"},
+        "dashboard": {"area": "330424", "dashboard": '{"uid": "county-rivers", "title": "全县河流"}'},
+    }
+    with console.client("engineer") as one:
+        for kind, form in forms.items():
+            answer = one.post(f"{address}/{kind}", data=form)
+            assert (answer.status_code, answer.headers["location"]) == (303, f"{address}?done=sent")
+        refusals: list[tuple[str, dict[str, str], str]] = [
+            ("limits", {"limits": "fail_high"}, "rule_limits"),
+            ("limits", {"site": "330483-d1-r04"}, "refused_taken"),
+            ("incident", {"summary": ""}, "rule_summary"),
+            ("dashboard", {"dashboard": "{"}, "rule_dashboard"),
+            ("dashboard", {"dashboard": '{"uid": "towntwin-road-en", "title": "x"}'}, "rule_dashboard"),
+        ]
+        for kind, changed, key in refusals:
+            answer = one.post(f"{address}/{kind}", data=forms[kind] | changed)
+            assert (answer.status_code, text(key) in answer.text) == (422, True), (kind, changed)
+        sent, *_ = one.get("/v1/federation/commands").json()
+    rows = FederatedRows(console.store)
+    commands = FederationCommands(console.store)
+    sender = ForwarderIdentity("shendang-box", "330424-shendang", 1, 9, "0.3.0")
+    result = CommandResult(
+        command_id=sent["command_id"], state="refused", detail="the policy permits none", at_s=time.time()
+    )
+    commands.store_results(rows, sender, [result])
+    above = IssuedCommand(
+        command_id="00000000-0000-4000-8000-000000000026",
+        area_id=AREA,
+        from_above=True,
+        kind="limits",
+        content={"site_id": "330483-d1-r04", "quantity": "ph", "limits": {}},
+        who="above: Zhou (key:1)",
+        issued_s=time.time(),
+    )
+    commands.receive(above, CommandEffect("limits: too high"))
+    with console.client("operator") as one:
+        page = one.get(address).text
+        for shown in ("全县河流", "the policy permits none", "limits: too high", "Zhou", "低水位"):
+            assert shown in page
+        for key in ("command_state_waiting", "command_state_refused", "command_kind_dashboards"):
+            assert text(key) in page
+        assert text("command_limits") not in page, "an engineer's"
+        assert one.post(f"{address}/limits", data=forms["limits"]).status_code == 403
+    with console.client("viewer") as one:
+        assert one.get(address).status_code == 403
+
+
 def test_a_device_is_proposed_confirmed_and_revoked(console: FormsConsole) -> None:
     address = "/console/enrolment"
     with console.client("operator") as one:
@@ -443,7 +502,7 @@ def test_pages_with_forms_are_accessible_fit_a_phone_and_are_in_one_language(
     propose(console, f"wz-{language}")
     names = {one.name for team in demo.duty_plan().teams for one in team.members} | {
         *("Person", "English", "main", "towntwin", "suspect_low", "suspect_high"),
-        *("tests", "water_level", "Li"),
+        *("tests", "water_level", "Li", "Zhou"),
     }
     allowed = {word for name in names for word in re.findall(r"[A-Za-z]+", name)}
     for path in FORM_PAGES:

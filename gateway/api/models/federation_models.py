@@ -76,19 +76,19 @@ class FederationCommandResponse(ApiModel):
     finished: UtcTime | None
 
 
-class UplinkMessage(ApiModel):
+class ForwardedMessageRequest(ApiModel):
     """A message of a town by its number in the town's spool."""
 
     number: int = Field(ge=0, lt=2**63)
     payload: str = Field(description="JSON text, as in docs/federation.md")
 
 
-class UplinkRequest(ApiModel):
+class ForwardedMessagesRequest(ApiModel):
     """Messages of one spool; none to collect commands alone."""
 
     device: Id = Field(examples=["shendang-box"])
     epoch: str = Field(min_length=1, max_length=MAX_EPOCH_LENGTH, pattern=r"^[!-~]+$", examples=["a1b2"])
-    messages: list[UplinkMessage] = Field(max_length=MAX_MESSAGES)
+    messages: list[ForwardedMessageRequest] = Field(max_length=MAX_MESSAGES)
 
 
 class RefusalResponse(ApiModel):
@@ -108,7 +108,7 @@ class ReceiptResponse(ApiModel):
     more: int = Field(default=0, description="Further refused messages")
 
 
-class UplinkResponse(ApiModel):
+class ForwardedMessagesResponse(ApiModel):
     """Receipts, and the commands that wait for the town."""
 
     receipts: list[ReceiptResponse]

@@ -22,6 +22,9 @@ from ingest_service.storage.contract.federation_commands import IssuedCommand, c
 from ingest_service.storage.contract.models import Site
 from ingest_service.storage.postgres.federation_commands import FederationCommands
 
+LIMITS = RequiredRight(ENGINEER, "judging")
+INCIDENTS = RequiredRight(OPERATOR, "incidents")
+COMMANDS = RequiredRight(OPERATOR, "platform")
 DASHBOARDS = RequiredRight(ENGINEER, "platform", body_bytes=1 << 20)
 router = APIRouter(prefix="/v1/federation", tags=["federation"])
 log = structlog.get_logger()
@@ -42,7 +45,7 @@ SENT_FIELDS = (
 
 
 @router.post("/limits", responses=problem_responses(404, 409))
-@requires(RequiredRight(ENGINEER, "judging"))
+@requires(LIMITS)
 def command_limits(
     context: CurrentContext, requested: models.LimitsCommandRequest
 ) -> models.FederationCommandResponse:
@@ -56,7 +59,7 @@ def command_limits(
 
 
 @router.post("/incidents", responses=problem_responses(403, 404, 409))
-@requires(RequiredRight(OPERATOR, "incidents"))
+@requires(INCIDENTS)
 def command_incident(
     context: CurrentContext, requested: models.IncidentCommandRequest
 ) -> models.FederationCommandResponse:
@@ -124,7 +127,7 @@ def command_dashboard(
 
 
 @router.get("/commands", responses=problem_responses())
-@requires(RequiredRight(OPERATOR, "platform"))
+@requires(COMMANDS)
 def federation_commands(
     context: CurrentContext, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[models.FederationCommandResponse]:

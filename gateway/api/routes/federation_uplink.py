@@ -37,7 +37,9 @@ MAX_COMMANDS_BYTES: Final = 2 << 20
 
 @router.post("/messages", include_in_schema=False)
 @requires(FORWARDING)
-async def forward_messages(context: CurrentContext, requested: models.UplinkRequest) -> models.UplinkResponse:
+async def forward_messages(
+    context: CurrentContext, requested: models.ForwardedMessagesRequest
+) -> models.ForwardedMessagesResponse:
     """Messages of a town's forwarder; the response has the receipts of those that are stored.
 
     A message without a receipt is to be sent again: a repeat is recognised by its epoch and number. The key
@@ -70,7 +72,7 @@ async def forward_messages(context: CurrentContext, requested: models.UplinkRequ
             break
         await asyncio.sleep(poll_s)
         poll_s = min(LONGEST_POLL_S, 1.5 * poll_s)
-    return models.UplinkResponse(
+    return models.ForwardedMessagesResponse(
         receipts=[models.ReceiptResponse(**msgspec.to_builtins(one)) for one in receipts],
         commands=await run_in_threadpool(_commands, database, device.device_id),
     )

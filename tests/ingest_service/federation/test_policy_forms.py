@@ -58,7 +58,7 @@ def test_the_policy_of_the_documentation_is_read(tmp_path: Path) -> None:
     policy = read_policy(tmp_path / "federation.toml")
     assert [one.readings for one in policy.exceptions] == ["rollups"]
     for wrong, sentence in (
-        ('commands = ["dashboards"]', "Invalid enum value 'dashboards'"),
+        ('commands = ["reboot"]', "Invalid enum value 'reboot'"),
         ('[[exceptions]]\nreadings = "some"', "Invalid enum value 'some'"),
         ('[[exceptions]]\nreadings = "none"\nquantities = ["moon"]', "'moon' is no quantity"),
     ):
