@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.ledger import faults
 from benchmarks.ledger.chain import DEVICES, ChainLoad
 from benchmarks.ledger.counting_agent import PACK_READINGS
+from benchmarks.ledger.fault_kind import FaultContext, NoEffectError
 from benchmarks.ledger.other_towns import OTHER_TOWNS
 from tests.support.processes import wait_until
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.ledger.chain import Chain
-    from benchmarks.ledger.faults import FaultKind
+    from benchmarks.ledger.fault_kind import FaultKind
 
 FINISH_TIMEOUT_S = 900.0
 STALLED_S = 300.0
@@ -80,8 +81,8 @@ def cause_faults(
         on_fault(kind.name)
         start_s = time.monotonic()
         try:
-            kind.cause(faults.FaultContext(chain, random_source, number, options.longest_s))
-        except faults.NoEffectError as error:
+            kind.cause(FaultContext(chain, random_source, number, options.longest_s))
+        except NoEffectError as error:
             done.without_effect.append(f"{kind.name}: {error}")
             continue
         done.caused.append(CausedFault(kind.name, start_s - began_s, time.monotonic() - start_s))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psycopg
 from paho.mqtt.client import Client
@@ -14,7 +14,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from benchmarks._mqtt_load import persistent_session
 from benchmarks.ledger.chain import AREA, DEVICES, Chain
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, records, spool_settings
-from benchmarks.ledger.platform import INGEST_NAMES, STATION_SPOOL, LedgerPlatform
+from benchmarks.ledger.fault_kind import FaultContext, FaultKind, NoEffectError
+from benchmarks.ledger.platform import INGEST_NAMES, STATION_SPOOL
+from benchmarks.ledger.town_faults import OTHER_TOWN_FAULTS
 from edge.agent.spool import Spool
 from tests.support import faulty_libc, small_disk
 from tests.support.database_power import lose_power
@@ -24,7 +26,6 @@ from tests.support.throwaway_servers import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from benchmarks.ledger.other_towns import OtherTowns
     from tests.support.tcp_proxy import Proxy
 
 MALFORMED = "malformed payloads"
@@ -35,41 +36,6 @@ DUPLICATES = 3
 POISON_PAYLOADS = 3
 CLOCK_JUMP_S = 3600.0
 DISK_LEFT_BYTES = 200 << 20  # less than the default reserve of ingest
-
-
-class FaultContext(NamedTuple):
-    """What a fault acts on, random numbers, and the fault's number in the schedule."""
-
-    chain: Chain
-    random_source: random.Random
-    number: int
-    longest_s: float
-
-    @property
-    def platform(self) -> LedgerPlatform:
-        """The platform, of a fault that only this one has."""
-        assert isinstance(self.chain, LedgerPlatform)
-        return self.chain
-
-    def seconds(self, least_s: float = 0.3) -> float:
-        """Return a random duration [s]."""
-        return self.random_source.uniform(least_s, max(least_s, self.longest_s))
-
-
-class NoEffectError(AssertionError):
-    """A fault had no effect, or nothing to act on; the ledger does not count it."""
-
-
-class FaultKind(NamedTuple):
-    """A kind of fault: its name, what is done, and the function that does it and undoes it again.
-
-    ``needs`` is an attribute of the chain that is None where the fault can't be caused.
-    """
-
-    name: str
-    description: str
-    cause: Callable[[FaultContext], None]
-    needs: str = "folder"
 
 
 def _kill_ingest(context: FaultContext) -> None:
@@ -382,34 +348,6 @@ def _kill_county_broker(context: FaultContext) -> None:
     context.platform.county_broker.start()
 
 
-def _other_towns(context: FaultContext) -> OtherTowns:
-    assert context.platform.other_towns is not None
-    return context.platform.other_towns
-
-
-def _kill_in_other_town(kind: str) -> Callable[[FaultContext], None]:
-    def cause(context: FaultContext) -> None:
-        processes = _other_towns(context).processes
-        names = [one for one in processes if one.startswith(kind)]
-        processes[context.random_source.choice(names)].kill()
-
-    return cause
-
-
-def _kill_broker_of_other_town(context: FaultContext) -> None:
-    broker = context.random_source.choice(_other_towns(context).brokers)
-    broker.kill()
-    time.sleep(context.seconds(0.0))
-    broker.start()
-
-
-def _kill_city_broker(context: FaultContext) -> None:
-    broker = _other_towns(context).city_broker
-    broker.kill()
-    time.sleep(context.seconds(0.0))
-    broker.start()
-
-
 def _impair_packets(**most: float) -> Callable[[FaultContext], None]:
     """Return a fault that impairs one line by up to these conditions, and a base delay of 10 ms."""
 
@@ -551,36 +489,7 @@ FAULT_KINDS = (
         "connections of the forwarder are closed, and new ones refused",
         _network(_refuse, "county_network"),
     ),
-    FaultKind(
-        "ingest of another town killed",
-        "SIGKILL of the ingest of the second or third town",
-        _kill_in_other_town("ingest of"),
-        needs="other_towns",
-    ),
-    FaultKind(
-        "another town's broker killed",
-        "SIGKILL of the Mosquitto of the second or third town",
-        _kill_broker_of_other_town,
-        needs="other_towns",
-    ),
-    FaultKind(
-        "another forwarder killed",
-        "SIGKILL of the forwarder of the second or third town, or of the county",
-        _kill_in_other_town("forwarder of"),
-        needs="other_towns",
-    ),
-    FaultKind(
-        "city's receiver killed",
-        "SIGKILL of the receiver of the city",
-        _kill_in_other_town("receiver of"),
-        needs="other_towns",
-    ),
-    FaultKind(
-        "city's broker killed",
-        "SIGKILL of the city's Mosquitto, which keeps nothing",
-        _kill_city_broker,
-        needs="other_towns",
-    ),
+    *OTHER_TOWN_FAULTS,
     FaultKind("packets delayed", "by up to 0.3 s, below TCP", _impair_packets(delay_s=0.3), needs="lines"),
     FaultKind("packets lost", "up to a fifth of them, below TCP", _impair_packets(loss=0.2), needs="lines"),
     FaultKind(

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.ledger.command import LedgerRun
+    from benchmarks.ledger.fault_kind import FaultKind
     from benchmarks.ledger.fault_run import CausedFaults
-    from benchmarks.ledger.faults import FaultKind
 
 FURTHER_TOWNS = """ Two more towns, each
 with a broker, a database, ingest, service, forwarder and an agent of its own, forward to the same county, and

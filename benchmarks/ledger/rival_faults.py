@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ledger import faults
 from benchmarks.ledger.chain import DEVICES
-from benchmarks.ledger.faults import FAULT_KINDS, MALFORMED, FaultContext, FaultKind, NoEffectError
+from benchmarks.ledger.fault_kind import FaultContext, FaultKind, NoEffectError
+from benchmarks.ledger.faults import FAULT_KINDS, MALFORMED
 from benchmarks.ledger.rival import TABLES, RivalChain
 from tests.support.throwaway_servers import frozen
 
