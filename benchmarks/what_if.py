@@ -4,16 +4,18 @@
 detectors with eight days of flow and speed, and a river of 500 nodes with an outfall at every tenth, on a
 PostgreSQL of its own. The gateway is a process with its worker for heavy requests, started anew after its
 steps have been compiled by an earlier one (once for each version). The first request is sent as soon as it
-answers that it lives, others after it. Times are those of the whole request. Prints a table, and last one
-JSON line.
+answers that it lives, others after it. Times are those of the whole request, and the processor time that the
+gateway and its worker took for it. Prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,16 +73,24 @@ def main() -> None:
                 if not line:  # that run compiled the steps
                     time.sleep(COMPILE_S)
                     times_s = list(request_times_s(dsn, Path(folder), changes, arguments.rounds))
+                (first_s, first_cpu_s), later = times_s[0], np.median(times_s[1:], axis=0)
                 key = name.replace(" ", "_")
-                line |= {f"{key}_first_s": times_s[0], f"{key}_later_s": float(np.median(times_s[1:]))}
-                print(f"{name:28} first {times_s[0]:.2f} s, then {np.median(times_s[1:]):.2f} s (median)")
+                line |= {f"{key}_first_s": first_s, f"{key}_first_cpu_s": first_cpu_s}
+                line |= {f"{key}_later_s": float(later[0]), f"{key}_later_cpu_s": float(later[1])}
+                print(
+                    f"{name:28} first {first_s:.2f} s ({first_cpu_s:.2f} s of a processor), "
+                    f"then {later[0]:.2f} s ({later[1]:.2f} s), medians",
+                    flush=True,
+                )
     finally:
         server.remove()
     print(json.dumps({name: round(value, 3) for name, value in line.items()}))
 
 
-def request_times_s(dsn: str, logs: Path, changes: list[dict[str, Any]], rounds: int) -> Iterator[float]:
-    """Start a gateway and yield the time of each request of the same scenario [s]."""
+def request_times_s(
+    dsn: str, logs: Path, changes: list[dict[str, Any]], rounds: int
+) -> Iterator[tuple[float, float]]:
+    """Start a gateway and yield time and processor time of each request of a scenario [s]."""
     port = free_port()
     flags = ("--port", str(port), "--heavy-burst-s", "1e6")
     gateway = PlatformProcess("gateway", *flags, log=logs / "gateway.log", TOWNTWIN_DSN=dsn)
@@ -90,12 +100,25 @@ def request_times_s(dsn: str, logs: Path, changes: list[dict[str, Any]], rounds:
         _api_load.wait_for(port)
         for number in range(rounds):
             body = {"name": f"trial {number}", "at": at, "hours": HOURS, "changes": changes}
-            began = time.perf_counter()
+            began, cpu_s = time.perf_counter(), tree_cpu_s(gateway.process.pid)
             answer = client.post(f"http://127.0.0.1:{port}/v1/scenarios", json=body)
             took_s = time.perf_counter() - began
             answer.raise_for_status()
-            yield took_s
+            yield took_s, tree_cpu_s(gateway.process.pid) - cpu_s
         gateway.kill()
+
+
+def tree_cpu_s(pid: int) -> float:
+    """Return the processor time of a process and of all below it [s]."""
+    stats = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            fields = path.read_text().rpartition(") ")[2].split()
+            stats[int(path.parent.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
+    family = {pid}
+    while more := {one for one, (parent, _) in stats.items() if parent in family} - family:
+        family |= more
+    return sum(stats[one][1] for one in family if one in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def operator_headers(dsn: str) -> dict[str, str]:

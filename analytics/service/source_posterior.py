@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from analytics.service import downstream_arrivals, river_model
+from analytics.service.source_readings import DETECTION_SPREADS, at_most, nearest_sensors, sensor_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analytics.service.river_model import ReadSeries
+    from analytics.service.source_readings import SensorRows
     from analytics.twin.source_inference import SourcePosterior
     from analytics.twin.water_response import FlowHistory, ModelVariant
     from ingest_service.storage.contract.models import Anomaly, Directory
@@ -31,10 +33,8 @@ if TYPE_CHECKING:
 TRACED_QUANTITIES = ("ammonia_nitrogen", "permanganate_index", "total_nitrogen", "total_phosphorus")
 CANDIDATE_KINDS = ("outfall", "source")
 AFTER_S = 21_600.0  # readings after the beginning of the anomaly that are used
-DETECTION_SPREADS, LEAST_NOISE_SHARE = 3.0, 0.05
-LEAST_NOISE = 0.02  # [mg/L]
 N_VARIANTS = 12
-MAX_CELLS, MAX_SENSORS, MAX_CANDIDATES, MAX_STEPS = 3000, 12, 100, 120
+MAX_CELLS, MAX_CANDIDATES, MAX_STEPS = 3000, 100, 120
 LEAST_RESPONSE = 1e-6  # as a share of the strongest response of the same reading
 MAX_RESPONSES = 2_000_000  # of readings to releases, for each variant: bounds time and memory
 SHOWN = 20
@@ -122,10 +122,11 @@ def infer_sources(
     )
     if history.grid.n_cells > MAX_CELLS:
         return None
-    rows = _sensor_rows(part, sensor_series, read, begin_s, n_steps)
-    if rows is None or len(np.unique(rows.node)) > MAX_SENSORS:
+    rows = sensor_rows(part, sensor_series, read, begin_s, n_steps)
+    if rows is None:
         return None
-    rows = _at_most(rows, MAX_RESPONSES // (len(candidates) * n_steps))
+    rows = nearest_sensors(rows, part, anomaly.site_id)
+    rows = at_most(rows, MAX_RESPONSES // (len(candidates) * n_steps))
     inference = _infer(np.array(candidates, np.intp), history, rows, len(part.links))
     if inference is None:
         return None
@@ -146,15 +147,6 @@ def infer_sources(
     return msgspec.structs.replace(answer, arrivals=arrivals)
 
 
-class _SensorRows(NamedTuple):
-    """Observations: node and step of each, what was read above the expected value, and its noise."""
-
-    node: NDArray[np.intp]
-    step: NDArray[np.intp]
-    value: Floats
-    noise: Floats
-
-
 def _traced_series(directory: Directory, anomaly: Anomaly) -> tuple[str, dict[str, int]] | None:
     """Return the quantity that an anomaly is traced by, and its series at all sites; None without one."""
     here = {
@@ -171,39 +163,6 @@ def _traced_series(directory: Directory, anomaly: Anomaly) -> tuple[str, dict[st
     return None
 
 
-def _sensor_rows(
-    part: river_model.RiverPart, sensor_series: dict[str, int], read: ReadSeries, begin_s: float, n_steps: int
-) -> _SensorRows | None:
-    """Return the last reading of every step at every sensor, less its expected value; None without one."""
-    parts = []
-    for number, node in enumerate(part.nodes):
-        if node.site_id not in sensor_series:
-            continue
-        rows = read(sensor_series[node.site_id], begin_s, begin_s + n_steps * river_model.STEP_S)
-        rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["expected"])]
-        if not len(rows):
-            continue
-        step = ((rows["time_us"] / 1e6 - begin_s) // river_model.STEP_S).astype(np.intp)
-        last = np.flatnonzero(np.append(np.diff(step) > 0, True))
-        excess = (rows["value"] - rows["expected"])[last]
-        noise = np.maximum(rows["spread"][last], LEAST_NOISE)
-        noise = np.hypot(noise, LEAST_NOISE_SHARE * np.maximum(excess, 0))
-        parts.append(_SensorRows(np.full(len(last), number), step[last], excess, noise))
-    if not parts:
-        return None
-    return _SensorRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def _at_most(rows: _SensorRows, n_rows: int) -> _SensorRows:
-    """Return no more than about ``n_rows`` rows: non-detects of every k-th step alone, then of all steps."""
-    detected = rows.value >= DETECTION_SPREADS * rows.noise
-    every = -(-int((~detected).sum()) // max(n_rows - int(detected.sum()), n_rows // 2, 1))
-    kept = detected | (rows.step % max(every, 1) == 0)
-    every = -(-int(kept.sum()) // max(n_rows, 1))
-    kept &= rows.step % max(every, 1) == 0
-    return _SensorRows(*(column[kept] for column in rows)) if kept.any() else rows
-
-
 class _Inference(NamedTuple):
     """A posterior with what it was inferred from."""
 
@@ -215,7 +174,7 @@ class _Inference(NamedTuple):
 
 
 def _infer(
-    candidates: NDArray[np.intp], history: FlowHistory, rows: _SensorRows, n_reaches: int
+    candidates: NDArray[np.intp], history: FlowHistory, rows: SensorRows, n_reaches: int
 ) -> _Inference | None:
     from analytics.twin import source_inference, water_response  # noqa: PLC0415 - scipy, on the first use
 
@@ -243,7 +202,7 @@ def _answer(
     quantity: str,
     part: river_model.RiverPart,
     inference: _Inference,
-    rows: _SensorRows,
+    rows: SensorRows,
     *,
     begin_s: float,
     has_discharge: bool,
@@ -283,7 +242,7 @@ def _answer(
 
 
 def _suggest_sample(
-    part: river_model.RiverPart, inference: _Inference, rows: _SensorRows, begin_s: float
+    part: river_model.RiverPart, inference: _Inference, rows: SensorRows, begin_s: float
 ) -> SuggestedSample | None:
     from analytics.twin import extra_sample  # noqa: PLC0415 - scipy, on the first use
 

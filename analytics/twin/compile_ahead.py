@@ -6,12 +6,15 @@ import numpy as np
 
 from analytics.twin.fundamental_diagram import FundamentalDiagram
 from analytics.twin.link_transmission import simulate
+from analytics.twin.road_demand import NodeCounts, RoadLayout, link_flows
 from analytics.twin.road_traffic import CapacityDrop, RoadTraffic
 
 
 def compile_traffic() -> None:
-    """Simulate two roads for a minute, with what a scenario has: a capacity drop and a movement."""
+    """Simulate two roads for a minute, with what a scenario has: counts, a capacity drop and a movement."""
     ones = np.ones(2)
+    roads = RoadLayout(3, np.array([0, 1]), np.array([1, 2]), 0.5 * ones)
+    link_flows(roads, NodeCounts(np.array([1]), np.full((2, 1), 0.1), np.full(1, 0.01)))
     traffic = RoadTraffic(
         tail=np.array([0, 1]),
         head=np.array([1, 2]),

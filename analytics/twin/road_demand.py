@@ -26,6 +26,9 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array, dia_array, vstack
 from scipy.sparse.linalg import splu
 
+from analytics.twin import compilation
+from analytics.twin.sparse_inverse import SparsePattern
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -84,13 +87,21 @@ def link_flows(roads: RoadLayout, counts: NodeCounts) -> LinkFlows:
     weight = 1 / np.maximum(counts.spread_per_s, least) ** 2
     # the same weights in all periods: one factorisation serves them all
     normal = csc_array(fixed.T @ fixed + carried.T @ csr_array(carried * weight[:, None]))
-    factor = splu(normal)
     right_side = (carried.T @ (weight * counts.flow_per_s).T).T + use[:, None] * (fixed.T @ targets)
-    flow = factor.solve(right_side.T).T
+    flow, variance = _solve(normal, right_side)
     for period in np.flatnonzero((flow < 0).any(axis=1)):
         flow[period] = _not_negative(normal, flow[period], right_side[period])
-    variance = np.diag(factor.solve(np.eye(len(capacity))))
     return LinkFlows(flow, np.sqrt(variance))
+
+
+def _solve(normal: csc_array, right_side: Floats) -> tuple[Floats, Floats]:
+    """Solve a positive definite system, (n_periods, n); return the diagonal of its inverse, too, (n,)."""
+    if not compilation.is_available():  # the loops of `SparsePattern` would take minutes
+        plain = splu(normal)
+        return plain.solve(right_side.T).T, np.diag(plain.solve(np.eye(normal.shape[0])))
+    pattern = SparsePattern(normal)
+    factor = pattern.factorise(pattern.values)
+    return factor.solve(np.ascontiguousarray(right_side.T)).T, factor.inverse_diagonal()
 
 
 def turn_shares(roads: RoadLayout, flow_per_s: Floats) -> TurnShares:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analytics.service import source_posterior
+from analytics.service import source_posterior, source_readings
 from analytics.service.downstream_arrivals import ARRIVAL_SHARE
 from deploy import demo
 from edge.simulator.river import River
@@ -30,13 +30,14 @@ def concentration(node: str, times_s: NDArray[np.float64]) -> NDArray[np.float64
     return np.array([sum(one.concentration(at) for one in passing) for at in since_s])
 
 
-def test_the_demos_slug_is_forecast_in_town_b_before_it_comes() -> None:
+def posterior_at(site_id: str, start_s: float, until_s: float) -> Any:
+    """Return the trace of the slug from an anomaly at a site, by the readings until a time."""
     directory = MemoryStore().enrol(demo.directory())
     site = {one.series_id: one.site_id for one in directory.series}
     quantity = {one.series_id: one.quantity for one in directory.series}
 
     def read(series_id: int, from_s: float, to_s: float) -> Any:
-        times_s = np.arange(np.ceil(from_s / 300) * 300, min(to_s, NOW_S), 300.0)
+        times_s = np.arange(np.ceil(from_s / 300) * 300, min(to_s, until_s), 300.0)
         if quantity[series_id] != "ammonia_nitrogen":
             times_s = times_s[:0]
         rows = np.zeros(len(times_s), READING)
@@ -46,13 +47,13 @@ def test_the_demos_slug_is_forecast_in_town_b_before_it_comes() -> None:
         return rows
 
     anomaly = Anomaly(
-        subject=f"site/{DETECTED_AT}",
-        site_id=DETECTED_AT,
+        subject=f"site/{site_id}",
+        site_id=site_id,
         series_id=None,
         detector="cause/sewage",
         version="1",
-        start_s=RELEASED_S + 3.2 * 3600,
-        peak_s=RELEASED_S + 3.8 * 3600,
+        start_s=start_s,
+        peak_s=start_s,
         score=9.0,
         severity=3,
         n_readings=3,
@@ -62,6 +63,11 @@ def test_the_demos_slug_is_forecast_in_town_b_before_it_comes() -> None:
     )
     found = source_posterior.infer_sources(directory, anomaly, read, after_s=86_400.0)
     assert found is not None
+    return found
+
+
+def test_the_demos_slug_is_forecast_in_town_b_before_it_comes() -> None:
+    found = posterior_at(DETECTED_AT, RELEASED_S + 3.2 * 3600, NOW_S)
     assert found.candidates[0].node_id == SLUG.origin
     arrivals = {one.site_id: one for one in found.arrivals}
     for name in TOWN_B:
@@ -74,3 +80,12 @@ def test_the_demos_slug_is_forecast_in_town_b_before_it_comes() -> None:
         assert (low < course.max(), high > 0.75 * course.max()) == (True, True), name
         assert late_s - early_s < truth_s - RELEASED_S, "a band as wide as the way is no forecast"
     assert "330483-d1-r04" not in arrivals, "it lies above"
+
+
+def test_a_section_below_more_sensors_than_are_used_has_a_trace_by_the_nearest() -> None:
+    """At the last section of town B, with sixteen sensors above it, there was no trace."""
+    began_s = RELEASED_S + 21 * 3600
+    found = posterior_at("330402-d1-r05", began_s, began_s + 4 * 3600)
+    assert found.candidates[0].node_id == SLUG.origin
+    assert len(found.sensors) == source_readings.MAX_SENSORS
+    assert {DETECTED_AT, *TOWN_B, "330402-d1-r05"} <= set(found.sensors), "those that detected"

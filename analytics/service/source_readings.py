@@ -1,0 +1,97 @@
+"""Reads what the sensors of a river measured above what was expected, as a trace of a release uses it."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analytics.service import river_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+DETECTION_SPREADS, LEAST_NOISE_SHARE = 3.0, 0.05
+LEAST_NOISE = 0.02  # [mg/L]
+MAX_SENSORS = 12
+
+
+class SensorRows(NamedTuple):
+    """Observations: node and step of each, what was read above the expected value, and its noise."""
+
+    node: NDArray[np.intp]
+    step: NDArray[np.intp]
+    value: Floats
+    noise: Floats
+
+
+def sensor_rows(
+    part: river_model.RiverPart,
+    sensor_series: dict[str, int],
+    read: river_model.ReadSeries,
+    begin_s: float,
+    n_steps: int,
+) -> SensorRows | None:
+    """Return the last reading of every step at every sensor, less its expected value; None without one."""
+    parts = []
+    for number, node in enumerate(part.nodes):
+        if node.site_id not in sensor_series:
+            continue
+        rows = read(sensor_series[node.site_id], begin_s, begin_s + n_steps * river_model.STEP_S)
+        rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["expected"])]
+        if not len(rows):
+            continue
+        step = ((rows["time_us"] / 1e6 - begin_s) // river_model.STEP_S).astype(np.intp)
+        last = np.flatnonzero(np.append(np.diff(step) > 0, True))
+        excess = (rows["value"] - rows["expected"])[last]
+        noise = np.maximum(rows["spread"][last], LEAST_NOISE)
+        noise = np.hypot(noise, LEAST_NOISE_SHARE * np.maximum(excess, 0))
+        parts.append(SensorRows(np.full(len(last), number), step[last], excess, noise))
+    if not parts:
+        return None
+    return SensorRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def nearest_sensors(rows: SensorRows, part: river_model.RiverPart, site_id: str) -> SensorRows:
+    """Return the rows of `MAX_SENSORS` sensors: those that detected, then the nearest ones."""
+    nodes = np.unique(rows.node)
+    if len(nodes) <= MAX_SENSORS:
+        return rows
+    is_detected = rows.value >= DETECTION_SPREADS * rows.noise
+    detected = set(rows.node[is_detected].tolist())
+    distance_m = _distances_m(part, next(at for at, one in enumerate(part.nodes) if one.site_id == site_id))
+    order = sorted(nodes.tolist(), key=lambda one: (one not in detected, distance_m.get(one, np.inf)))
+    kept = np.isin(rows.node, order[:MAX_SENSORS])
+    return SensorRows(*(column[kept] for column in rows))
+
+
+def _distances_m(part: river_model.RiverPart, begin: int) -> dict[int, float]:
+    """Return the distance of each connected node from one, by number, up and down the river [m]."""
+    at = {one.node_id: number for number, one in enumerate(part.nodes)}
+    reaches: dict[int, list[tuple[int, float]]] = {}
+    for link in part.links:
+        tail, head = at[link.from_node], at[link.to_node]
+        reaches.setdefault(tail, []).append((head, link.length_m))
+        reaches.setdefault(head, []).append((tail, link.length_m))
+    found: dict[int, float] = {}
+    waiting = [(0.0, begin)]
+    while waiting:
+        far_m, node = heapq.heappop(waiting)
+        if node not in found:
+            found[node] = far_m
+            for other, length_m in reaches.get(node, []):
+                heapq.heappush(waiting, (far_m + length_m, other))
+    return found
+
+
+def at_most(rows: SensorRows, n_rows: int) -> SensorRows:
+    """Return no more than about ``n_rows`` rows: non-detects of every k-th step alone, then of all steps."""
+    detected = rows.value >= DETECTION_SPREADS * rows.noise
+    every = -(-int((~detected).sum()) // max(n_rows - int(detected.sum()), n_rows // 2, 1))
+    kept = detected | (rows.step % max(every, 1) == 0)
+    every = -(-int(kept.sum()) // max(n_rows, 1))
+    kept &= rows.step % max(every, 1) == 0
+    return SensorRows(*(column[kept] for column in rows)) if kept.any() else rows
