@@ -225,6 +225,6 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SettingsError(
-            f"{error.filename or folder}: can't be written ({error.strerror}): mend that, or name other folders"
+            f"{error.filename or folder}: can't be written ({error.strerror}): mend that or name others"
             " by --site-folder and --secrets-folder; then run it again"
         ) from error
