@@ -25,6 +25,7 @@ def summary(done: RivalRun) -> str:
     ]
     for name, one in done.counts.items():
         lines.append(f"{name}: " + ", ".join(f"{value:,} {key}" for key, value in one._asdict().items()))
+    lines.append(f"{done.lost_in_both:,} lost in both tables")
     return "\n".join(lines + [f"without effect: {one}" for one in done.faults.without_effect])
 
 
@@ -49,6 +50,7 @@ def markdown(done: RivalRun, command: str) -> str:
             "batches_dropped": "batches that its log reports as dropped",
         }.items()
     ]
+    rows.insert(2, f"| of these in neither table | {done.lost_in_both:,} | {done.lost_in_both:,} |")
     return TEMPLATE.read_text().format(
         version=done.version,
         command=command,

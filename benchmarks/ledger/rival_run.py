@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,12 +39,13 @@ class RivalCounts(NamedTuple):
 
 
 class RivalRun(NamedTuple):
-    """Result: version of Telegraf, options, faults, counts by schema, restarts, and time [s]."""
+    """Result: version, options, faults, counts by schema, readings in neither table, restarts, time [s]."""
 
     version: str
     options: RunOptions
     faults: CausedFaults
     counts: dict[str, RivalCounts]
+    lost_in_both: int
     restarts: int
     took_s: float
 
@@ -77,7 +78,9 @@ def run_rival(
         for one in chain.telegrafs.values():  # so that the broker sends again what is not acknowledged
             one.process.terminate()
         _wait_until_quiet(chain)
-        return RivalRun(version, options, caused, _count(chain), chain.restarts, time.monotonic() - began_s)
+        counts, lost_in_both = _count(chain)
+        took_s = time.monotonic() - began_s
+        return RivalRun(version, options, caused, counts, lost_in_both, chain.restarts, took_s)
 
 
 def _rows(chain: RivalChain) -> list[int]:
@@ -103,20 +106,24 @@ def _wait_until_quiet(chain: RivalChain) -> None:
             rows, since_s = now, time.monotonic()
 
 
-def _count(chain: RivalChain) -> dict[str, RivalCounts]:
+def _count(chain: RivalChain) -> tuple[dict[str, RivalCounts], int]:
+    """Return the counts of each table, and the number of readings that are in neither."""
     found: dict[str, RivalCounts] = {}
     no_dead_letters = np.zeros(0, np.intp)
+    rows: dict[str, list[tuple[Any, ...]]] = {one.device_id: [] for one in chain.agents}
     with chain.connect() as connection:
         for table in TABLES:
             columns, name = 'extract(epoch FROM "time")::float8, v', f"{table.schema}.reading"
             query = f"SELECT {columns} FROM {name} WHERE device = %s"  # noqa: S608 - constant names
-            counted = [
-                count_rows(connection.execute(query, [one.device_id]).fetchall(), one, no_dead_letters)
-                for one in chain.agents
-            ]
-            taken, stored, lost, doubled, altered, _, waiting = (
+            counted = []
+            for one in chain.agents:
+                stored = connection.execute(query, [one.device_id]).fetchall()
+                counted.append(count_rows(stored, one, no_dead_letters))
+                rows[one.device_id] += stored
+            taken, n_rows, lost, doubled, altered, _, waiting = (
                 sum(one) for one in zip(*counted, strict=True)
             )
             dropped = chain.telegrafs[table.schema].log.read_text().count(DROPPED_BATCH)
-            found[table.schema] = RivalCounts(taken, stored, lost, doubled, altered, waiting, dropped)
-    return found
+            found[table.schema] = RivalCounts(taken, n_rows, lost, doubled, altered, waiting, dropped)
+    lost_in_both = sum(count_rows(rows[one.device_id], one, no_dead_letters)[2] for one in chain.agents)
+    return found, lost_in_both
