@@ -52,7 +52,12 @@ def sensor_rows(
         parts.append(SensorRows(np.full(len(last), number), step[last], excess, noise))
     if not parts:
         return None
-    return SensorRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return SensorRows(
+        np.concatenate([one.node for one in parts]),
+        np.concatenate([one.step for one in parts]),
+        np.concatenate([one.value for one in parts]),
+        np.concatenate([one.noise for one in parts]),
+    )
 
 
 def nearest_sensors(rows: SensorRows, part: river_model.RiverPart, site_id: str) -> SensorRows:
