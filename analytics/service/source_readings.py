@@ -70,7 +70,7 @@ def nearest_sensors(rows: SensorRows, part: river_model.RiverPart, site_id: str)
     distance_m = _distances_m(part, next(at for at, one in enumerate(part.nodes) if one.site_id == site_id))
     order = sorted(nodes.tolist(), key=lambda one: (one not in detected, distance_m.get(one, np.inf)))
     kept = np.isin(rows.node, order[:MAX_SENSORS])
-    return SensorRows(*(column[kept] for column in rows))
+    return SensorRows(rows.node[kept], rows.step[kept], rows.value[kept], rows.noise[kept])
 
 
 def _distances_m(part: river_model.RiverPart, begin: int) -> dict[int, float]:
