@@ -192,9 +192,7 @@ def _infer(
     )
     # What reaches a sensor only by dispersion against the flow would take an absurd amount.
     response[response < LEAST_RESPONSE * response.max(axis=(2, 3), keepdims=True)] = 0.0
-    posterior = source_inference.infer_source(
-        response, readings, dt_s=history.dt_s, options=source_inference.WITH_VALUES
-    )
+    posterior = source_inference.infer_source(response, readings, dt_s=history.dt_s)
     return _Inference(candidates, history, variants, detected, posterior)
 
 

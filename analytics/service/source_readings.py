@@ -52,7 +52,12 @@ def sensor_rows(
         parts.append(SensorRows(np.full(len(last), number), step[last], excess, noise))
     if not parts:
         return None
-    return SensorRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return SensorRows(
+        np.concatenate([one.node for one in parts]),
+        np.concatenate([one.step for one in parts]),
+        np.concatenate([one.value for one in parts]),
+        np.concatenate([one.noise for one in parts]),
+    )
 
 
 def nearest_sensors(rows: SensorRows, part: river_model.RiverPart, site_id: str) -> SensorRows:
@@ -65,7 +70,7 @@ def nearest_sensors(rows: SensorRows, part: river_model.RiverPart, site_id: str)
     distance_m = _distances_m(part, next(at for at, one in enumerate(part.nodes) if one.site_id == site_id))
     order = sorted(nodes.tolist(), key=lambda one: (one not in detected, distance_m.get(one, np.inf)))
     kept = np.isin(rows.node, order[:MAX_SENSORS])
-    return SensorRows(*(column[kept] for column in rows))
+    return SensorRows(rows.node[kept], rows.step[kept], rows.value[kept], rows.noise[kept])
 
 
 def _distances_m(part: river_model.RiverPart, begin: int) -> dict[int, float]:
