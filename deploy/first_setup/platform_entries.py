@@ -113,7 +113,7 @@ def make_entries(
     if site_file.exists():
         raise AnswerError(
             f"{site_file} is there: the town is set up. Change it and run `towntwin enrol {site_file}`",
-            f"{site_file} 已存在：该乡镇已完成设置。请修改该文件后运行 `towntwin enrol {site_file}`",
+            f"{site_file} 已存在：该乡镇已完成设置。请修改该文件，再对其运行 `towntwin enrol`",
         )
     _check_is_free(store.directory(), answers)
     with _writing(folder):
