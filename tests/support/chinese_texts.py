@@ -7,8 +7,8 @@ import re
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{.*?\}\}|\{[^}]*\}|\$__?\w+|https?://\S+")
 _TAG = re.compile(r"<[^>]*>")
 _TYPED = re.compile(
-    r"docs/[\w./-]+|TOWNTWIN_\w+|default_transaction_read_only|towntwin report --compute|--[a-z-]+"
-    r"|towntwin/v1/\w+/\w+/data|towntwin/v1/|/data\b|“letters”"
+    r"docs/[\w./-]+|TOWNTWIN_\w+|default_transaction_read_only|towntwin report --compute|towntwin enrol"
+    r"|--[a-z-]+|towntwin/v1/\w+/\w+/data|towntwin/v1/|/data\b|“letters”"
 )
 _LATIN = re.compile(r"[A-Za-z]{3,}")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
