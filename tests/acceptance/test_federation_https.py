@@ -121,8 +121,8 @@ def login_of(dsn: str, role: str) -> Iterator[str]:
 def county(timescale_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpsCounty]:
     with ExitStack() as stack:
         dsn = stack.enter_context(fresh_database(timescale_server))
-        roles = [stack.enter_context(login_of(dsn, role)) for role in ("gateway", "ingest")]
-        found = HttpsCounty(dsn, *roles, tmp_path_factory.mktemp("county"))
+        gateway, receiver = (stack.enter_context(login_of(dsn, role)) for role in ("gateway", "ingest"))
+        found = HttpsCounty(dsn, gateway, receiver, tmp_path_factory.mktemp("county"))
         stack.callback(found.line.close)
         stack.enter_context(running_processes(found.gateway))
         wait_until(found.answers, within_s=WITHIN_S, what="the gateway answers")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.wire.broker_address import BrokerAddress
+    from ingest_service.federation.https_publisher import CountyAddress
     from ingest_service.storage.postgres.store import PostgresStore
     from tests.support.network_namespaces import NetworkNamespace
 
@@ -68,7 +69,7 @@ def _area(area_id: str, parent: str | None = None) -> Area:
 @contextmanager
 def forwarding(
     dsn: str,
-    broker: BrokerAddress,
+    broker: BrokerAddress | CountyAddress,
     folder: Path,
     area: str,
     device: str,

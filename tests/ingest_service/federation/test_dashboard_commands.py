@@ -80,8 +80,13 @@ def test_a_dashboard_of_the_county_is_in_the_towns_grafana_with_an_audit_on_both
             CommandApplying(store, without, put_dashboard=putter).apply(issued(county, BOARD))
         results = results_of(town)
         assert [one.state for one in results] == ["applied"] * 2 + ["refused"] * 5
-        reasons = ("ling saved version 3", "every platform generates", "is none that this platform")
-        reasons += ("TOWNTWIN_GRAFANA_TOKEN", "permits no command 'dashboards'")
+        reasons = [
+            "ling saved version 3",
+            "every platform generates",
+            "is none that this platform",
+            "TOWNTWIN_GRAFANA_TOKEN",
+            "permits no command 'dashboards'",
+        ]
         for result, reason in zip(results[2:], reasons, strict=True):
             assert reason in result.detail
         above = audit_of(town)[:3]
