@@ -34,7 +34,7 @@ WORKERS = (1, 2)
 def histories(series: int, days: int) -> list[SeriesHistory]:
     """Return histories of pH with a daily rhythm, noise, and a step of an hour every ten days."""
     n = round(days * 86_400 / STEP_S)
-    time_s = 1.7e9 + np.arange(n) * STEP_S
+    time_s = 1.7e9 + np.arange(n, dtype=np.float64) * STEP_S
     source = np.random.default_rng(26)
     day = 0.2 * np.sin(2 * np.pi * time_s / 86_400)
     step = np.where(np.arange(n) % 2_880 < 12, 0.8, 0.0)
