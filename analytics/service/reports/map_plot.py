@@ -1,0 +1,262 @@
+"""Draws the map of a town with Matplotlib: courses, sections, marks and a scale, no background map."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analytics.service.reports import plots
+from analytics.service.reports.translations import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analytics.service.reports.translations import Language
+
+    Position = tuple[float, float]
+
+DEGREE_KM = 111.32  # of latitude
+RIVER_COLOUR, MARK_COLOUR, OUTFALL_COLOUR = "#4a90c2", "#7a1fa2", "#6b4f2a"
+LEVEL_WIDTHS = (1.6, 2.2, 3.0, 3.8, 4.6)  # [pt]: a level is not shown by its colour alone
+CONGESTED = 3  # level from which a road is labelled
+MIN_HEIGHT_IN, MAX_HEIGHT_IN = 3.4, 6.6
+MARGIN = 0.08  # of the extent, on each side
+MIN_EXTENT_KM = 0.5
+NEAR_PT, FAR_PT = 8.0, 20.0  # distances at which a label is tried
+GAP_PX = 2.0
+
+
+class MapLine(NamedTuple):
+    """A river reach or a road link: its points [deg]; the level of a road, None without one."""
+
+    name: str
+    network: str
+    course: Sequence[Position]
+    level: int | None
+
+
+class MapSection(NamedTuple):
+    """A section of a river or lake with its class, None without one."""
+
+    name: str
+    lon: float
+    lat: float
+    class_: int | None
+
+
+class MapMark(NamedTuple):
+    """A place that the map is about, with its text."""
+
+    text: str
+    lon: float
+    lat: float
+
+
+class TownMap(NamedTuple):
+    """What a map shows.
+
+    Attributes
+    ----------
+    bounds : positions that have to be on it [deg], at least one
+    marks : the most important one first
+    marks_key : of the text in the legend that names them
+
+    """
+
+    bounds: Sequence[Position]
+    lines: Sequence[MapLine]
+    sections: Sequence[MapSection]
+    outfalls: Sequence[Position]
+    marks: Sequence[MapMark]
+    marks_key: str
+
+
+class _Label(NamedTuple):
+    """A text beside a position [deg]."""
+
+    text: str
+    position: Position
+    colour: str
+
+
+def draw_map(drawn: TownMap, language: Language) -> bytes:
+    """Return the map as PNG, north at the top, equal scale in both directions."""
+    west, east, south, north = _extent(drawn.bounds)
+    stretch = 1 / math.cos(math.radians((south + north) / 2))
+    height = plots.WIDTH_IN * (north - south) * stretch / (east - west)
+    figure, axes, font = plots.new_figure(min(max(height, MIN_HEIGHT_IN), MAX_HEIGHT_IN))
+    axes.set_aspect(stretch, adjustable="datalim")
+    axes.set_xlim(west, east)
+    axes.set_ylim(south, north)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    _draw_lines(axes, drawn.lines, language)
+    _draw_points(axes, drawn, language)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, prop=font)
+    figure.draw_without_rendering()  # lays out the axes: labels are placed by their size on the paper
+    figure.set_layout_engine("none")
+    fixed = [*_draw_scale(axes, stretch, font, language)]
+    _place_labels(axes, list(_labels(drawn, language)), _marks(axes, drawn), fixed, font)
+    out = BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
+
+
+def _extent(positions: Sequence[Position]) -> tuple[float, float, float, float]:
+    """Return west, east, south and north of positions with a margin [deg]."""
+    ends = list[float]()
+    for values, degree_km in (
+        ([lon for lon, _ in positions], DEGREE_KM * math.cos(math.radians(positions[0][1]))),
+        ([lat for _, lat in positions], DEGREE_KM),
+    ):
+        middle = (min(values) + max(values)) / 2
+        half = max((max(values) - min(values)) * (0.5 + MARGIN), MIN_EXTENT_KM / 2 / degree_km)
+        ends += [middle - half, middle + half]
+    west, east, south, north = ends
+    return west, east, south, north
+
+
+def _draw_lines(axes: Any, lines: Sequence[MapLine], language: Language) -> None:
+    """Draw rivers, and above them roads, those of the worst level last."""
+    drawn = set[str]()
+    for line in sorted(lines, key=lambda one: (one.network == "road", one.level or 0)):
+        key = "map_river" if line.network == "river" else f"level_{line.level}" if line.level else "map_road"
+        style: dict[str, Any] = {"color": RIVER_COLOUR, "lw": 3.2, "alpha": 0.8}
+        if line.network == "road":
+            style = {"color": plots.MUTED_COLOUR, "lw": 1.2, "ls": (0, (4, 2))}
+            if line.level:
+                style = {
+                    "color": plots.LEVEL_FILLS[line.level - 1],
+                    "lw": LEVEL_WIDTHS[line.level - 1],
+                    "path_effects": _outline(LEVEL_WIDTHS[line.level - 1]),
+                }
+        label = None if key in drawn else translate(key, language)
+        drawn.add(key)
+        axes.plot(*zip(*line.course, strict=True), label=label, solid_capstyle="round", **style)
+
+
+def _outline(width: float) -> list[Any]:
+    """Return the dark edge of a road, against which light colours are visible."""
+    from matplotlib.patheffects import Normal, Stroke  # noqa: PLC0415 - an extra
+
+    return [Stroke(linewidth=width + 1.0, foreground=plots.TEXT_COLOUR), Normal()]
+
+
+def _draw_points(axes: Any, drawn: TownMap, language: Language) -> None:
+    if drawn.outfalls:
+        axes.plot(
+            *zip(*drawn.outfalls, strict=True), "v", ms=5, color=OUTFALL_COLOUR,
+            label=translate("map_outfall", language),
+        )  # fmt: skip
+    for class_ in sorted({one.class_ for one in drawn.sections}, key=lambda one: one or 9):
+        fill = plots.CLASS_FILLS[class_ - 1] if class_ else "none"
+        text = translate(f"class_{class_}" if class_ else "map_without_class", language)
+        lons, lats = zip(*((one.lon, one.lat) for one in drawn.sections if one.class_ == class_), strict=True)
+        axes.plot(lons, lats, "o", ms=8, mfc=fill, mec=plots.TEXT_COLOUR, mew=1.2, zorder=5, label=text)
+    if drawn.marks:
+        lons, lats = zip(*((one.lon, one.lat) for one in drawn.marks), strict=True)
+        axes.plot(
+            lons, lats, "X", ms=11, mfc=MARK_COLOUR, mec="white", mew=1.0, zorder=6,
+            label=translate(drawn.marks_key, language),
+        )  # fmt: skip
+
+
+def _labels(drawn: TownMap, language: Language) -> Iterator[_Label]:
+    """Yield the labels, the most important first."""
+    for mark in drawn.marks:
+        yield _Label(mark.text, (mark.lon, mark.lat), MARK_COLOUR)
+    for section in sorted(drawn.sections, key=lambda one: -(one.class_ or 0)):
+        grade = translate(f"class_{section.class_}" if section.class_ else "map_without_class", language)
+        text = translate("map_label", language, name=section.name, grade=grade)
+        yield _Label(text, (section.lon, section.lat), plots.TEXT_COLOUR)
+    named = set[str]()
+    for line in sorted(drawn.lines, key=lambda one: -(one.level or 0)):
+        if line.network == "road" and (line.level or 0) >= CONGESTED:
+            grade = translate(f"level_{line.level}", language)
+            text = translate("map_label", language, name=line.name, grade=grade)
+        else:
+            text = line.name
+        if line.name and line.name not in named:
+            named.add(line.name)
+            colour = plots.TEXT_COLOUR if text != line.name else plots.NOTE_COLOUR
+            yield _Label(text, _middle(line.course), colour)
+
+
+def _middle(course: Sequence[Position]) -> Position:
+    """Return the position half-way between the two middle points of a course."""
+    (west, south), (east, north) = course[(len(course) - 1) // 2], course[len(course) // 2]
+    return (west + east) / 2, (south + north) / 2
+
+
+def _marks(axes: Any, drawn: TownMap) -> list[Any]:
+    """Return the boxes of all marks on the paper, which no label may cover [px]."""
+    from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
+
+    half = 6.0 * plots.DPI / 72
+    positions = [(one.lon, one.lat) for one in (*drawn.sections, *drawn.marks)]
+    return [
+        Bbox([[x - half, y - half], [x + half, y + half]])
+        for x, y in (axes.transData.transform(one) for one in positions)
+    ]
+
+
+def _place_labels(axes: Any, labels: Sequence[_Label], marks: list[Any], fixed: list[Any], font: Any) -> None:
+    """Write each label at the first place around its position that is free; none, where there is no place."""
+    from matplotlib.patheffects import withStroke  # noqa: PLC0415 - an extra
+
+    frame, taken = axes.get_window_extent(), [*marks, *fixed]
+    halo = [withStroke(linewidth=2.5, foreground="white", alpha=0.85)]
+    for label in labels:
+        for distance, (x, y) in product(
+            (NEAR_PT, FAR_PT), ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+        ):
+            text = axes.annotate(
+                label.text, label.position, xytext=(x * distance, y * distance), textcoords="offset points",
+                ha={1: "left", 0: "center", -1: "right"}[x], va={1: "bottom", 0: "center", -1: "top"}[y],
+                fontproperties=font, color=label.colour, path_effects=halo, zorder=8,
+            )  # fmt: skip
+            box = text.get_window_extent().padded(GAP_PX)
+            is_inside = (
+                frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            )
+            if is_inside and not any(box.overlaps(one) for one in taken):
+                taken.append(box)
+                break
+            text.remove()
+
+
+def _draw_scale(axes: Any, stretch: float, font: Any, language: Language) -> Iterator[Any]:
+    """Draw a bar of a round length and an arrow to the north; yield their boxes on the paper [px]."""
+    west, east = axes.get_xlim()
+    km = DEGREE_KM / stretch
+    length_km = round_length((east - west) * km / 4)
+    text = f"{length_km:g} km" if length_km >= 1 else f"{1000 * length_km:g} m"
+    south, north = axes.get_ylim()
+    x, y = west + 0.03 * (east - west), south + 0.04 * (north - south)
+    end = x + length_km / km
+    axes.plot([x, end], [y, y], color=plots.TEXT_COLOUR, lw=3, solid_capstyle="butt", zorder=9)
+    bar = axes.annotate(
+        text, ((x + end) / 2, y), xytext=(0, 4), textcoords="offset points", ha="center", va="bottom",
+        fontproperties=font, zorder=9,
+    )  # fmt: skip
+    arrow = axes.annotate(
+        translate("map_north", language), (0.97, 0.97), xytext=(0.97, 0.87), xycoords="axes fraction",
+        ha="center", va="top", fontproperties=font, zorder=9,
+        arrowprops={"arrowstyle": "-|>", "color": plots.TEXT_COLOUR},
+    )  # fmt: skip
+    yield arrow.get_window_extent()
+    box = bar.get_window_extent()
+    (left, bottom), (right, _) = axes.transData.transform([(x, y), (end, y)])
+    yield type(box)([[min(left, box.x0), bottom - 4], [max(right, box.x1), box.y1]])
+
+
+def round_length(longest: float) -> float:
+    """Return the longest length of 1, 2 or 5 times a power of ten that is at most ``longest``.
+
+    >>> [round_length(one) for one in (0.99, 1.0, 3.7, 74.0)]
+    [0.5, 1.0, 2.0, 50.0]
+    """
+    power = 10.0 ** math.floor(math.log10(longest))
+    return max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9))

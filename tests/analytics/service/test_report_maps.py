@@ -1,0 +1,152 @@
+"""Tests the maps of reports: what is on them, labels without overlap, the scale; the placement report."""
+
+from __future__ import annotations
+
+import math
+import struct
+from itertools import pairwise
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from analytics.service import reports
+from analytics.service.placement_report import placement_report
+from analytics.service.reports import map_content, map_plot, placement_content, plots
+from analytics.service.reports.blocks import Figure, Paragraph, ReportTable, SectionHeading
+from analytics.service.reports.report_data import ReportData
+from deploy import demo
+from ingest_service.storage.contract.incidents import IncidentTrace
+from ingest_service.storage.contract.models import READING, Directory
+from ingest_service.storage.postgres.assessments import Assessment
+from tests.support.chinese_texts import english_in
+
+if TYPE_CHECKING:
+    from analytics.service.reports.translations import Language
+
+ZONE = ZoneInfo("Asia/Shanghai")
+DIRECTORY = demo.directory()
+
+
+def assessed(kind: str, subject: str, class_: int | None) -> Assessment:
+    place = {"site_id": subject} if kind == "water_class" else {"link_id": subject}
+    name = "site" if kind == "water_class" else "link"
+    return Assessment(
+        kind=kind, subject=f"{name}/{subject}", area_id="330483", month="2026-10", data_from_s=0.0,
+        data_to_s=1.0, readings=9, version="1", class_=class_, detail={}, **place,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def report_data(language: Language, *, directory: Directory = DIRECTORY) -> ReportData:
+    """A month in which sections have classes 1 to 6 and roads levels 1 to 5, with one traced incident."""
+    sections = [one for one in DIRECTORY.sites if one.kind == "river_section"]
+    roads = [one for one in DIRECTORY.links if one.network == "road"]
+    outfalls = [one for one in DIRECTORY.nodes if one.kind == "outfall"]
+    candidates = [
+        {"node_id": one.node_id, "probability": probability}
+        for one, probability in zip(outfalls, (0.72, 0.2, 0.01), strict=False)
+    ]
+    trace = IncidentTrace(incident_id=1, inputs="", computing_s=0.1, posterior={"candidates": candidates})
+    found = [assessed("water_class", one.site_id, at % 7 or None) for at, one in enumerate(sections)]
+    found += [assessed("congestion", one.link_id, at % 6 or None) for at, one in enumerate(roads)]
+    return ReportData(
+        area=next(one for one in DIRECTORY.areas if one.level == "county"), month="2026-10",
+        language=language, zone=ZONE, directory=directory, month_assessments=found,
+        previous_assessments=[], days={}, as_of_s=1.0, newest_s=1.0, traces={1: trace},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_each_town_has_a_map_of_its_sections_roads_and_sources(language: Language) -> None:
+    source = report_data(language)
+    heading, *figures = map_content.maps(source)
+    assert isinstance(heading, SectionHeading)
+    towns = {one.area_id: one for one in DIRECTORY.areas if one.level == "town"}
+    below = {one for one in towns if towns[one].parent == source.area.area_id}
+    assert len(figures) == len(below) > 1
+    for one, town in zip(figures, sorted(below), strict=True):
+        assert isinstance(one, Figure)
+        assert getattr(towns[town], language) in one.caption
+        width, height = struct.unpack(">II", one.png[16:24])
+        assert width == plots.WIDTH_IN * plots.DPI
+        assert map_plot.MIN_HEIGHT_IN <= height / plots.DPI <= map_plot.MAX_HEIGHT_IN
+    drawn = map_content.town_map(source, below)
+    assert {one.class_ for one in drawn.sections} > {1, 6, None}
+    assert {one.level for one in drawn.lines if one.network == "road"} > {1, 5, None}
+    texts = [one.text for one in drawn.marks]
+    assert ["72" in texts[0], "20" in texts[1], len(texts)] == [True, True, 2], "the likeliest first"
+    assert map_plot.draw_map(drawn, language) == map_plot.draw_map(drawn, language)
+
+
+def test_what_a_reader_may_not_see_is_not_on_the_map() -> None:
+    hidden = {one.node_id for one in DIRECTORY.nodes if one.kind == "outfall"}
+    seen = Directory(
+        areas=DIRECTORY.areas,
+        sites=DIRECTORY.sites,
+        nodes=[one for one in DIRECTORY.nodes if one.node_id not in hidden],
+        links=DIRECTORY.links,
+    )
+    drawn = map_content.town_map(report_data("en", directory=seen), {one.area_id for one in DIRECTORY.areas})
+    assert (drawn.marks, drawn.outfalls) == ([], [])
+    assert len(drawn.lines) == sum(not {one.from_node, one.to_node} & hidden for one in DIRECTORY.links)
+    assert list(map_content.maps(report_data("en", directory=Directory(areas=DIRECTORY.areas)))) == []
+
+
+def test_labels_neither_overlap_nor_leave_the_map_and_the_bar_is_as_long_as_it_states() -> None:
+    figure, axes, font = plots.new_figure(4.0)
+    stretch = 1 / math.cos(math.radians(30.6))
+    axes.set_aspect(stretch, adjustable="datalim")
+    axes.set_xlim(120.5, 120.6)
+    axes.set_ylim(30.55, 30.65)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    boxes = list(map_plot._draw_scale(axes, stretch, font, "en"))
+    labels = [map_plot._Label(f"section {at}", (120.5 + at % 7 / 70, 30.6), "k") for at in range(60)]
+    before = len(axes.texts)
+    map_plot._place_labels(axes, labels, [], boxes, font)
+    placed = [one.get_window_extent() for one in axes.texts[before:]]
+    assert 7 < len(placed) < 60, "those without a place are left out"
+    boxes += placed
+    assert not [1 for at, one in enumerate(boxes) for other in boxes[:at] if one.overlaps(other)]
+    frame = axes.get_window_extent()
+    assert all(frame.x0 <= one.x0 and one.x1 <= frame.x1 for one in placed)
+    (bar,) = axes.lines
+    (west, east), text = bar.get_xdata(), axes.texts[0].get_text()
+    assert text.endswith(" km")
+    length_m = 6_371_000 * math.radians(east - west) / stretch
+    assert length_m == pytest.approx(1000 * float(text.removesuffix(" km")), rel=0.005)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_placement_is_a_report_with_advice_map_table_and_course(language: Language) -> None:
+    placed = placement_report(
+        DIRECTORY, lambda *_: np.zeros(0, READING), n_sensors=4, amount_kg=50.0, limit_mg_l=0.1, now_s=1.7e9
+    )
+    made = placement_content.build_placement_report(DIRECTORY, placed, language, zone=ZONE, now_s=1.7e9)
+    advice, town_map, table, course, *_ = made.blocks
+    number = placement_content.worthwhile(placed)
+    assert 0 < number <= len(placed.rows)
+    assert isinstance(advice, Paragraph)
+    assert str(number) in advice.text
+    assert isinstance(table, ReportTable)
+    assert [row[0].text for row in table.rows] == [str(one.rank) for one in placed.rows]
+    assert isinstance(town_map, Figure)
+    assert isinstance(course, Figure)
+    if language == "zh":
+        texts = [made.title, advice.text, course.caption, town_map.caption, *table.head]
+        assert [english_in(one) for one in texts if english_in(one)] == []
+    for form, begin in (("html", b"<!DOCTYPE"), ("pdf", b"%PDF-")):
+        written = [
+            reports.render_placement(
+                DIRECTORY,
+                placed,
+                zone=ZONE,
+                now_s=1.7e9,
+                language=language,
+                form=form,  # type: ignore[arg-type]
+            )
+            for _ in range(2)
+        ]
+        assert all(one == other for one, other in pairwise(written))
+        assert written[0].startswith(begin)
