@@ -54,15 +54,13 @@ def store_forecasts(
         return
     service_state = service_state or ServiceState()
     state, failing = service_state.forecasts, service_state.backoff("store_forecasts")
-    directory = service_state.directory_of(store)
+    stored = SeriesForecasts(store.database)
     if not state.pending:
         if time.monotonic() < state.due_s:
             return
         state.due_s = time.monotonic() + settings.forecast_every_s
-        chosen = forecast_series(directory)[: settings.forecast_series]
-        ids = [one.series_id for one in chosen]
-        SeriesForecasts(store.database).keep_only(ids)
-        state.models = {one: model for one, model in state.models.items() if one in set(ids)}
+        chosen = forecast_series(service_state.directory_of(store))[: settings.forecast_series]
+        _restrict(state, stored, {one.series_id for one in chosen})
         state.pending = chosen[::-1]
     waiting: list[Series] = []
     while state.pending and not time_slice.is_over:
@@ -74,9 +72,8 @@ def store_forecasts(
                 if time_slice is not UNLIMITED and time.monotonic() < state.training_due_s:
                     waiting.append(series)
                     continue
-                _train(state, store, directory, series)
-            forecast = _forecast(state, store, series)
-            SeriesForecasts(store.database).replace(series.series_id, stored_forecast(forecast))
+                _train(state, store, service_state.directory_of(store), series)
+            stored.replace(series.series_id, stored_forecast(_forecast(state, store, series)))
     state.pending += waiting[::-1]
 
 
@@ -101,6 +98,12 @@ def stored_forecast(forecast: SeriesForecast) -> StoredForecast | None:
         {"issued_s": forecast.issued_s, "times_s": times_s, "values": values, "low": low, "high": high},
         StoredForecast,
     )
+
+
+def _restrict(state: ForecastTaskState, stored: SeriesForecasts, series_ids: set[int]) -> None:
+    """Drop the models and the stored forecasts of all other series."""
+    stored.keep_only(sorted(series_ids))
+    state.models = {one: model for one, model in state.models.items() if one in series_ids}
 
 
 def _is_usable(state: ForecastTaskState, series: Series) -> bool:
