@@ -87,9 +87,6 @@ def draw_map(drawn: TownMap, language: Language) -> bytes:
     stretch = 1 / math.cos(math.radians((south + north) / 2))
     height = plots.WIDTH_IN * (north - south) * stretch / (east - west)
     figure, axes, font = plots.new_figure(min(max(height, MIN_HEIGHT_IN), MAX_HEIGHT_IN))
-    axes.set_aspect(stretch, adjustable="datalim")
-    axes.set_xlim(west, east)
-    axes.set_ylim(south, north)
     axes.set_xticks([])
     axes.set_yticks([])
     _draw_lines(axes, drawn.lines, language)
@@ -97,6 +94,7 @@ def draw_map(drawn: TownMap, language: Language) -> bytes:
     figure.legend(loc="outside lower center", ncols=5, frameon=False, prop=font)
     figure.draw_without_rendering()  # lays out the axes: labels are placed by their size on the paper
     figure.set_layout_engine("none")
+    _set_limits(axes, (west, east, south, north), stretch)
     fixed = [*_draw_scale(axes, stretch, font, language)]
     _place_labels(axes, list(_labels(drawn, language)), _marks(axes, drawn), fixed, font)
     out = BytesIO()
@@ -116,6 +114,18 @@ def _extent(positions: Sequence[Position]) -> tuple[float, float, float, float]:
         ends += [middle - half, middle + half]
     west, east, south, north = ends
     return west, east, south, north
+
+
+def _set_limits(axes: Any, extent: tuple[float, float, float, float], stretch: float) -> None:
+    """Let the axes show at least an extent [deg], with the same scale in both directions."""
+    west, east, south, north = extent
+    frame = axes.get_window_extent()
+    degree_px = min(frame.width / (east - west), frame.height / (north - south) / stretch)  # of longitude
+    for set_limits, low, high, half in (
+        (axes.set_xlim, west, east, frame.width / degree_px / 2),
+        (axes.set_ylim, south, north, frame.height / degree_px / stretch / 2),
+    ):
+        set_limits((low + high) / 2 - half, (low + high) / 2 + half)
 
 
 def _draw_lines(axes: Any, lines: Sequence[MapLine], language: Language) -> None:

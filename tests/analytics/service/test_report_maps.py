@@ -51,7 +51,7 @@ def report_data(language: Language, *, directory: Directory = DIRECTORY) -> Repo
     found = [assessed("water_class", one.site_id, at % 7 or None) for at, one in enumerate(sections)]
     found += [assessed("congestion", one.link_id, at % 6 or None) for at, one in enumerate(roads)]
     return ReportData(
-        area=next(one for one in DIRECTORY.areas if one.level == "county"), month="2026-10",
+        area=next(one for one in DIRECTORY.areas if one.level == "city"), month="2026-10",
         language=language, zone=ZONE, directory=directory, month_assessments=found,
         previous_assessments=[], days={}, as_of_s=1.0, newest_s=1.0, traces={1: trace},
     )  # fmt: skip
@@ -62,12 +62,12 @@ def test_each_town_has_a_map_of_its_sections_roads_and_sources(language: Languag
     source = report_data(language)
     heading, *figures = map_content.maps(source)
     assert isinstance(heading, SectionHeading)
-    towns = {one.area_id: one for one in DIRECTORY.areas if one.level == "town"}
-    below = {one for one in towns if towns[one].parent == source.area.area_id}
-    assert len(figures) == len(below) > 1
-    for one, town in zip(figures, sorted(below), strict=True):
+    towns = [one for one in DIRECTORY.areas if one.level == "town"]
+    below = {one.area_id for one in towns}
+    assert len(figures) == len(towns) > 1
+    for one, town in zip(figures, towns, strict=True):
         assert isinstance(one, Figure)
-        assert getattr(towns[town], language) in one.caption
+        assert getattr(town, language) in one.caption
         width, height = struct.unpack(">II", one.png[16:24])
         assert width == plots.WIDTH_IN * plots.DPI
         assert map_plot.MIN_HEIGHT_IN <= height / plots.DPI <= map_plot.MAX_HEIGHT_IN
@@ -96,11 +96,9 @@ def test_what_a_reader_may_not_see_is_not_on_the_map() -> None:
 def test_labels_neither_overlap_nor_leave_the_map_and_the_bar_is_as_long_as_it_states() -> None:
     figure, axes, font = plots.new_figure(4.0)
     stretch = 1 / math.cos(math.radians(30.6))
-    axes.set_aspect(stretch, adjustable="datalim")
-    axes.set_xlim(120.5, 120.6)
-    axes.set_ylim(30.55, 30.65)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    map_plot._set_limits(axes, (120.5, 120.6, 30.55, 30.65), stretch)
     boxes = list(map_plot._draw_scale(axes, stretch, font, "en"))
     labels = [map_plot._Label(f"section {at}", (120.5 + at % 7 / 70, 30.6), "k") for at in range(60)]
     before = len(axes.texts)
