@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from io import BytesIO
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from analytics.service.reports import plots
 from analytics.service.reports.translations import translate
@@ -13,8 +15,11 @@ from analytics.service.reports.translations import translate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from analytics.service.reports.translations import Language
 
+    Floats = NDArray[np.float64]
     Position = tuple[float, float]
 
 DEGREE_KM = 111.32  # of latitude
@@ -25,7 +30,8 @@ MIN_HEIGHT_IN, MAX_HEIGHT_IN = 3.4, 6.6
 MARGIN = 0.08  # of the extent, on each side
 MIN_EXTENT_KM = 0.5
 NEAR_PT, FAR_PT = 8.0, 20.0  # distances at which a label is tried
-GAP_PX = 2.0
+AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+GAP_PX, STEP_PX = 2.0, 8.0
 
 
 class MapLine(NamedTuple):
@@ -95,8 +101,9 @@ def draw_map(drawn: TownMap, language: Language) -> bytes:
     figure.draw_without_rendering()  # lays out the axes: labels are placed by their size on the paper
     figure.set_layout_engine("none")
     _set_limits(axes, (west, east, south, north), stretch)
-    fixed = [*_draw_scale(axes, stretch, font, language)]
-    _place_labels(axes, list(_labels(drawn, language)), _marks(axes, drawn), fixed, font)
+    courses = _points_of_courses(axes, drawn.lines)
+    taken = [*_marks(axes, drawn), *_draw_scale(axes, stretch, courses, font, language)]
+    _place_labels(axes, list(_labels(drawn, language)), taken, courses, font)
     out = BytesIO()
     figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
@@ -205,23 +212,44 @@ def _marks(axes: Any, drawn: TownMap) -> list[Any]:
     from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
 
     half = 6.0 * plots.DPI / 72
-    positions = [(one.lon, one.lat) for one in (*drawn.sections, *drawn.marks)]
+    positions = [(one.lon, one.lat) for one in (*drawn.sections, *drawn.marks)] + [*drawn.outfalls]
     return [
         Bbox([[x - half, y - half], [x + half, y + half]])
         for x, y in (axes.transData.transform(one) for one in positions)
     ]
 
 
-def _place_labels(axes: Any, labels: Sequence[_Label], marks: list[Any], fixed: list[Any], font: Any) -> None:
-    """Write each label at the first place around its position that is free; none, where there is no place."""
+def _points_of_courses(axes: Any, lines: Sequence[MapLine]) -> Floats:
+    """Return points along all lines on the paper, close together, (n, 2) [px]."""
+    found = [np.empty((0, 2))]
+    for line in lines:
+        ends = axes.transData.transform(line.course)
+        for begin, end in pairwise(ends):
+            n_points = int(np.hypot(*(end - begin)) // STEP_PX) + 2
+            found.append(np.linspace(begin, end, n_points))
+    return np.concatenate(found)
+
+
+def _covered(box: Any, points: Floats) -> int:
+    """Return how many points lie in a box."""
+    inside = (points >= [box.x0, box.y0]) & (points <= [box.x1, box.y1])
+    return int(inside.all(axis=1).sum())
+
+
+def _place_labels(
+    axes: Any, labels: Sequence[_Label], taken: list[Any], courses: Floats, font: Any
+) -> list[Any]:
+    """Write each label where it covers least of the courses, and no other label or mark; return all boxes.
+
+    A label without a free place is left out.
+    """
     from matplotlib.patheffects import withStroke  # noqa: PLC0415 - an extra
 
-    frame, taken = axes.get_window_extent(), [*marks, *fixed]
+    frame, taken = axes.get_window_extent(), [*taken]
     halo = [withStroke(linewidth=2.5, foreground="white", alpha=0.85)]
     for label in labels:
-        for distance, (x, y) in product(
-            (NEAR_PT, FAR_PT), ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
-        ):
+        found: list[tuple[int, int, Any, Any]] = []
+        for distance, (x, y) in product((NEAR_PT, FAR_PT), AROUND):
             text = axes.annotate(
                 label.text, label.position, xytext=(x * distance, y * distance), textcoords="offset points",
                 ha={1: "left", 0: "center", -1: "right"}[x], va={1: "bottom", 0: "center", -1: "top"}[y],
@@ -231,25 +259,44 @@ def _place_labels(axes: Any, labels: Sequence[_Label], marks: list[Any], fixed: 
             is_inside = (
                 frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             )
-            if is_inside and not any(box.overlaps(one) for one in taken):
-                taken.append(box)
-                break
             text.remove()
+            if is_inside and not any(box.overlaps(one) for one in taken):
+                found.append((_covered(box, courses), len(found), text, box))
+                if not found[-1][0]:
+                    break
+        if found:
+            _, _, text, box = min(found, key=lambda one: one[:2])
+            axes.add_artist(text)
+            taken.append(box)
+    return taken
 
 
-def _draw_scale(axes: Any, stretch: float, font: Any, language: Language) -> Iterator[Any]:
-    """Draw a bar of a round length and an arrow to the north; yield their boxes on the paper [px]."""
-    west, east = axes.get_xlim()
-    km = DEGREE_KM / stretch
+def _draw_scale(axes: Any, stretch: float, courses: Floats, font: Any, language: Language) -> Iterator[Any]:
+    """Draw a bar of a round length and an arrow to the north; yield their boxes on the paper [px].
+
+    The bar is in the corner at the foot, or at the top left, in which it covers least of the courses.
+    """
+    from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
+
+    frame = axes.get_window_extent()
+    (west, east), km = axes.get_xlim(), DEGREE_KM / stretch
     length_km = round_length((east - west) * km / 4)
     text = f"{length_km:g} km" if length_km >= 1 else f"{1000 * length_km:g} m"
-    south, north = axes.get_ylim()
-    x, y = west + 0.03 * (east - west), south + 0.04 * (north - south)
-    end = x + length_km / km
-    axes.plot([x, end], [y, y], color=plots.TEXT_COLOUR, lw=3, solid_capstyle="butt", zorder=9)
-    bar = axes.annotate(
-        text, ((x + end) / 2, y), xytext=(0, 4), textcoords="offset points", ha="center", va="bottom",
-        fontproperties=font, zorder=9,
+    width, height, edge = frame.width * length_km / km / (east - west), 45.0, 25.0  # [px]
+    corners = [
+        Bbox.from_bounds(x, y, width, height)
+        for x, y in (
+            (frame.x0 + edge, frame.y0 + edge),
+            (frame.x1 - edge - width, frame.y0 + edge),
+            (frame.x0 + edge, frame.y1 - edge - height),
+        )
+    ]
+    box = min(corners, key=lambda one: _covered(one, courses))
+    (left, bottom), (right, _) = axes.transData.inverted().transform([box.p0, box.p1])
+    axes.plot([left, right], [bottom] * 2, color=plots.TEXT_COLOUR, lw=3, solid_capstyle="butt", zorder=9)
+    axes.annotate(
+        text, ((left + right) / 2, bottom), xytext=(0, 4), textcoords="offset points", ha="center",
+        va="bottom", fontproperties=font, zorder=9,
     )  # fmt: skip
     arrow = axes.annotate(
         translate("map_north", language), (0.97, 0.97), xytext=(0.97, 0.87), xycoords="axes fraction",
@@ -257,9 +304,7 @@ def _draw_scale(axes: Any, stretch: float, font: Any, language: Language) -> Ite
         arrowprops={"arrowstyle": "-|>", "color": plots.TEXT_COLOUR},
     )  # fmt: skip
     yield arrow.get_window_extent()
-    box = bar.get_window_extent()
-    (left, bottom), (right, _) = axes.transData.transform([(x, y), (end, y)])
-    yield type(box)([[min(left, box.x0), bottom - 4], [max(right, box.x1), box.y1]])
+    yield box
 
 
 def round_length(longest: float) -> float:
