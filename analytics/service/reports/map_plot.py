@@ -212,7 +212,8 @@ def _marks(axes: Any, drawn: TownMap) -> list[Any]:
     from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
 
     half = 6.0 * plots.DPI / 72
-    positions = [(one.lon, one.lat) for one in (*drawn.sections, *drawn.marks)] + [*drawn.outfalls]
+    positions = [*drawn.outfalls, *((one.lon, one.lat) for one in drawn.sections)]
+    positions += [(one.lon, one.lat) for one in drawn.marks]
     return [
         Bbox([[x - half, y - half], [x + half, y + half]])
         for x, y in (axes.transData.transform(one) for one in positions)

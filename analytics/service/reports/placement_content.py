@@ -62,7 +62,7 @@ def _recommendation(placed: PlacementReport, language: Language) -> str:
     if not number:
         return translate("placement_none", language)
     last = placed.rows[number - 1]
-    return translate(
+    advice = translate(
         "placement_advice",
         language,
         n=number,
@@ -70,8 +70,11 @@ def _recommendation(placed: PlacementReport, language: Language) -> str:
         traceable=last.outfalls_traceable,
         outfalls=placed.n_outfalls,
         detected=percent_cell(last.detected, language).text,
-        least=percent_cell(WORTHWHILE, language).text,
     )
+    if number == len(placed.rows):
+        return advice
+    further = translate("placement_further", language, least=percent_cell(WORTHWHILE, language).text)
+    return f"{advice} {further}" if language == "en" else advice + further
 
 
 def _table(directory: Directory, placed: PlacementReport, language: Language) -> ReportTable:

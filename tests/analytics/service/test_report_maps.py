@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -28,13 +28,13 @@ ZONE = ZoneInfo("Asia/Shanghai")
 DIRECTORY = demo.directory()
 
 
-def assessed(kind: str, subject: str, class_: int | None) -> Assessment:
-    place = {"site_id": subject} if kind == "water_class" else {"link_id": subject}
-    name = "site" if kind == "water_class" else "link"
+def assessed(kind: Literal["water_class", "congestion"], subject: str, class_: int | None) -> Assessment:
+    is_site = kind == "water_class"
     return Assessment(
-        kind=kind, subject=f"{name}/{subject}", area_id="330483", month="2026-10", data_from_s=0.0,
-        data_to_s=1.0, readings=9, version="1", class_=class_, detail={}, **place,
-    )  # type: ignore[arg-type]  # fmt: skip
+        kind=kind, subject=f"{'site' if is_site else 'link'}/{subject}", area_id="330483", month="2026-10",
+        site_id=subject if is_site else None, link_id=None if is_site else subject, class_=class_,
+        data_from_s=0.0, data_to_s=1.0, readings=9, version="1",
+    )  # fmt: skip
 
 
 def report_data(language: Language, *, directory: Directory = DIRECTORY) -> ReportData:
