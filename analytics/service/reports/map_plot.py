@@ -26,7 +26,7 @@ DEGREE_KM = 111.32  # of latitude
 RIVER_COLOUR, MARK_COLOUR, OUTFALL_COLOUR = "#4a90c2", "#7a1fa2", "#6b4f2a"
 LEVEL_WIDTHS = (1.6, 2.2, 3.0, 3.8, 4.6)  # [pt]: a level is not shown by its colour alone
 CONGESTED = 3  # level from which a road is labelled
-MIN_HEIGHT_IN, MAX_HEIGHT_IN = 3.4, 6.6
+MIN_HEIGHT_IN, MAX_HEIGHT_IN = 3.4, 4.8
 MARGIN = 0.08  # of the extent, on each side
 MIN_EXTENT_KM = 0.5
 NEAR_PT, FAR_PT = 8.0, 20.0  # distances at which a label is tried
@@ -90,8 +90,8 @@ class _Label(NamedTuple):
 def draw_map(drawn: TownMap, language: Language) -> bytes:
     """Return the map as PNG, north at the top, equal scale in both directions."""
     west, east, south, north = _extent(drawn.bounds)
-    stretch = 1 / math.cos(math.radians((south + north) / 2))
-    height = plots.WIDTH_IN * (north - south) * stretch / (east - west)
+    aspect = 1 / math.cos(math.radians((south + north) / 2))
+    height = plots.WIDTH_IN * (north - south) * aspect / (east - west)
     figure, axes, font = plots.new_figure(min(max(height, MIN_HEIGHT_IN), MAX_HEIGHT_IN))
     axes.set_xticks([])
     axes.set_yticks([])
@@ -100,9 +100,9 @@ def draw_map(drawn: TownMap, language: Language) -> bytes:
     figure.legend(loc="outside lower center", ncols=5, frameon=False, prop=font)
     figure.draw_without_rendering()  # lays out the axes: labels are placed by their size on the paper
     figure.set_layout_engine("none")
-    _set_limits(axes, (west, east, south, north), stretch)
+    _set_limits(axes, (west, east, south, north), aspect)
     courses = _points_of_courses(axes, drawn.lines)
-    taken = [*_marks(axes, drawn), *_draw_scale(axes, stretch, courses, font, language)]
+    taken = [*_marks(axes, drawn), *_draw_scale(axes, aspect, courses, font, language)]
     _place_labels(axes, list(_labels(drawn, language)), taken, courses, font)
     out = BytesIO()
     figure.savefig(out, format="png", metadata={"Software": None})
@@ -123,14 +123,14 @@ def _extent(positions: Sequence[Position]) -> tuple[float, float, float, float]:
     return west, east, south, north
 
 
-def _set_limits(axes: Any, extent: tuple[float, float, float, float], stretch: float) -> None:
+def _set_limits(axes: Any, extent: tuple[float, float, float, float], aspect: float) -> None:
     """Let the axes show at least an extent [deg], with the same scale in both directions."""
     west, east, south, north = extent
     frame = axes.get_window_extent()
-    degree_px = min(frame.width / (east - west), frame.height / (north - south) / stretch)  # of longitude
+    degree_px = min(frame.width / (east - west), frame.height / (north - south) / aspect)  # of longitude
     for set_limits, low, high, half in (
         (axes.set_xlim, west, east, frame.width / degree_px / 2),
-        (axes.set_ylim, south, north, frame.height / degree_px / stretch / 2),
+        (axes.set_ylim, south, north, frame.height / degree_px / aspect / 2),
     ):
         set_limits((low + high) / 2 - half, (low + high) / 2 + half)
 
@@ -272,7 +272,7 @@ def _place_labels(
     return taken
 
 
-def _draw_scale(axes: Any, stretch: float, courses: Floats, font: Any, language: Language) -> Iterator[Any]:
+def _draw_scale(axes: Any, aspect: float, courses: Floats, font: Any, language: Language) -> Iterator[Any]:
     """Draw a bar of a round length and an arrow to the north; yield their boxes on the paper [px].
 
     The bar is in the corner at the foot, or at the top left, in which it covers least of the courses.
@@ -280,7 +280,7 @@ def _draw_scale(axes: Any, stretch: float, courses: Floats, font: Any, language:
     from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
 
     frame = axes.get_window_extent()
-    (west, east), km = axes.get_xlim(), DEGREE_KM / stretch
+    (west, east), km = axes.get_xlim(), DEGREE_KM / aspect
     length_km = round_length((east - west) * km / 4)
     text = f"{length_km:g} km" if length_km >= 1 else f"{1000 * length_km:g} m"
     width, height, edge = frame.width * length_km / km / (east - west), 45.0, 25.0  # [px]

@@ -93,14 +93,14 @@ def test_what_a_reader_may_not_see_is_not_on_the_map() -> None:
 
 def test_labels_neither_overlap_nor_leave_the_map_and_the_bar_is_as_long_as_it_states() -> None:
     figure, axes, font = plots.new_figure(4.0)
-    stretch = 1 / math.cos(math.radians(30.6))
+    aspect = 1 / math.cos(math.radians(30.6))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    map_plot._set_limits(axes, (120.5, 120.6, 30.55, 30.65), stretch)
+    map_plot._set_limits(axes, (120.5, 120.6, 30.55, 30.65), aspect)
     courses = map_plot._points_of_courses(
         axes, [map_plot.MapLine("canal", "river", [(120.5, 30.55), (120.52, 30.57)], None)]
     )
-    fixed = list(map_plot._draw_scale(axes, stretch, courses, font, "en"))
+    fixed = list(map_plot._draw_scale(axes, aspect, courses, font, "en"))
     labels = [map_plot._Label(f"section {at}", (120.5 + at % 7 / 70, 30.6), "k") for at in range(60)]
     labels.append(map_plot._Label("canal", (120.51, 30.56), "k"))
     boxes = map_plot._place_labels(axes, labels, fixed, courses, font)
@@ -112,7 +112,7 @@ def test_labels_neither_overlap_nor_leave_the_map_and_the_bar_is_as_long_as_it_s
     (bar,) = axes.lines
     (west, east), text = bar.get_xdata(), axes.texts[0].get_text()
     assert text.endswith(" km")
-    length_m = 6_371_000 * math.radians(east - west) / stretch
+    length_m = 6_371_000 * math.radians(east - west) / aspect
     assert length_m == pytest.approx(1000 * float(text.removesuffix(" km")), rel=0.005)
 
 
