@@ -229,8 +229,7 @@ def test_a_series_of_a_repeated_panel_is_of_its_quantity(filled: DemoDatabase) -
         (
             "river_section.en.json",
             "the forecast of the next",
-            "48h",
-            "0h+24h",
+            ("48h", "0h+24h"),
             ("forecast", "lower", "upper"),
         ),
         ("road.zh.json", "未来一小时车速预报", ("7h", "0h+1h"), ("预报", "下限", "上限")),
