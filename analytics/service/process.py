@@ -18,6 +18,7 @@ from analytics.service.cross_border_incidents import join_incidents_of_towns
 from analytics.service.dead_letter_quotas import report_letter_quotas
 from analytics.service.detector_diagnostics import diagnose_detectors
 from analytics.service.device_maintenance import device_maintenance
+from analytics.service.forecast_snapshots import store_forecasts
 from analytics.service.housekeeping import tidy
 from analytics.service.incident_escalation import escalate
 from analytics.service.incident_maintenance import maintain_incidents
@@ -202,6 +203,7 @@ TASKS: tuple[Task, ...] = (
     trace_incidents,
     verify_sensors,
     store_states,
+    store_forecasts,
     diagnose_detectors,
     assess,
     tidy_when_due,

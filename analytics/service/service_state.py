@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.service import site_scoring
 from analytics.service.item_backoff import MAX_DELAY_S, ItemBackoff
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from analytics.duty.policy import DutyPolicy
     from analytics.incidents.site_relations import SiteRelations
-    from ingest_service.storage.contract.models import Directory
+    from analytics.service.forecast_refusals import ForecastRefusal
+    from analytics.service.series_forecast import TrainedModel
+    from ingest_service.storage.contract.models import Directory, Series
     from ingest_service.storage.contract.store import Store
 
 
@@ -104,6 +106,32 @@ class WatchState:
         return monotonic_s - self.rolled_up_s
 
 
+class ForecastOfSeries(NamedTuple):
+    """The model of a series or why it has none, and when it was trained, by the monotonic clock [s]."""
+
+    trained: TrainedModel | ForecastRefusal
+    trained_s: float
+
+
+@dataclass(slots=True)
+class ForecastTaskState:
+    """State of the forecasts for the dashboards between two rounds; it can be computed anew.
+
+    Attributes
+    ----------
+    models : what is kept of each series
+    pending : series whose forecast is still to be stored in this turn, the first one last
+    due_s : when forecasts are stored next, by the monotonic clock [s]
+    training_due_s : when the next model may be trained, by the monotonic clock [s]
+
+    """
+
+    models: dict[int, ForecastOfSeries] = field(default_factory=dict)
+    pending: list[Series] = field(default_factory=list)
+    due_s: float = -math.inf
+    training_due_s: float = -math.inf
+
+
 @dataclass(slots=True)
 class ServiceState:
     """State of all tasks. It is lost when the process ends, and nothing that is stored depends on it.
@@ -120,6 +148,7 @@ class ServiceState:
     verdicts_checked : when each anomaly without a final verdict was last looked at [s]
     states_due_s : when states of the networks are stored next, by the monotonic clock [s]
     pending_states : quantities whose state is still to be stored in this turn
+    forecasts : of the forecasts for the dashboards
     tidy_due_s : when data are deleted and compressed next, by the monotonic clock [s]
     ingest_works_since_s : since when every round found ingest working, Unix time [s]; None while not
     ingest_fails_since_s : the same of rounds that found it not working
@@ -140,6 +169,7 @@ class ServiceState:
     verdicts_checked: dict[int, float] = field(default_factory=dict)
     states_due_s: float = -math.inf
     pending_states: list[str] = field(default_factory=list)
+    forecasts: ForecastTaskState = field(default_factory=ForecastTaskState)
     tidy_due_s: float = -math.inf
     duty_policy: DutyPolicy | None = None
     notifications: MessageState = field(default_factory=MessageState)

@@ -247,6 +247,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 600.0
+    forecast_every_s: Annotated[
+        float,
+        Meta(
+            description="How often forecasts of sections and roads are stored for the dashboards; 0 is"
+            " never.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 300.0
+    forecast_series: Annotated[
+        int,
+        Meta(
+            description="Series whose forecasts are stored at most, the most important quantities first.",
+            extra={"unit": "series"},
+            ge=1,
+        ),
+    ] = 200
     trace_every_s: Annotated[
         float,
         Meta(

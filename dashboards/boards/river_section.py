@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analytics.service.forecast_inputs import WATER_HORIZONS_H
 from dashboards import styling
 from dashboards.boards.town_overview import band_panel, expected_band
 from dashboards.dashboard_builder import DashboardSpec
+from dashboards.forecasts import forecast_panel
 from dashboards.panels import (
     state_timeline_panel,
     table_panel,
@@ -41,6 +43,14 @@ def latest_readings(language: Language) -> table.Panel:
 def values_over_time(language: Language) -> timeseries.Panel:
     """Time series of one quantity with its expected band, repeated for each selected quantity."""
     return band_panel("river_values", language).repeat("quantity").repeat_direction("h").max_per_row(2)
+
+
+def forecast_of_quantity(language: Language) -> timeseries.Panel:
+    """Time series of the last day of one quantity, and its forecast, repeated for each selected quantity."""
+    panel = forecast_panel(
+        "river_forecast", "${quantity:sqlstring}", language, past_h=24, ahead_h=WATER_HORIZONS_H[-1]
+    )
+    return panel.repeat("quantity").repeat_direction("h").max_per_row(2)
 
 
 def flags_over_time(language: Language) -> statetimeline.Panel:
@@ -99,5 +109,6 @@ BOARD = DashboardSpec(
                 (values_over_time, 12, 8),
             ),
         ),
+        ("row_forecast", ((forecast_of_quantity, 12, 8),)),
     ),
 )

@@ -10,10 +10,12 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models import xychart as xychart_models
 
+from analytics.service.forecast_inputs import HOUR_S, ROAD_HORIZON_S
 from dashboards import styling
 from dashboards.boards.river_section import anomaly_table, flag_states
 from dashboards.boards.town_overview import congestion_table
 from dashboards.dashboard_builder import DashboardSpec
+from dashboards.forecasts import forecast_panel
 from dashboards.panels import (
     bar_gauge_panel,
     legend,
@@ -40,6 +42,13 @@ def speed_over_time(language: Language) -> timeseries.Panel:
     """Time series of the speed at the selected sites."""
     panel = quantity_panel("road_speed", "traffic_speed", language)
     return panel.min(0).legend(legend("lastNotNull", "min", at_right=True, worst_last=True))
+
+
+def forecast_speed(language: Language) -> timeseries.Panel:
+    """Time series of the speed at one site, the last hours and the forecast of the next one."""
+    return forecast_panel(
+        "road_forecast", "'traffic_speed'", language, past_h=6, ahead_h=ROAD_HORIZON_S // HOUR_S
+    ).min(0)
 
 
 def flow_over_time(language: Language) -> timeseries.Panel:
@@ -103,6 +112,7 @@ BOARD = DashboardSpec(
     kinds=("road_section", "junction"),
     rows=(
         ("row_now", ((congestion_table, 24, 9), (anomaly_table, 24, 8))),
+        ("row_forecast", ((forecast_speed, 24, 9),)),
         (
             "row_course",
             (

@@ -80,3 +80,28 @@ bin AS MATERIALIZED (
 
 -- bin_of: Beginning of the bin of the time in COLUMN, for BIN(column).
 date_bin((SELECT min(width) FROM bin), COLUMN, TIMESTAMPTZ '2000-01-03 00:00+08');
+
+-- forecast_band: One series measured, and its forecast with the band of 80 %: of the chosen ones with a forecast that which is least against its expected value.
+WITH chosen AS MATERIALIZED (
+    SELECT s.series_id, s.quantity, concat(s.site_LANG, ' · ', NAMED(measure, s.quantity)) AS name
+    FROM series_view AS s LEFT JOIN latest_judged AS l USING (series_id)
+    WHERE s.site_id = ANY (ARRAY[${site:sqlstring}]::text[]) AND s.quantity = ANY (ARRAY[_QUANTITIES]::text[])
+    ORDER BY EXISTS (SELECT FROM series_forecast_view AS f WHERE f.series_id = s.series_id) DESC, l.value / nullif(l.expected, 0), s.series_id LIMIT 1
+), drawn AS MATERIALIZED (
+    SELECT rollup_time(bucket, $__interval_ms) AS at, coalesce(sum(total) / nullif(sum(good), 0), max(flagged)) AS measured, max(flagged) AS flagged
+    FROM rollup_view
+    WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
+    GROUP BY 1
+)
+SELECT at AS "time", metric, "value"
+FROM (
+    SELECT at, part.* FROM drawn, chosen, LATERAL (VALUES
+        (1, name, measured), (5, concat('△ ', WORD(flagged), ' ', NAMED(unit, quantity)), flagged)
+    ) AS part (nth, metric, "value")
+    UNION ALL
+    SELECT f."time", part.* FROM chosen JOIN series_forecast_view AS f USING (series_id), LATERAL (VALUES
+        (2, concat(WORD(forecast), ' ', NAMED(unit, quantity)), f.value),
+        (3, concat(WORD(lower), ' ', NAMED(unit, quantity)), f.low), (4, concat(WORD(upper), ' ', NAMED(unit, quantity)), f.high)
+    ) AS part (nth, metric, "value")
+) AS shown
+WHERE "value" IS NOT NULL ORDER BY 1, nth;

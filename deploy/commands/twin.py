@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analytics.service.reports.translations import LANGUAGES
 from deploy.argument_bounds import bounded_integer, bounded_number
 from deploy.command_resources import open_store
+from deploy.settings import SettingsError
 
 if TYPE_CHECKING:
     import argparse
+    from zoneinfo import ZoneInfo
 
     from analytics.service.placement_report import PlacementReport, PlacementRow
+    from analytics.service.reports import Format
     from deploy.settings import CommonSettings
+    from ingest_service.storage.contract.models import Directory
 
 MAX_READINGS = 10_000
 MAX_SENSORS = 100
@@ -36,25 +42,37 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="above the usual, that a sensor detects (0.1)",
     )
     placement.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    placement.add_argument(
+        "--out", type=Path, metavar="FILE", help="write a report with map and recommendation: .pdf or .html"
+    )
+    placement.add_argument("--language", choices=LANGUAGES, default="zh", help="of the report (zh)")
 
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
-    """Print the report; return 1 if there is none."""
+    """Print the report or write it; return 1 if there is none."""
     import msgspec
 
     from analytics.errors import AnalyticsError
+    from analytics.service import reports
     from analytics.service.placement_report import placement_report
 
-    store = open_store(common, args)
+    report_format = next((one for one in reports.FORMATS if args.out and args.out.suffix == f".{one}"), None)
+    if args.out and report_format is None:
+        raise SettingsError(f"--out {args.out}: let its name end in .pdf or .html")
+    store, now_s = open_store(common, args), time.time()
     try:
+        directory = store.directory()
         report = placement_report(
-            store.directory(),
+            directory,
             lambda series_id, from_s, to_s: store.readings(series_id, from_s, to_s, limit=MAX_READINGS),
             n_sensors=args.sensors,
             amount_kg=args.amount_kg,
             limit_mg_l=args.limit_mg_l,
-            now_s=time.time(),
+            now_s=now_s,
         )
+        if report_format is not None:
+            _write(args, directory, report, zone=store.zone, now_s=now_s, form=report_format)
+            return 0
     except AnalyticsError as error:
         print(f"towntwin: {error}", file=sys.stderr)
         return 1
@@ -62,6 +80,30 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
         store.close()
     print(msgspec.json.encode(report).decode() if args.json else _table(report))
     return 0
+
+
+def _write(
+    args: argparse.Namespace,
+    directory: Directory,
+    report: PlacementReport,
+    *,
+    zone: ZoneInfo,
+    now_s: float,
+    form: Format,
+) -> None:
+    from analytics.service import reports
+    from analytics.service.reports.errors import MissingExtraError
+
+    try:
+        text = reports.render_placement(
+            directory, report, zone=zone, now_s=now_s, language=args.language, form=form
+        )
+        args.out.write_bytes(text)
+    except MissingExtraError as error:
+        raise SettingsError(str(error)) from error
+    except OSError as error:
+        raise SettingsError(f"--out {args.out}: {error.strerror}") from error
+    print(f"{args.out}: {len(text):,} bytes")
 
 
 def _line(one: PlacementRow, n_outfalls: int) -> str:

@@ -47,6 +47,14 @@ FROM generate_series(1, 3) AS n;
 INSERT INTO shard (shard, epoch) VALUES ('main', 1);
 UPDATE device SET clock_offset_s = 0.4,
     status = '{"online": true, "battery_v": 12.4, "signal_dbm": -71, "spool_depth": 3}';
+INSERT INTO series_forecast (series_id, issued, times, "values", low, high)
+SELECT series_id, now(), array_agg(now() + n * step ORDER BY n), array_agg(10.0 ORDER BY n),
+    array_agg(10.0 - n / 10.0 ORDER BY n), array_agg(10.0 + n / 10.0 ORDER BY n)
+FROM (
+    SELECT series_id, CASE quantity WHEN 'traffic_speed' THEN interval '5 min' ELSE interval '2 h' END AS step
+    FROM series WHERE quantity IN ('dissolved_oxygen', 'traffic_speed')
+) AS forecast, generate_series(0, 12) AS n
+GROUP BY series_id;
 ANALYZE;
 """
 # A flood of one operator in one of two periods of 10 min, which chatters; an alarm that waits for a day.

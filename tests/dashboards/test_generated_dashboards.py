@@ -32,8 +32,8 @@ PROPERTIES = {
     "color", "decimals", "displayName", "links", "mappings", "max", "min", "noValue", "thresholds", "unit",
     "custom.align", "custom.axisLabel", "custom.axisPlacement", "custom.cellOptions", "custom.displayMode",
     "custom.drawStyle", "custom.fillBelowTo", "custom.hidden", "custom.hideFrom", "custom.inspect",
-    "custom.lineStyle", "custom.lineWidth", "custom.minWidth", "custom.pointSize", "custom.width",
-    "custom.wrapText",
+    "custom.lineStyle", "custom.lineWidth", "custom.minWidth", "custom.pointSize", "custom.spanNulls",
+    "custom.width", "custom.wrapText",
 }  # fmt: skip
 CELLS = {"auto", "color-background"}
 GLOBALS = re.compile(r"\$\{?(__\w+)")

@@ -221,3 +221,34 @@ def test_a_series_of_a_repeated_panel_is_of_its_quantity(filled: DemoDatabase) -
     names = {name for _, name, _ in filled.answer(expand(raw_sql("series_values", "zh"), request))[2]}
     assert names
     assert all(name.endswith(" · 溶解氧 [mg/L]") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("board", "title", "range_", "words"),
+    [
+        (
+            "river_section.en.json",
+            "the forecast of the next",
+            ("48h", "0h+24h"),
+            ("forecast", "lower", "upper"),
+        ),
+        ("road.zh.json", "未来一小时车速预报", ("7h", "0h+1h"), ("预报", "下限", "上限")),
+    ],
+)
+def test_a_panel_of_a_forecast_ends_after_now_and_has_its_band(
+    board: str, title: str, range_: tuple[str, str], words: tuple[str, ...], filled: DemoDatabase
+) -> None:
+    (panel,) = [one for name, one in PANELS if name == board and title in one["title"]]
+    assert (panel["timeFrom"], panel["timeShift"], panel["hideTimeOverride"]) == (*range_, True)
+    rows = filled.answer(expand(panel["targets"][0]["rawSql"], filled.on(board)))[2]
+    (name,) = {one for _, one, _ in rows if not one.startswith((*words, "△"))}
+    unit = name[name.index("[") :]
+    courses = {word: [row[::2] for row in rows if row[1] == f"{word} {unit}"] for word in words}
+    assert {word: len(one) for word, one in courses.items()} == dict.fromkeys(words, 13)
+    horizon = timedelta(hours=1 if "road" in board else 24)
+    for (time, value), (_, low), (_, high) in zip(*courses.values(), strict=True):
+        assert low <= value <= high
+        assert time - courses[words[0]][0][0] <= horizon
+    measured = [time for time, one, _ in rows if one == name]
+    assert measured
+    assert courses[words[0]][-1][0] > max(measured)

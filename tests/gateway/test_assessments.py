@@ -166,7 +166,7 @@ def test_the_report_as_a_page_shows_all_of_its_area_and_nothing_of_others(
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     page = answer.text
     assert [one for one in wanted if one not in page] == []
-    assert page.count("<img ") == 3
+    assert page.count("<img ") == 4, "a map and three plots"
     assert page.count('alt=""') == 0
     assert "Nanhu" not in page
     assert "南湖" not in page
@@ -233,7 +233,7 @@ def test_what_a_reader_may_not_know_is_not_returned(store: PostgresStore) -> Non
     assert report_content.assessments_of("water_class", "site")
     assert not [one for one in report_content.month_assessments if one.site_id == hidden or one.link_id]
     page = reports.render_report(store, part, "330483", "2026-11", language="en", form="html").decode()
-    assert page.count("<img ") == 2, "no roads, no picture of them"
+    assert page.count("<img ") == 3, "a map and two plots: no roads, no picture of them"
 
 
 def test_a_month_without_one_before_is_marked_so(store: PostgresStore) -> None:

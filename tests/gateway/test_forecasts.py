@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +15,11 @@ import numpy as np
 import pytest
 
 from analytics.service.forecast_refusals import REFUSAL_CODES
+from analytics.service.forecast_snapshots import store_forecasts
+from analytics.service.series_forecast import TrainedModel
+from analytics.service.service_state import ServiceState
+from analytics.service.settings import Settings
+from analytics.service.time_slice import TimeSlice
 from gateway.auth import api_keys
 from gateway.auth.principal import Principal, Role
 from gateway.forecast_cache import ForecastCache
@@ -99,6 +106,48 @@ def test_readings_every_four_hours_are_forecast_at_their_own_times(world: World)
     found = forecast(world, "ammonia_nitrogen")
     assert {one["horizon_s"] % 14_400 for one in found["points"]} == {0.0}
     assert any(one["value"] is not None for one in found["points"])
+
+
+def stored(store: PostgresStore, series_id: int) -> list[tuple[Any, ...]]:
+    query = """SELECT extract(epoch FROM "time")::float8, value, low, high, extract(epoch FROM issued)::float8
+        FROM series_forecast_view WHERE series_id = %s ORDER BY 1"""
+    with store.transaction() as connection:
+        return connection.execute(query.encode(), [series_id]).fetchall()
+
+
+def test_the_service_stores_for_the_dashboards_what_the_api_shows_and_nothing_else(world: World) -> None:
+    state = ServiceState()
+    store_forecasts(world.store, Settings(forecast_every_s=0), service_state=state)
+    assert state.forecasts.pending == [], "the task is off"
+    store_forecasts(world.store, Settings(), TimeSlice(threading.Event(), 60), state)
+    trained = [one for one in state.forecasts.models.values() if isinstance(one.trained, TrainedModel)]
+    assert len(trained) == 1, "a training is followed by a pause"
+    assert len(state.forecasts.pending) > 5
+    store_forecasts(world.store, Settings(), service_state=state)
+    assert state.forecasts.pending == []
+    for quantity in ("dissolved_oxygen", "traffic_speed", "ammonia_nitrogen"):
+        found = forecast(world, quantity)
+        first, *rest = stored(world.store, world.ids[f"{TOWN} {quantity}"])
+        assert first == (at_s(found["issued"]), *3 * [pytest.approx(found["origin"])], first[0])
+        shown = {at_s(one["time"]): one for one in found["points"] if one["value"] is not None}
+        assert {one[0] for one in rest} >= set(shown)
+        for time_s, value, low, high, _ in rest:
+            if time_s in shown:
+                expected = [shown[time_s][name] for name in ("value", "low", "high")]
+                assert [value, low, high] == pytest.approx(expected, rel=1e-3)
+    for quantity in ("conductivity", "turbidity", "ph", "total_phosphorus", "rainfall"):
+        assert stored(world.store, world.ids[f"{TOWN} {quantity}"]) == []
+    assert stored(world.store.for_area(NEIGHBOUR), world.ids[f"{TOWN} dissolved_oxygen"]) == []
+    state.forecasts.due_s = -math.inf
+    store_forecasts(world.store, Settings(forecast_series=2), service_state=state)
+    assert stored(world.store, world.ids[f"{TOWN} traffic_speed"]), "the most important quantity"
+    assert stored(world.store, world.ids[f"{TOWN} dissolved_oxygen"]) == []
+    with world.store.transaction() as connection:
+        connection.execute(
+            "UPDATE series_forecast SET times = ARRAY[issued - interval '1 h', issued]"
+            ', "values" = ARRAY[1, 1], low = ARRAY[1, 1], high = ARRAY[1, 1]'
+        )
+    assert stored(world.store, world.ids[f"{TOWN} traffic_speed"]) == [], "it has ended"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from analytics.service.placement_report import PlacementReport
     from analytics.service.reports.translations import Language
     from ingest_service.storage.contract.models import Directory
     from ingest_service.storage.contract.store import Database
@@ -24,7 +27,7 @@ def render_report(
     language: Language,
     form: Format,
 ) -> bytes:
-    """Return the report of an area's month; the same assessments and calibrations give the same bytes.
+    """Return the report of an area's month; the same inputs give the same bytes.
 
     Parameters
     ----------
@@ -45,4 +48,24 @@ def render_report(
     data = report_data.read_report_data(store, directory, area_id, month, language)
     with _PLOT_LOCK:
         report = content.build_report(data)
+        return html.render_html(report) if form == "html" else pdf.render_pdf(report)
+
+
+def render_placement(
+    directory: Directory,
+    placed: PlacementReport,
+    *,
+    zone: ZoneInfo,
+    now_s: float,
+    language: Language,
+    form: Format,
+) -> bytes:
+    """Return the report on the placement of sensors, made at a time [Unix s].
+
+    Raises `analytics.service.reports.errors.MissingExtraError` if the extra ``reports`` is not installed.
+    """
+    from analytics.service.reports import html, pdf, placement_content  # noqa: PLC0415 - as above
+
+    with _PLOT_LOCK:
+        report = placement_content.build_placement_report(directory, placed, language, zone=zone, now_s=now_s)
         return html.render_html(report) if form == "html" else pdf.render_pdf(report)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from analytics.assessments import gb3838
-from analytics.service.reports import incident_content, plots, probe_content, town_content
+from analytics.service.reports import incident_content, map_content, plots, probe_content, town_content
 from analytics.service.reports.blocks import (
     Figure,
     MonthlyReport,
@@ -57,6 +57,7 @@ def build_report(source: ReportData) -> MonthlyReport:
         blocks=[
             *stale,
             *town_content.summary(source),
+            *map_content.maps(source),
             *_sections(source),
             *town_content.water(source),
             *_lakes(source),

@@ -21,7 +21,7 @@ CLASS_FILLS = ("#CCFFFF", "#00CCFF", "#00FF00", "#FFFF00", "#FF9B00", "#FF0000")
 """Colours of classes I to V and worse than V, as on China's real-time water quality platforms."""
 LEVEL_FILLS = ("#3fa34d", "#a7d129", "#f5d547", "#f28e2b", "#c0392b")
 HATCHES = ("", "", "..", "//", "xx")
-TEXT_COLOUR, MUTED_COLOUR = "#1c2733", "#8a949e"
+TEXT_COLOUR, NOTE_COLOUR, MUTED_COLOUR = "#1c2733", "#56616d", "#8a949e"
 LINE_COLOURS = ("#1f4e79", "#c0392b", "#3fa34d", "#7a52a3", "#f28e2b", "#56616d")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 WIDTH_IN, ROW_IN, DPI = 8.0, 0.27, 150
@@ -42,7 +42,7 @@ def split_rows(rows: Sequence[T]) -> list[Sequence[T]]:
 
 def draw_classes(rows: Sequence[tuple[str, int | None, int | None, int | None]], language: Language) -> bytes:
     """Draw sections given by name, class, class of the month before and target, from the top."""
-    figure, axes, font = _new_figure(len(rows))
+    figure, axes, font = new_figure(MIN_HEIGHT_IN + ROW_IN * len(rows))
     for at, (_, class_, before, target) in enumerate(rows):
         if before is not None:
             axes.plot(before, at, "o", ms=9, mfc="none", mec=MUTED_COLOUR, mew=1.5)
@@ -59,14 +59,14 @@ def draw_classes(rows: Sequence[tuple[str, int | None, int | None, int | None]],
         [], [], "o", ms=9, mfc="none", mec=MUTED_COLOUR, mew=1.5, label=translate("month_before", language)
     )
     axes.plot([], [], color=TEXT_COLOUR, lw=2, label=translate("target", language))
-    return _save_png(figure, font)
+    return save_png(figure, font)
 
 
 def draw_daily_means(
     lines: Mapping[str, Mapping[int, float]], limit: float, unit: str, language: Language
 ) -> bytes:
     """Draw the daily means of some sections, and a limit; a day without data is a gap."""
-    figure, axes, font = _new_figure(9)
+    figure, axes, font = new_figure(MIN_HEIGHT_IN + ROW_IN * 9)
     for at, (name, values) in enumerate(lines.items()):
         span = range(min(values), max(values) + 1)
         style: Any = LINE_STYLES[at % len(LINE_STYLES)]
@@ -88,12 +88,12 @@ def draw_daily_means(
     axes.set_xlabel(translate("day", language))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(visible=True, alpha=0.3)
-    return _save_png(figure, font, columns=3)
+    return save_png(figure, font, columns=3)
 
 
 def draw_congestion_levels(rows: Sequence[tuple[str, Sequence[int]]], language: Language) -> bytes:
     """Draw the share of hours by congestion level of links given by name, from the top."""
-    figure, axes, font = _new_figure(len(rows))
+    figure, axes, font = new_figure(MIN_HEIGHT_IN + ROW_IN * len(rows))
     for at, (_, hours) in enumerate(rows):
         left, total = 0.0, sum(hours) or 1
         for level, count in enumerate(hours):
@@ -117,16 +117,20 @@ def draw_congestion_levels(rows: Sequence[tuple[str, Sequence[int]]], language: 
     axes.set_xlim(0, 100)
     axes.set_xlabel(translate("share_hours", language))
     _name_rows(axes, [row[0] for row in rows])
-    return _save_png(figure, font, columns=5)
+    return save_png(figure, font, columns=5)
 
 
-def _new_figure(rows: int) -> tuple[Any, Any, Any]:
+def new_figure(height_in: float) -> tuple[Any, Any, Any]:
+    """Return an empty figure as wide as the page, its axes and the report's font.
+
+    Raises `MissingExtraError` if the extra is not installed.
+    """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
         from matplotlib.font_manager import FontProperties  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("pictures need the extra reports: pip install towntwin[reports]") from error
-    figure = Figure(figsize=(WIDTH_IN, MIN_HEIGHT_IN + ROW_IN * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
     return figure, figure.subplots(), FontProperties(fname=font_path(), size=8)
 
 
@@ -135,7 +139,7 @@ def _name_rows(axes: Any, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def _save_png(figure: Any, font: Any, *, columns: int = 3) -> bytes:
+def save_png(figure: Any, font: Any, *, columns: int = 3) -> bytes:
     """Return the figure as PNG, with all of its texts in the report's font."""
     from matplotlib.text import Text  # noqa: PLC0415 - an extra
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from analytics.incidents.performance import AlarmPerformance
     from analytics.service.reports.translations import Language
-    from ingest_service.storage.contract.incidents import Incident
+    from ingest_service.storage.contract.incidents import Incident, IncidentTrace
     from ingest_service.storage.contract.models import Area, Directory
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.assessments import AssessmentKind
@@ -56,6 +56,8 @@ class ReportData:
     calibrations: dict[int, list[Calibration]] = field(default_factory=dict)
     # At home in the area, not over before the month, as they were at `as_of_s`, newest opening first.
     incidents: list[Incident] = field(default_factory=list)
+    # Of those incidents that were opened in the month, as computed last, by incident.
+    traces: dict[int, IncidentTrace] = field(default_factory=dict)
     alarm_performance: AlarmPerformance | None = None  # of the month up to `as_of_s`
 
     @property
@@ -144,6 +146,9 @@ def read_report_data(
         newest_s=_newest(store, directory, area_id, month),
         calibrations=_calibrations(store, directory, area_id, as_of_s),
         incidents=incidents,
+        traces=Incidents(store).traces(
+            one.incident_id for one in incidents if one.opened_s >= month_starts_s
+        ),
         alarm_performance=alarms,
     )
 
