@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from analytics.service.estimated_state import estimate_quantity, with_forwarded
+from analytics.service.estimated_state import estimate_quantity
 from analytics.service.settings import Settings as ServiceSettings
 from analytics.service.state_snapshots import store_states, stored_estimates
 from edge.wire import federation
 from edge.wire.broker_address import BrokerAddress
+from gateway.auth import api_keys
+from gateway.auth.principal import Role
 from ingest_service.federation import estimate_messages
 from ingest_service.federation.estimate_messages import EstimateMessages
 from ingest_service.federation.policy import Policy, PolicyException
 from ingest_service.storage.contract.models import Area, DeadLetterQuery, Device, Directory, Node
 from ingest_service.storage.contract.state_estimates import StoredEstimate
+from ingest_service.storage.postgres.api_keys import ApiKeyStore
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.state_estimates import StateEstimates
 from tests.ingest_service.storage.test_database_roles import working_as
+from tests.support.asgi import send_request
 from tests.support.federated_pair import FederatedPair
 from tests.support.federated_platforms import forwarding, receiving
 from tests.support.federation_rows import WITHIN_S, opened, rows_of
+from tests.support.gateway_access import gateway_app
 from tests.support.processes import wait_until
 from tests.support.throwaway_servers import fresh_database
 from tests.support.traced_river import add_cloud, traced_river
@@ -107,19 +113,8 @@ def test_a_county_computes_what_it_has_readings_of_and_gets_the_rest_from_the_to
             assert found.pop("own")[2] == 1.0
             assert sorted(found.items()) == [(row[0], row[1:]) for row in rows_of(timescale_dsn, ESTIMATES)]
 
-            own = estimate_quantity(county.directory(), county, LACKED, time.time())
-            assert {one.source for one in own.nodes} == {"none"}
-            forwarded = StateEstimates(county).forwarded(LACKED)
-            shown = with_forwarded(own, county.directory().links, forwarded)
             stored = {row[0]: row[2:] for row in rows_of(timescale_dsn, ESTIMATES)}
-            assert {one.node_id: (one.source, one.estimated, one.deviation) for one in shown.nodes} == {
-                **stored,
-                "own": ("none", None, None),
-            }
-            assert all(one.age_s is None or 0 <= one.age_s < 300 for one in shown.nodes)
-            ends = stored["a-r1"][1], stored["a-r2"][1]
-            (link,) = [one for one in shown.links if one.link_id == "a-r1:a-r2"]
-            assert link.estimated == pytest.approx(sum(ends) / 2, rel=1e-4)
+            check_what_the_api_has(county, stored)
 
             above = Policy(area="c", device="county-box", networks=True, estimates=True)
             passed_on = EstimateMessages(county, above).next_quantity(county.directory())
@@ -146,8 +141,28 @@ def test_a_county_computes_what_it_has_readings_of_and_gets_the_rest_from_the_to
             StateEstimates(town).replace(LACKED, at_s, [])
             line.look_again()
             line.forward()
-        assert county.dead_letters(DeadLetterQuery()) == []
-        check_what_is_left_out(line, county, county_dsn)
+            assert county.dead_letters(DeadLetterQuery()) == []
+            check_what_is_left_out(line, county, county_dsn)
+
+
+def check_what_the_api_has(county: PostgresStore, stored: dict[str, Any]) -> None:
+    """Check the state of now, and of a past time, for a town's key and the county's."""
+    accounts = ApiKeyStore(county)
+    app = gateway_app(county, accounts=accounts)
+
+    def ask(area: str | None, **params: str) -> Any:
+        _, text = api_keys.create_key(accounts, name="Li", role=Role.VIEWER, area_id=area, created_by="tests")
+        path = f"/v1/twin/estimates?{urlencode({'quantity': LACKED, **params})}"
+        return send_request(app, "GET", path, headers={"X-API-Key": text}).json()
+
+    found = ask("a")
+    shown = {one["node_id"]: (one["source"], one["estimated"], one["deviation"]) for one in found["nodes"]}
+    assert shown == stored
+    assert all(0 <= one["age_s"] < 300 and one["measured"] is None for one in found["nodes"])
+    (link,) = [one for one in found["links"] if one["link_id"] == "a-r1:a-r2"]
+    assert link["estimated"] == pytest.approx((stored["a-r1"][1] + stored["a-r2"][1]) / 2, rel=1e-4)
+    assert {one["source"] for one in ask("a", at=found["at"])["nodes"]} == {"none"}
+    assert len(ask("c")["nodes"]) == len(stored) + 1
 
 
 def check_what_is_left_out(line: FederatedPair, county: PostgresStore, dsn: str) -> None:

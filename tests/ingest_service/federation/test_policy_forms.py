@@ -57,6 +57,7 @@ def test_the_policy_of_the_documentation_is_read(tmp_path: Path) -> None:
         ('commands = ["reboot"]', "Invalid enum value 'reboot'"),
         ('[[exceptions]]\nreadings = "some"', "Invalid enum value 'some'"),
         ('[[exceptions]]\nreadings = "none"\nquantities = ["moon"]', "'moon' is no quantity"),
+        ("estimates = true", "set networks = true"),
     ):
         (tmp_path / "wrong.toml").write_text(f'area = "a"\ndevice = "d"\n{wrong}\n', "utf-8")
         with pytest.raises(FederationError, match=sentence):
