@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import secrets
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -499,7 +500,7 @@ def test_pages_with_forms_are_accessible_fit_a_phone_and_are_in_one_language(
     )
     one = context.new_page()
     sign_in(one, f"{console.base_url}/login#{console.keys['administrator']}")
-    propose(console, f"wz-{language}")
+    propose(console, f"wz-{language}-{secrets.token_hex(3)}")  # another one when the test is repeated
     names = {one.name for team in demo.duty_plan().teams for one in team.members} | {
         *("Person", "English", "main", "towntwin", "suspect_low", "suspect_high"),
         *("tests", "water_level", "Li", "Zhou"),

@@ -44,14 +44,12 @@ def connect(source: dict[str, Any]) -> psycopg.Connection[Any]:
 def run_all_queries(connection: psycopg.Connection[Any]) -> int:
     """Run every query of every dashboard, with nothing chosen; return how many."""
     now = datetime.now(UTC)
-    request = PanelRequest(
-        now - timedelta(days=1),
-        now,
-        variables={name: [] for name in ("city", "county", "town", "site", "quantity")},
-    )
     found = 0
     for text in dashboard_files().values():
-        for _, sql in board_queries(json.loads(text)):
+        board = json.loads(text)
+        nothing: dict[str, list[str]] = {one["name"]: [] for one in board["templating"]["list"]}
+        request = PanelRequest(now - timedelta(days=1), now, variables=nothing)
+        for _, sql in board_queries(board):
             connection.execute(expand(sql, request).encode())
             found += 1
     return found

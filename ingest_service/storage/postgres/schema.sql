@@ -3035,7 +3035,9 @@ SELECT
     i.incident_id, i.opened AS "time", i.started, i.last, i.updated, i.closed, i.kind, i.cause, i.priority, i.severity,
     i.state, i.alarm_state, i.active, i.team_id, i.assignee, i.parent_id, i.annunciations,
     i.state NOT IN ('closed', 'false_alarm') AS is_open,
-    (SELECT count(*) FROM incident_anomaly AS m WHERE m.incident_id = i.incident_id AND m.role <> 'suppressed') AS anomalies,
+    (SELECT count(*) FROM incident_anomaly AS m WHERE m.incident_id = i.incident_id AND m.role <> 'suppressed')
+        + (SELECT count(*) FROM incident AS c JOIN incident_anomaly AS m ON m.incident_id = c.incident_id
+            WHERE c.parent_id = i.incident_id AND c.origin IS NOT NULL AND m.role <> 'suppressed') AS anomalies,
     i.main_site_id AS site_id, site.en AS site_en, site.zh AS site_zh, site.lon, site.lat,
     town.area_id AS town_id, town.en AS town_en, town.zh AS town_zh,
     county.area_id AS county_id, county.en AS county_en, county.zh AS county_zh,
