@@ -29,7 +29,7 @@ log = structlog.get_logger()
 LOOK_EVERY_S: Final = 30.0
 RENEW_S: Final = 6 * 3600.0
 """Age at which estimates that did not change are sent again: the county drops those of a day ago [s]."""
-OF_READING: Final = {"measured": None, "expected": None, "quality": None, "measured_us": None}
+OF_READING: Final[dict[str, Any]] = {"measured": None, "expected": None, "quality": None, "measured_us": None}
 COLUMNS: Final = (
     "node_id", "at_us", "source", "estimated", "deviation", "measured", "expected", "quality", "measured_us",
 )  # fmt: skip
@@ -113,5 +113,5 @@ def _quantity_estimates(quantity: str, rows: Sequence[EstimateRow]) -> QuantityE
         {name: [getattr(row, name) for row in part] for name in COLUMNS} | {"after": after, "until": until}
         for part, (after, until) in zip(parts, pairwise(bounds), strict=True)
     ]
-    compared = [one._replace(at_us=0) for one in rows]
+    compared: list[tuple[Any, ...]] = [one._replace(at_us=0) for one in rows]
     return QuantityEstimates(quantity, messages, compared, len(rows))

@@ -175,7 +175,8 @@ def check_what_is_left_out(line: FederatedPair, county: PostgresStore, dsn: str)
         "deviation": [0.1], "measured": [9.0], "expected": [None], "quality": [1], "measured_us": [0],
     }  # fmt: skip
     message = line.sent[-1]
-    for changed in ({}, {"quantity": "moon"}, {"at_us": []}):
+    changes: list[dict[str, Any]] = [{}, {"quantity": "moon"}, {"at_us": []}]
+    for changed in changes:
         payload = federation.encode_message(msgspec.structs.replace(last, **fields | changed))
         line.sent = [msgspec.structs.replace(message, payload=payload)]
         line.repeat()
