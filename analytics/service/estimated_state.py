@@ -17,11 +17,14 @@ from analytics.service.state_inputs import DEFAULTS, read_sensors, state_model
 from edge.wire.quantities import QUANTITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from analytics.service.state_inputs import NodeSensors
     from analytics.twin.state_estimation import StateModel
     from ingest_service.storage.contract.models import Directory, Link, Node
+    from ingest_service.storage.contract.state_estimates import ForwardedEstimate
     from ingest_service.storage.contract.store import Reader
 
     Floats = NDArray[np.float64]
@@ -107,6 +110,51 @@ def estimate_quantity(directory: Directory, reader: Reader, quantity: str, at_s:
         network=network,
         nodes=estimates,
         links=[_link_estimate(one, at, value, deviation) for one in links],
+    )
+
+
+def with_forwarded(
+    state: EstimatedState, links: Sequence[Link], forwarded: Sequence[ForwardedEstimate]
+) -> EstimatedState:
+    """Return a state of now with what towns estimated, in place of this platform's estimates at their nodes.
+
+    Towns forward estimates of quantities of which this platform lacks readings (docs/federation.md).
+
+    Parameters
+    ----------
+    links : with those of the network
+
+    """
+    if not forwarded:
+        return state
+    by_node = {one.node_id: one for one in forwarded}
+    nodes = [_of_town(one, by_node.get(one.node_id), state.at_s) for one in state.nodes]
+    at = {one.node_id: number for number, one in enumerate(nodes)}
+    value, deviation = (
+        np.array([np.nan if getattr(one, name) is None else getattr(one, name) for one in nodes], float)
+        for name in ("estimated", "deviation")
+    )
+    of_network = [one for one in links if one.network == state.network]
+    return msgspec.structs.replace(
+        state, nodes=nodes, links=[_link_estimate(one, at, value, deviation) for one in of_network]
+    )
+
+
+def _of_town(own: NodeEstimate, found: ForwardedEstimate | None, at_s: float) -> NodeEstimate:
+    """Return the estimate of a node; without a reading, its age is that of the estimate."""
+    if found is None:
+        return own
+    known_s = found.at_s if found.measured_s is None else found.measured_s
+    return NodeEstimate(
+        node_id=own.node_id,
+        site_id=own.site_id,
+        source=found.source,
+        measured=found.measured,
+        expected=found.expected,
+        quality=found.quality,
+        age_s=round(max(0.0, at_s - known_s), 3),
+        estimated=found.estimated,
+        deviation=found.deviation,
     )
 
 

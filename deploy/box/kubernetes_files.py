@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 NAMESPACE = "towntwin"
 FILE_NAME = "kubernetes.json"
 PROVISIONING = "/volumes/grafana"
-ONLY_IN_CONTAINERS = "federate-send"  # it enrols beside its policy, and a Secret can't be written
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,8 +69,6 @@ def kubernetes_objects(origin: Path) -> list[dict[str, Any]]:
     settings = grafana_settings(origin)
     objects = []
     for folder in FOLDERS:
-        if folder == ONLY_IN_CONTAINERS:
-            continue
         contents = folder_contents(folder, origin)
         if folder == "grafana":
             files = stack_files(settings, COMMON_FEATURES, f"{PROVISIONING}/dashboards/{FOLDER}")

@@ -18,8 +18,12 @@ CONTENT_TYPE = "application/vnd.towntwin.federation+json"
 DEVICE_KIND = "federation"
 FENCED = "fenced"
 """Reason in the receipt of a message from a forwarder that another one of its device has replaced."""
+MISREAD = "payload"
+"""Reason of a message that the receiver can't read, such as one of a kind that its release lacks."""
 MAX_READINGS = 2000
 """Readings in one message: about 150 KiB."""
+MAX_ESTIMATES = 2000
+"""Estimates in one message: about 200 KiB."""
 
 Level = Literal["city", "county", "town"]
 AnomalyState = Literal["open", "closed", "withdrawn"]
@@ -221,6 +225,35 @@ class ForwardedAssessments(FederationMessage, frozen=True, kw_only=True, tag="as
     assessments: list[ForwardedAssessment]
 
 
+class ForwardedEstimates(FederationMessage, frozen=True, kw_only=True, tag="estimates"):
+    """Estimates of one quantity at nodes of the town as columns ``(n,)``, in the order of the nodes' ids.
+
+    They replace all of the town's at nodes with an id beyond ``after`` and up to ``until``, by code points.
+
+    Attributes
+    ----------
+    after, until : ``""`` is from the first node on, None is to the last
+    at_us : time of each estimate, Unix time [us]
+    source : measured where the newest reading is good and fresh
+    estimated, deviation : value and its standard deviation, in the canonical unit of the quantity
+    measured, expected, quality, measured_us : of the newest reading; null where it is not forwarded
+
+    """
+
+    quantity: str
+    after: str
+    until: str | None
+    node_id: list[str]
+    at_us: list[int]
+    source: list[Literal["measured", "estimated"]]
+    estimated: list[float]
+    deviation: list[float]
+    measured: list[float | None]
+    expected: list[float | None]
+    quality: list[int | None]
+    measured_us: list[int | None]
+
+
 class ForwardedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
     """An anomaly as it is at the town after its newest change.
 
@@ -337,6 +370,7 @@ AnyMessage = (
     | ForwardedRollups
     | ForwardedDevices
     | ForwardedAssessments
+    | ForwardedEstimates
     | ForwardedAnomalies
     | ForwardedIncidents
     | CommandResults

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from analytics.errors import TwinModelError
 from analytics.service.estimated_state import NETWORK_OF_DOMAIN, estimate_quantity
 from edge.wire.quantities import QUANTITIES
+from gateway.api.current_estimates import with_estimates_of_towns
 from gateway.api.problems import ProblemError
 from gateway.auth.authorization import VIEWER, RequiredRight, requires
 from gateway.console.form_refusals import Refusal, refusal_of
@@ -85,9 +86,12 @@ def _estimated(
         raise ProblemError(422, f"quantity: there is no {quantity!r}", where="quantity")
     directory = state.directory_index.directory.valid_at(at_s)
     try:
-        return estimate_quantity(directory, visitor.context.store, quantity, at_s), directory
+        found = estimate_quantity(directory, visitor.context.store, quantity, at_s)
     except TwinModelError as error:
         raise ProblemError(422, f"quantity: {error}", where="quantity") from error
+    if time_of_state is None:
+        found = with_estimates_of_towns(visitor.context, found, directory)
+    return found, directory
 
 
 def _refusal(error: ProblemError, visitor: Visitor) -> Refusal:

@@ -27,6 +27,7 @@ class Block:
     position : up to which it has anomalies and incidents
     results : ids of the commands of which it has the results
     on_confirmed : to be called when the county has it
+    on_misread : to be called before that if it could not read a message of it, as of a newer format
     rows : numbers of rows by kind, for the metrics
 
     """
@@ -37,6 +38,7 @@ class Block:
     shortened: list[DueRange] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     on_confirmed: Callable[[], None] = lambda: None
+    on_misread: Callable[[], None] = lambda: None
     rows: dict[str, int] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge.wire import federation
 from ingest_service.federation.block import Block, entry_of
 from ingest_service.federation.definitions import definitions
+from ingest_service.federation.estimate_messages import EstimateMessages
 from ingest_service.federation.incident_messages import IncidentMessages
 from ingest_service.federation.reading_blocks import ReadingBlocks
 from ingest_service.federation.state_messages import StateMessages
@@ -58,6 +59,7 @@ class BlockReader:
         self._incident_feed = IncidentMessages(Incidents(store))
         self._commands = FederationCommands(store)
         self._states = StateMessages(store, policy)
+        self._estimates = EstimateMessages(store, policy)
         self._readings = ReadingBlocks(feed, settings)
 
     def next_block(self) -> Block | None:
@@ -74,6 +76,7 @@ class BlockReader:
             or self._incidents(position)
             or self._devices(position)
             or self._assessments(position)
+            or self._estimated_state(position)
             or self._rollups(position)
             or self._readings.next_block(position, self._header())
         )
@@ -189,6 +192,22 @@ class BlockReader:
             position,
             rows={"assessments": len(assessments)},
             on_confirmed=partial(self._states.month_confirmed, month, state),
+        )
+
+    def _estimated_state(self, position: FeedPosition) -> Block | None:
+        found = self._estimates.next_quantity(self._directory)
+        if found is None:
+            return None
+        entries = [
+            entry_of(federation.ForwardedEstimates(quantity=found.quantity, **one, **self._header()))
+            for one in found.messages
+        ]
+        return Block(
+            entries,
+            position,
+            rows={"estimates": found.rows},
+            on_confirmed=partial(self._estimates.confirmed, found),
+            on_misread=self._estimates.give_up,
         )
 
     def _rollups(self, position: FeedPosition) -> Block | None:

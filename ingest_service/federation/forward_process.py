@@ -113,6 +113,7 @@ class _Forwarder:
         self._applying = CommandApplying(store, policy, lease.epoch, put_dashboard)
         self._commands: queue.Queue[bytes] = queue.Queue(MAX_COMMANDS)
         self._fenced = threading.Event()
+        self._misread = threading.Event()
         self._ended = threading.Event()
         self._waiting_due_s = 0.0
         self._waiting_age_s = 0.0
@@ -185,6 +186,7 @@ class _Forwarder:
                 self._progress.work_succeeded()
                 self._stop.wait(self._settings.poll_s)
                 continue
+            self._misread.clear()
             self._send(spool, block, reader)
             if self._is_over():
                 break
@@ -192,6 +194,8 @@ class _Forwarder:
                 block.done, block.shortened, block.position, self._lease.epoch, results=block.results
             )
             self._progress.work_succeeded()
+            if self._misread.is_set():
+                block.on_misread()
             block.on_confirmed()
             for kind, count in block.rows.items():
                 metrics.CONFIRMED.labels(kind).inc(count)
@@ -237,6 +241,8 @@ class _Forwarder:
         if refused.reason == federation.FENCED:
             self._fenced.set()
             log.error("fenced", detail=refused.detail)
+        elif refused.reason == federation.MISREAD:
+            self._misread.set()
 
     def _on_command(self, payload: bytes) -> None:
         """Keep a command for the loop; one that finds no room is sent again by the county."""

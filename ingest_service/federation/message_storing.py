@@ -84,7 +84,7 @@ class MessageStoring:
         except TopicError as error:
             return MessageRefusal("topic", str(error))
         except PayloadError as error:
-            return MessageRefusal("payload", str(error))
+            return MessageRefusal(federation.MISREAD, str(error))
         except ForwarderFencedError as error:
             return MessageRefusal(federation.FENCED, str(error))
         except ForwardingRefusedError as error:
@@ -107,10 +107,12 @@ class MessageStoring:
                 self._incidents.store(sender, found.incidents)
             case federation.CommandResults():
                 self._commands.store_results(self._rows, sender, found.results)
-            case federation.ForwardedDevices():
-                self._state.store_devices(sender, found.devices)
-            case federation.ForwardedAssessments():
-                self._state.store_assessments(sender, found)
+            case (
+                federation.ForwardedDevices()
+                | federation.ForwardedAssessments()
+                | federation.ForwardedEstimates()
+            ):
+                self._state.store(sender, found)
             case federation.ForwardedRollups():
                 undefined = self._state.store_rollups(sender, found.series)
                 refusal = _refusal_of_undefined(undefined) if undefined else None

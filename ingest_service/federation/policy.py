@@ -51,6 +51,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     exceptions : other forms for some series; the first that applies counts
     anomalies, incidents, device_health, assessments : whether they and their changes are forwarded
     networks : whether nodes and links are, from which the county computes the state of its twin
+    estimates : whether estimates at the nodes are, of quantities of which the county lacks readings
     history_days : readings from before the first start that are forwarded [d]
     commands : kinds of commands that the county may give
     leave_out_sites, leave_out_quantities : of which nothing is forwarded
@@ -66,6 +67,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     device_health: bool = True
     assessments: bool = True
     networks: bool = False
+    estimates: bool = False
     history_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
     commands: list[CommandKind] = []
     leave_out_sites: list[str] = []
@@ -136,6 +138,8 @@ def read_policy(path: Path) -> Policy:
         for name in one.quantities or ()
         if name not in QUANTITIES
     ]
+    if policy.estimates and not policy.networks:
+        problems.append(f"{path}: estimates: the county needs the nodes for them: set networks = true")
     try:
         parse_topic(str(Topic(policy.area, policy.device, TopicKind.FEDERATION)))
     except TopicError as error:

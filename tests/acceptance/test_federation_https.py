@@ -13,8 +13,6 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from deploy.device_access.certificate_authority import CertificateAuthority
-from deploy.embedded.server_environment import free_port
 from edge.wire import federation
 from edge.wire.broker_address import BrokerAddress
 from edge.wire.federation_uplink import PATH
@@ -37,7 +35,8 @@ from tests.support.federated_towns import (
     definitions,
 )
 from tests.support.federation_rows import COUNT, WITHIN_S, add_readings, opened, rows_of, wait_until_equal
-from tests.support.processes import PlatformProcess, running_processes, wait_until
+from tests.support.https_gateway import HttpsGateway
+from tests.support.processes import running_processes, wait_until
 from tests.support.store_samples import DIRECTORY, readings
 from tests.support.tcp_proxy import Proxy
 from tests.support.throwaway_servers import fresh_database
@@ -55,35 +54,16 @@ class HttpsCounty:
 
     def __init__(self, county: str, gateway_dsn: str, receiver_dsn: str, folder: Path) -> None:
         self.dsn, self.receiver_dsn, self.folder = county, receiver_dsn, folder
-        authority = CertificateAuthority.create("county")
-        certificate, key = authority.issue_server(["127.0.0.1"])
-        files = {"ca.crt": authority.certificate_pem, "gateway.crt": certificate, "gateway.key": key}
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        port = free_port()
-        flags = ["--port", str(port), "--tls-cert", str(folder / "gateway.crt")]
-        flags += ["--tls-key", str(folder / "gateway.key")]
-        log = folder / "gateway.log"
-        self.gateway = PlatformProcess("gateway", *flags, log=log, TOWNTWIN_DSN=gateway_dsn)
-        self.line = Proxy("127.0.0.1", port)
+        self.gateway = HttpsGateway(county, gateway_dsn, folder)
+        self.new_key = self.gateway.new_key
+        self.line = Proxy("127.0.0.1", self.gateway.port)
         self.url = f"https://127.0.0.1:{self.line.port}"
-        self.address = CountyAddress(self.url, folder / "ca.crt", folder / "town.key")
-        self.trust = ssl.create_default_context(cafile=folder / "ca.crt")
+        self.address = CountyAddress(self.url, self.gateway.certificate, folder / "town.key")
+        self.trust = ssl.create_default_context(cafile=self.gateway.certificate)
         with opened(county) as store:
             store.enrol(COUNTY_DIRECTORY)
         self.key = self.new_key(TOWN)
         (folder / "town.key").write_text(self.key)
-
-    def new_key(self, area: str | None, *scopes: str, role: Role = Role.VIEWER) -> str:
-        with opened(self.dsn) as store:
-            return api_keys.create_key(
-                ApiKeyStore(store),
-                name="town",
-                role=role,
-                area_id=area,
-                scopes=scopes or ("federation",),
-                created_by="tests",
-            )[1]
 
     def post(self, body: Any, key: str | None = None) -> tuple[int, Any]:
         """Post a body, JSON or bytes; return status and response."""
@@ -124,7 +104,7 @@ def county(timescale_server: Any, tmp_path_factory: pytest.TempPathFactory) -> I
         gateway, receiver = (stack.enter_context(login_of(dsn, role)) for role in ("gateway", "ingest"))
         found = HttpsCounty(dsn, gateway, receiver, tmp_path_factory.mktemp("county"))
         stack.callback(found.line.close)
-        stack.enter_context(running_processes(found.gateway))
+        stack.enter_context(running_processes(found.gateway.process))
         wait_until(found.answers, within_s=WITHIN_S, what="the gateway answers")
         yield found
 

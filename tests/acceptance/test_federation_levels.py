@@ -20,7 +20,7 @@ from ingest_service.storage.postgres.federation_commands import FederationComman
 from ingest_service.storage.postgres.incidents import Incidents
 from tests.support import not_tested
 from tests.support.device_client import DeviceClient
-from tests.support.federated_levels import N_DATABASES, FederatedLevels
+from tests.support.federated_levels import HTTPS_TOWN, N_DATABASES, FederatedLevels
 from tests.support.federated_platforms import (
     COUNTY,
     COUNTY_BOX,
@@ -151,6 +151,8 @@ def test_three_towns_reach_county_and_city_through_bad_lines_a_second_box_and_a_
             what="the dispatched incident is at the town, and came back",
         )
     assert_audited_on_both_sides(levels)
+    by_https = rows_of(levels.county, "SELECT DISTINCT device_id FROM federation_inbox")
+    assert by_https == [(box_of(TOWNS[HTTPS_TOWN]),)]
     for line in (levels.uplink, *levels.lines):
         assert min(line.counts.lost, line.counts.doubled, line.counts.overtaken) > 0
     assert levels.lines[1].counts.cut > 0

@@ -26,8 +26,7 @@ COMPOSE = REPOSITORY / "deploy/compose.yaml"
 VERSIONS = ("1.37", "1.29")
 WORKLOADS = ("Deployment", "StatefulSet", "Job", "Pod")
 MAX_OBJECT_BYTES = 1 << 20
-# deploy.box.kubernetes_files does the work of prepare; a town's forwarder enrols where it can write.
-ONLY_COMPOSE = {"prepare", "federate-send"}
+ONLY_COMPOSE = {"prepare"}  # deploy.box.kubernetes_files does its work
 OTHER_PATHS = {
     "PGDATA",  # the root of a volume is not empty
     "TOWNTWIN_HJ212_STATIONS",
@@ -53,6 +52,7 @@ def objects() -> list[dict[str, Any]]:
         *kustomized(FOLDER),
         *kustomized(FOLDER / "hj212"),
         *kustomized(FOLDER / "federate-receive"),
+        *kustomized(FOLDER / "federate-send"),
         admin,
     ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.conninfo import conninfo_to_dict
 
 from edge.wire.broker_address import BrokerAddress
+from ingest_service.federation.https_publisher import CountyAddress
 from tests.support.federated_platforms import (
     COUNTY,
     COUNTY_BOX,
@@ -20,9 +21,10 @@ from tests.support.federated_platforms import (
     town_directory,
 )
 from tests.support.federation_rows import ANOMALIES, INCIDENTS, READINGS, WITHIN_S, opened, rows_of
+from tests.support.https_gateway import HttpsGateway
 from tests.support.network_namespaces import NetworkNamespace
 from tests.support.packet_line import PacketLine
-from tests.support.processes import wait_until
+from tests.support.processes import running_processes, wait_until
 from tests.support.throwaway_servers import MosquittoServer
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ COMMANDS = ("limits", "incident")
 COMPARED = (READINGS, ANOMALIES, INCIDENTS)
 COUNTY_HOST, CITY_HOST = "10.88.0.1", "10.88.0.2"
 N_DATABASES = 2 + len(TOWNS)
+HTTPS_TOWN = 2
+"""Number of the town that forwards by HTTPS; the others do by MQTT."""
 
 
 class FederatedLevels:
@@ -51,7 +55,7 @@ class FederatedLevels:
 
     Attributes
     ----------
-    lines : of each town to the county
+    lines : of each town to the county; one town forwards over it by HTTPS, the others by MQTT
     uplink : of the county to the city
 
     """
@@ -89,6 +93,16 @@ class FederatedLevels:
         ):
             with opened(dsn) as store:
                 store.enrol(directory)
+        self._county_url = self._start_gateway(stack)
+
+    def _start_gateway(self, stack: ExitStack) -> CountyAddress:
+        """Start the county's gateway, and return where and with which key a town forwards to it."""
+        gateway = HttpsGateway(self.county, self.county, self._folder, COUNTY_HOST)
+        key = self._folder / "town.key"
+        key.write_text(gateway.new_key(TOWNS[HTTPS_TOWN]))
+        with self._county_namespace.entered():
+            stack.enter_context(running_processes(gateway.process))
+        return CountyAddress(f"https://{COUNTY_HOST}:{gateway.port}", gateway.certificate, key)
 
     @contextmanager
     def running_county_and_city(self) -> Iterator[None]:
@@ -112,7 +126,7 @@ class FederatedLevels:
         """Forward from a town, or from another database as that town, while the context lasts."""
         return forwarding(
             dsn or self.towns[number],
-            self._county_broker,
+            self._county_url if number == HTTPS_TOWN else self._county_broker,
             self._folder,
             TOWNS[number],
             box_of(TOWNS[number]),

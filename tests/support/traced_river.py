@@ -38,11 +38,13 @@ def traced_river() -> Directory:
     return found
 
 
-def add_cloud(store: PostgresStore, *, passed_s: float, now_s: float) -> None:
+def add_cloud(
+    store: PostgresStore, *, passed_s: float, now_s: float, quantity: str = "ammonia_nitrogen"
+) -> None:
     """Commit readings of a cloud that passed a-r1 at a time, then a-r2, and not a-r0."""
     times_s = np.arange(now_s - 30 * 3600, now_s, 600.0)
     for one in store.directory().series:
-        if one.quantity == "ammonia_nitrogen":
+        if one.quantity == quantity:
             arrival_s = {"a-r1": passed_s, "a-r2": passed_s + TRAVEL_S}.get(one.site_id, np.inf)
             rows = np.zeros(len(times_s), READING)
             rows["series_id"], rows["time_us"] = one.series_id, (times_s * 1e6).astype(np.int64)

@@ -29,7 +29,10 @@ class NodeEstimateResponse(ApiModel):
     measured: float | None = Field(examples=[7.9])
     expected: float | None = Field(examples=[7.7])
     quality: int | None = Field(description="QARTOD flag", examples=[1])
-    age_s: float | None = Field(examples=[120.0])
+    age_s: float | None = Field(
+        description="Where a town forwarded the estimate without a reading, that of the estimate",
+        examples=[120.0],
+    )
     estimated: float | None = Field(
         description="From all sensors of the network that you may read", examples=[7.8]
     )

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from analytics.errors import TwinModelError
 from analytics.service import estimated_state, geojson, network_checks, network_state
 from gateway.api import directory_cache, query_params
+from gateway.api.current_estimates import with_estimates_of_towns
 from gateway.api.models import conversion, resource_models, state_models
 from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
@@ -51,7 +52,8 @@ def estimates(
     """One quantity at every node and link, now or at a past time, also where there is no sensor.
 
     Estimates are made along the network, for water with its travel time, from the readings until that time
-    of the sensors that the principal may read. Each has a standard deviation.
+    of the sensors that the principal may read. Each has a standard deviation. Now, nodes of a town whose
+    readings are not here have the estimates that it forwarded within the last day.
     """
     directory_cache.check_quantity(quantity)
     now_s = time.time()
@@ -59,11 +61,12 @@ def estimates(
     if at_s > now_s:
         raise ProblemError(422, "at: is in the future: give a time until now, or leave it out", where="at")
     try:
-        found = estimated_state.estimate_quantity(
-            context.directory_index.directory.valid_at(at_s), context.store, quantity, at_s
-        )
+        directory = context.directory_index.directory.valid_at(at_s)
+        found = estimated_state.estimate_quantity(directory, context.store, quantity, at_s)
     except TwinModelError as error:
         raise ProblemError(422, f"quantity: {error}", where="quantity") from error
+    if at is None:
+        found = with_estimates_of_towns(context, found, directory)
     return state_models.estimated_state_response(found)
 
 

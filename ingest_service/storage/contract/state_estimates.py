@@ -25,3 +25,20 @@ class StoredEstimate(msgspec.Struct, frozen=True, kw_only=True):
     expected: float | None = None
     quality: int | None = None
     age_s: float | None = None
+
+
+class ForwardedEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantity at a node as a town estimated it, at ``at_s`` [Unix s].
+
+    The reading, of ``measured_s`` [Unix s], is None where the town does not forward readings.
+    """
+
+    node_id: str
+    at_s: float
+    source: Literal["measured", "estimated"]
+    estimated: float
+    deviation: float
+    measured: float | None
+    expected: float | None
+    quality: int | None
+    measured_s: float | None

@@ -1,4 +1,4 @@
-"""Stores at a county the rollups, the health of devices and the assessments that its towns forward."""
+"""Stores at a county rollups, the health of devices, assessments and estimates that its towns forward."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from psycopg.types.json import Jsonb
 
+from edge.wire import federation
+from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.contract.federation import ForwardingRefusedError
 from ingest_service.storage.postgres.assessments import Assessment
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg import Connection
 
-    from edge.wire.federation import ForwardedAssessments, ForwardedDeviceHealth, RollupColumns
+    from edge.wire.federation import (
+        ForwardedAssessments,
+        ForwardedDeviceHealth,
+        ForwardedDevices,
+        ForwardedEstimates,
+        RollupColumns,
+    )
     from ingest_service.storage.contract.federation import ForwarderIdentity
     from ingest_service.storage.postgres.federated_rows import FederatedRows
 
@@ -28,6 +36,18 @@ class FederatedState:
 
     def __init__(self, rows: FederatedRows) -> None:
         self._rows = rows
+
+    def store(
+        self, sender: ForwarderIdentity, found: ForwardedDevices | ForwardedAssessments | ForwardedEstimates
+    ) -> None:
+        """Store what replaces a state that was stored before."""
+        match found:
+            case federation.ForwardedDevices():
+                self._store_devices(sender, found.devices)
+            case federation.ForwardedAssessments():
+                self._store_assessments(sender, found)
+            case federation.ForwardedEstimates():
+                self._store_estimates(sender, found)
 
     def store_rollups(self, sender: ForwarderIdentity, columns: Sequence[RollupColumns]) -> list[str]:
         """Insert or replace rollups, from which the service makes the coarser ones.
@@ -47,14 +67,14 @@ class FederatedState:
                     _store_rollups(connection, series_id, one, is_newest=is_newest)
         return undefined
 
-    def store_devices(self, sender: ForwarderIdentity, devices: Sequence[ForwardedDeviceHealth]) -> None:
+    def _store_devices(self, sender: ForwarderIdentity, devices: Sequence[ForwardedDeviceHealth]) -> None:
         """Store the health of devices that the sender has defined; that of others is left out."""
         with self._rows.message(sender) as (connection, _):
             for one in devices:
                 row = msgspec.structs.asdict(one) | {"status": Jsonb(one.status), "origin": sender.device}
                 connection.execute(QUERIES["store_device_health"], row)
 
-    def store_assessments(self, sender: ForwarderIdentity, found: ForwardedAssessments) -> None:
+    def _store_assessments(self, sender: ForwarderIdentity, found: ForwardedAssessments) -> None:
         """Replace the assessments of a month; this platform computes none for their subjects then."""
         month = f"{found.month}-01"
         with self._rows.message(sender) as (connection, _):
@@ -69,16 +89,36 @@ class FederatedState:
             for row in rows:
                 connection.execute(QUERIES["store_federated_assessment"], row)
 
+    def _store_estimates(self, sender: ForwarderIdentity, found: ForwardedEstimates) -> None:
+        """Replace the sender's estimates of a quantity at some nodes; nodes of others are left out.
+
+        A repeat of an earlier block is left out: what it has was replaced since.
+        """
+        if found.quantity not in QUANTITIES:
+            raise ForwardingRefusedError(
+                f"estimates of {found.quantity!r}, which is no quantity here: update this platform"
+            )
+        row = msgspec.structs.asdict(found) | {"origin": sender.device}
+        _check_lengths(row, len(found.node_id), f"estimates of {found.quantity}")
+        with self._rows.message(sender) as (connection, is_newest):
+            if is_newest:
+                connection.execute(QUERIES["forget_forwarded_estimates"], row)
+                connection.execute(QUERIES["store_forwarded_estimates"], row)
+
+
+def _check_lengths(row: Mapping[str, Any], length: int, what: str) -> None:
+    """Raise `ForwardingRefusedError` if a column has another length."""
+    if any(len(value) != length for value in row.values() if isinstance(value, list)):
+        raise ForwardingRefusedError(
+            f"the columns of {what} differ in length: see whether both platforms are of neighbouring releases"
+        )
+
 
 def _store_rollups(
     connection: Connection[Any], series_id: int, columns: RollupColumns, *, is_newest: bool
 ) -> None:
     row = msgspec.structs.asdict(columns)
-    if any(len(value) != len(columns.bucket_us) for value in row.values() if isinstance(value, list)):
-        raise ForwardingRefusedError(
-            f"the columns of {columns.site_id}/{columns.quantity} differ in length: see whether both"
-            " platforms are of neighbouring releases"
-        )
+    _check_lengths(row, len(columns.bucket_us), f"{columns.site_id}/{columns.quantity}")
     row |= {"series_id": series_id, "is_newest": is_newest}
     changed = [us for (us,) in connection.execute(QUERIES["store_federated_rollups"], row).fetchall()]
     if changed:

@@ -11,18 +11,14 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from analytics.service.network_state import network_state
-from ingest_service.federation.block_reader import BlockReader
 from ingest_service.federation.errors import FederationError
-from ingest_service.federation.message_storing import MessageStoring
 from ingest_service.federation.policy import Policy, PolicyException, read_policy
-from ingest_service.federation.settings import Settings
-from ingest_service.pipeline.message import Message
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.models import REVISION, DeadLetterQuery, Device, DeviceStatus, Directory
 from ingest_service.storage.postgres.assessments import Assessment, Assessments
-from ingest_service.storage.postgres.federation_feed import FederationFeed
 from ingest_service.storage.postgres.migrate import migrate
 from tests.ingest_service.storage.test_database_roles import working_as
+from tests.support.federated_pair import FederatedPair
 from tests.support.federated_towns import AREAS, BOX, COUNTY, OTHER_TOWN, TOWN
 from tests.support.federation_rows import opened, rows_of
 from tests.support.store_samples import DIRECTORY, START_US, STEP_US, readings
@@ -61,41 +57,11 @@ def test_the_policy_of_the_documentation_is_read(tmp_path: Path) -> None:
         ('commands = ["reboot"]', "Invalid enum value 'reboot'"),
         ('[[exceptions]]\nreadings = "some"', "Invalid enum value 'some'"),
         ('[[exceptions]]\nreadings = "none"\nquantities = ["moon"]', "'moon' is no quantity"),
+        ("estimates = true", "set networks = true"),
     ):
         (tmp_path / "wrong.toml").write_text(f'area = "a"\ndevice = "d"\n{wrong}\n', "utf-8")
         with pytest.raises(FederationError, match=sentence):
             read_policy(tmp_path / "wrong.toml")
-
-
-class Pair:
-    """A town and its county, with a line by function calls."""
-
-    def __init__(self, town: PostgresStore, county: PostgresStore) -> None:
-        self.feed = FederationFeed(town)
-        self.feed.start(POLICY.history_days)
-        settings = Settings(block_readings=7, backlog_readings_per_s=0)
-        self._reader = BlockReader(town, self.feed, POLICY, settings, 1)
-        self._storing = MessageStoring(county)
-        self.sent: list[Message] = []
-
-    def forward(self) -> None:
-        """Forward until nothing waits that can be sent."""
-        topic = f"towntwin/v1/{TOWN}/{BOX}/federation"
-        while (block := self._reader.next_block()) is not None:
-            self.sent += [Message(topic, one.payload, 1e9) for one in block.entries]
-            for message in self.sent[len(self.sent) - len(block.entries) :]:
-                self._storing.store(message)
-            self.feed.confirm(block.done, block.shortened, block.position, None, results=block.results)
-            block.on_confirmed()
-
-    def repeat(self) -> None:
-        """Send everything again, as after a crash."""
-        for message in self.sent:
-            self._storing.store(message)
-
-    def look_again(self) -> None:
-        """Let the time pass after which states are compared again."""
-        self._reader._states._devices_due_s = self._reader._states._months_due_s = 0.0
 
 
 def assessment(value: float, **changed: Any) -> Assessment:
@@ -136,7 +102,7 @@ def test_readings_rollups_health_and_assessments_follow_the_policy(
             working_as("ingest", county_dsn) as receiver,
             opened(make_conninfo(timescale_dsn, user="tests_ingest")) as sender,
         ):
-            line = Pair(sender, receiver)
+            line = FederatedPair(sender, receiver, POLICY)
             line.forward()
             assert dict(rows_of(county_dsn, READINGS)) == {"turbidity": 40}
             assert rows_of(county_dsn, ROLLUPS) == [], "they are not rolled up in the town yet"
