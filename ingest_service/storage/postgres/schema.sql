@@ -3219,6 +3219,7 @@ DO $$
 BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON series_forecast TO towntwin_analytics;
     GRANT SELECT ON series_forecast TO towntwin_gateway;
+    GRANT SELECT ON rollup_view TO towntwin_analytics;
     GRANT SELECT ON series_forecast_view TO towntwin_gateway, towntwin_grafana;
     CALL wall('series_forecast', 'series_id IN (SELECT series_id FROM series)');
     CALL wall_views();
