@@ -35,8 +35,9 @@ def towntwin_arguments() -> list[tuple[str, list[str]]]:
         if "run" in words and "--entrypoint" not in words:
             service = next(at for at, word in enumerate(words) if at > words.index("run") and word[0] != "-")
             found.append((one.text, words[service + 1 :]))
-        if "--" in words:
-            found.append((one.text, words[words.index("--") + 2 :]))
+        inside = words[words.index("--") + 1 :] if "--" in words else []
+        if inside[:1] == ["towntwin"]:
+            found.append((one.text, inside[1:]))
     return found
 
 
