@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, LiteralString, NamedTuple, Protocol, Self
@@ -120,7 +121,7 @@ class AgentProcess:
         return self._progress
 
 
-class Chain:
+class Chain(ABC):
     """Devices, broker and database of a run, and the processes between them; a base class.
 
     Parameters
@@ -207,9 +208,9 @@ class Chain:
         return f"mqtt://{self.device_network.host}:{self.device_network.port}"
 
     @property
+    @abstractmethod
     def processes(self) -> Mapping[str, ChainProcess]:
         """The processes by name."""
-        raise NotImplementedError
 
     @property
     def all_agents(self) -> list[AgentProcess]:
@@ -260,13 +261,13 @@ class Chain:
         if self.lines is not None:
             self.lines.close()
 
+    @abstractmethod
     def _wait_until_subscribed(self) -> None:
         """Wait until what the agents publish is queued for the processes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _namespace(self, name: str) -> NetworkNamespace | None:
         """Return the network namespace of a process."""
-        raise NotImplementedError
 
     def _start(self, name: str) -> None:
         """Start a process, where there are namespaces in its own."""

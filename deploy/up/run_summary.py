@@ -8,7 +8,7 @@ import msgspec
 
 from deploy.replay_summary import ReplaySummary
 from ingest_service.storage.contract.incidents import IncidentQuery
-from ingest_service.storage.contract.models import AnomalyQuery
+from ingest_service.storage.contract.models import AnomalyQuery, DeadLetterQuery
 from ingest_service.storage.postgres.incidents import Incidents
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EARLY_TOLERANCE_S = 900.0  # an anomaly may start slightly before its fault, as its start is that of a tick
 REPLAY_FILE = "replay.json"
+SHOWN_DEAD_LETTERS = 10
 MAX_ROLLUPS_DUE = 1_000  # hours of series whose rollups may wait when a run ends
 
 
@@ -175,6 +176,12 @@ def _lost_readings(taken_readings: int, health: StoreHealth, report: FleetProgre
     if health.dead_letters == 0:
         return max(0, taken_readings - health.readings)
     return report.waiting if report else 0
+
+
+def newest_dead_letters(store: Store) -> list[str]:
+    """Return a line for each of the newest dead letters: its topic, its reason, and what was wrong."""
+    newest = store.dead_letters(DeadLetterQuery(whole=False, limit=SHOWN_DEAD_LETTERS))
+    return [f"dead letter ({one.topic}, {one.reason}): {one.detail}" for one in newest]
 
 
 def is_as_expected(summary: RunSummary) -> bool:

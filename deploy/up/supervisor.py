@@ -288,6 +288,8 @@ def _run_in_folder(
                 screen.print_line(f"not healthy at the end: {problem}")
             healthy = children.healthy and not servers.was_restarted and not problem
             _print_ended_processes(children, screen)
+            for line in run_summary.newest_dead_letters(store):
+                screen.print_line(line)
             summary_of_run = run_summary.summarise_run(
                 store,
                 report,

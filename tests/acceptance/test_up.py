@@ -91,7 +91,7 @@ def test_the_demo_finds_every_planned_fault_in_time(open_folder: Path) -> None:
     assert summary["found_faults"] == summary["planned_faults"] >= 8
     assert summary["found_incidents"] == summary["planned_incidents"] == summary["planned_faults"]
     assert summary["readings"] >= 20_000
-    assert summary["lost"] == summary["dead_letters"] == 0
+    assert summary["lost"] == summary["dead_letters"] == 0, printed
     assert summary["edition"].startswith("PostgreSQL")
     silences = [line for line in printed.splitlines() if "is silent" in line or "broker or ingest" in line]
     assert silences, "the planned silent device is found"
