@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 COUNTY_TIMEOUT_S = 300.0
 POLL_S = 2.0
+MAX_PRINTED = 6  # rows that differ, of each kind
 # One row of each series and day, with a sum of hashes that does not depend on the order of rows.
 READINGS_BY_DAY = """
 SELECT s.site_id, s.quantity, date_trunc('day', r."time"), count(*), sum(hashtextextended(concat_ws('|',
@@ -35,6 +37,8 @@ class UpperComparison(NamedTuple):
 def compare_upper_level(towns: Sequence[str], upper: str) -> UpperComparison:
     """Wait until an upper level has what its towns have, or until the time is over, and compare.
 
+    Prints some of the rows that differ then.
+
     Parameters
     ----------
     towns, upper : URLs of their databases
@@ -42,18 +46,21 @@ def compare_upper_level(towns: Sequence[str], upper: str) -> UpperComparison:
     """
     until_s = time.monotonic() + COUNTY_TIMEOUT_S
     while True:
-        days = _differences(towns, upper, READINGS_BY_DAY)
-        anomalies, incidents = (_differences(towns, upper, one) for one in (ANOMALIES, INCIDENTS))
-        if not days + anomalies + incidents or time.monotonic() > until_s:
+        differences = [_differences(towns, upper, one) for one in (READINGS_BY_DAY, ANOMALIES, INCIDENTS)]
+        if not any(differences) or time.monotonic() > until_s:
+            for row in [row for found in differences for row in found[:MAX_PRINTED]]:
+                print(row, file=sys.stderr)
             readings = sum(row[3] for row in rows_of(upper, READINGS_BY_DAY))
-            return UpperComparison(readings, days, anomalies, incidents)
+            return UpperComparison(readings, *map(len, differences))
         time.sleep(POLL_S)
 
 
-def _differences(towns: Sequence[str], upper: str, query: str) -> int:
+def _differences(towns: Sequence[str], upper: str, query: str) -> list[str]:
+    """Return the rows that one side alone has, each with its side."""
     ours = Counter(row for one in towns for row in _forwarded(rows_of(one, query)))
     theirs = Counter(_forwarded(rows_of(upper, query)))
-    return ((ours - theirs) + (theirs - ours)).total()
+    below, above = (ours - theirs).elements(), (theirs - ours).elements()
+    return sorted([f"{row} at the town alone" for row in below] + [f"{row} above alone" for row in above])
 
 
 def _forwarded(rows: list[tuple[Any, ...]]) -> list[str]:

@@ -167,7 +167,12 @@ class BlockReader:
             for part in changed.messages
         ]
         position = position._replace(incident_revision=changed.revision)
-        return Block(entries, position, rows={"incidents": sum(map(len, changed.messages))})
+        return Block(
+            entries,
+            position,
+            rows={"incidents": sum(map(len, changed.messages))},
+            on_confirmed=partial(self._incident_feed.confirmed, changed.newest_entries),
+        )
 
     def _devices(self, position: FeedPosition) -> Block | None:
         messages = self._states.devices(self._directory)

@@ -49,7 +49,7 @@ class FederatedIncidents:
 def _store_incident(
     connection: Connection[Any], sender: ForwarderIdentity, one: ForwardedIncident, below: set[str]
 ) -> bool:
-    """Store an incident; False if this change of it, or a newer one, is stored."""
+    """Store an incident; False if this change of it with all of the entries, or a newer one, is stored."""
     origin = {
         "origin": sender.device,
         "incident_id": one.incident_id,
@@ -58,8 +58,12 @@ def _store_incident(
         "revision": one.revision,
     }
     stored = connection.execute(QUERIES["federated_incident"], origin).fetchone()
-    if stored is not None and tuple(stored[2:]) >= (sender.forwarder, one.revision):
-        return False
+    if stored is not None:
+        newest = tuple(stored[2:])
+        if newest > (sender.forwarder, one.revision):
+            return False
+        if newest == (sender.forwarder, one.revision) and not _lacks_entries(connection, one, stored[0]):
+            return False
     incident = _incident(connection, sender, one, below)
     if stored is None:
         row = connection.execute(QUERIES["insert_incident"], msgspec.structs.asdict(incident)).fetchone()
@@ -72,13 +76,25 @@ def _store_incident(
         connection.execute(QUERIES["set_incident_origin"], origin | {"stored_id": stored_id})
     connection.execute(QUERIES["upsert_federated_incident"], origin | {"stored_id": stored_id})
     _store_members(connection, sender, one, stored_id)
-    for entry in one.entries:
-        connection.execute(
-            QUERIES["insert_federated_history"],
-            msgspec.structs.asdict(entry)
-            | {"incident_id": stored_id, "revision": revision, "detail": Jsonb(entry.detail)},
-        )
+    for entry in _entries(one, stored_id):
+        connection.execute(QUERIES["insert_federated_history"], entry | {"revision": revision})
     return True
+
+
+def _lacks_entries(connection: Connection[Any], one: ForwardedIncident, stored_id: int) -> bool:
+    """Return whether an incident came with entries that are not stored: a further part of a long history."""
+    found = (
+        connection.execute(QUERIES["lacks_federated_history"], entry).fetchone()
+        for entry in _entries(one, stored_id)
+    )
+    return any(row is not None and row[0] for row in found)
+
+
+def _entries(one: ForwardedIncident, stored_id: int) -> list[dict[str, Any]]:
+    return [
+        msgspec.structs.asdict(entry) | {"incident_id": stored_id, "detail": Jsonb(entry.detail)}
+        for entry in one.entries
+    ]
 
 
 def _incident(

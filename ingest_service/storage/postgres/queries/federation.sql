@@ -208,14 +208,19 @@ WHERE f.origin = %s AND f.origin_id = ANY (%s) ORDER BY f.origin_id, f.forwarder
 UPDATE incident_anomaly SET incident_id = NULL, role = 'suppressed', since = now()
 WHERE incident_id = %s AND anomaly_id <> ALL (%s);
 
+-- is_federated_history: A history entry that is there.
+SELECT FROM incident_history AS h WHERE h.incident_id = %(incident_id)s AND h."at" = to_timestamp(%(at_s)s)
+    AND (h.machine, h.event, h.who, h.why) = (%(machine)s, %(event)s, %(who)s, %(why)s)
+    AND h.to_state IS NOT DISTINCT FROM %(to_state)s AND h.detail = %(detail)s;
+
+-- lacks_federated_history: Whether a history entry is not there.
+SELECT NOT EXISTS ({{is_federated_history}});
+
 -- insert_federated_history: Insert a history entry, unless it is there.
 INSERT INTO incident_history (incident_id, revision, machine, event, from_state, to_state, who, why, "at", detail)
 SELECT %(incident_id)s, %(revision)s, %(machine)s, %(event)s, %(from_state)s, %(to_state)s, %(who)s, %(why)s,
     to_timestamp(%(at_s)s), %(detail)s
-WHERE NOT EXISTS (
-    SELECT FROM incident_history AS h WHERE h.incident_id = %(incident_id)s AND h."at" = to_timestamp(%(at_s)s)
-        AND (h.machine, h.event, h.who, h.why) = (%(machine)s, %(event)s, %(who)s, %(why)s)
-        AND h.to_state IS NOT DISTINCT FROM %(to_state)s AND h.detail = %(detail)s);
+WHERE NOT EXISTS ({{is_federated_history}});
 
 -- inbox_waiting: Number of messages of a device that the receiver has not stored.
 SELECT count(*) FROM federation_inbox WHERE device_id = %s AND stored IS NULL;
