@@ -132,6 +132,9 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
                     same = row_values.row_field(stored_row, "value") == values[index]
                     repeated += same
                     conflicts += [] if same else [rows[index]]
+                    was_judged = not row_values.row_field(stored_row, "rules") & UNJUDGED_RULES
+                    if same and not was_judged and not rules[index] & UNJUDGED_RULES:
+                        self._judge_repeat(rows[index : index + 1])
                     continue
                 rows_of_series[time_us] = row
                 if rules[index] & LATE_RULE:
@@ -155,6 +158,14 @@ class MemoryStore(MemoryPlatformHealth, AnomalyChanges):
             return Committed(
                 fresh=fresh, late=late, repeated=repeated, conflicts=row_values.to_array(conflicts)
             )
+
+    def _judge_repeat(self, judged: NDArray[np.void]) -> None:
+        """Replace a stored reading that was not judged by its repeat, which is."""
+        series_id, time_us = int(judged["series_id"][0]), int(judged["time_us"][0])
+        (self._rows[series_id][time_us],) = judged.tolist()
+        self._due.add((series_id, time_us // HOUR_US))
+        if series_id in self._latest and self._latest[series_id]["time_us"] == time_us:
+            self._latest[series_id] = judged[0].copy()
 
     def _revise(self, revisions: NDArray[np.void]) -> None:
         for series_id, time_us, quality, rules in revisions.tolist():

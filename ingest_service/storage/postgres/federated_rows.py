@@ -98,7 +98,9 @@ class FederatedRows:
             if len(inserted) < len(rows):
                 with cursor.copy(QUERIES["select_conflicts"]) as copy:
                     conflicts = sum(len(block) for block in binary_copy.decode_copy(copy))
-                revised = _revise(cursor) if is_newest else 0
+                if is_newest:
+                    write_batch.judge_repeats(cursor)
+                    revised = _revise(cursor)
             return StoredReadings(len(inserted), revised, conflicts, undefined)
 
     def store_anomalies(self, sender: ForwarderIdentity, anomalies: Sequence[ForwardedAnomaly]) -> int:

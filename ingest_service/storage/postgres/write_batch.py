@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MINUTE_US, HOUR_US, WEEK_US = 60_000_000, 3_600_000_000, 604_800_000_000
 LATE_RULE = 64  # analytics.core.flags.Rule.LATE
+UNJUDGED_RULES = 64 | 512 | 16384  # analytics.core.flags.Rule.LATE | Rule.CLOCK | Rule.DEVICE
 
 
 ENROL_QUERIES = (
@@ -148,7 +149,22 @@ def _insert_doubtful(
     if len(inserted) < len(rows):
         with cursor.copy(QUERIES["select_conflicts"]) as copy:
             conflicts = np.concatenate([conflicts, *binary_copy.decode_copy(copy)])
+        if np.any(rows["rules"] & UNJUDGED_RULES == 0):
+            judge_repeats(cursor)
     return inserted[:, :2], len(late), conflicts
+
+
+def judge_repeats(cursor: Cursor[Any]) -> None:
+    """Replace stored readings that were not judged when they came first by staged repeats that are.
+
+    Their device repeats them, as it got no receipt, and its clock is right meanwhile. The judge's state has
+    them, so a replay of the stored readings must have them, too.
+    """
+    judged = np.array(cursor.execute(QUERIES["judge_repeats"]).fetchall(), np.int64).reshape(-1, 2)
+    if len(judged):
+        judged = judged[np.lexsort((judged[:, 1], judged[:, 0]))]
+        cursor.execute(QUERIES["judge_latest"], (np.unique(judged[:, 0]).tolist(),))
+        mark_rollups_due(cursor, judged[:, 0], judged[:, 1])
 
 
 def late_ranges(rows: NDArray[np.int64]) -> list[list[int]]:

@@ -78,6 +78,20 @@ def test_readings_are_stored_once_with_the_flags_of_the_town(
     ]
 
 
+def test_a_reading_that_the_town_judged_after_its_repeat_is_replaced(county: PostgresStore) -> None:
+    rows = FederatedRows(county)
+    rows.store_definitions(sender(), definitions())
+    wrong_clock = readings(1, range(3), rules=512, quality=3)
+    rows.store_readings(sender(2), [columns(wrong_clock)])
+    judged = readings(1, range(3), rules=4, quality=3)
+    judged["received_us"] += 1
+    judged["expected"] = 7.5
+    rows.store_readings(sender(3), [columns(judged)])
+    judged["series_id"] = ph_of(county)
+    assert_same(stored(county, ph_of(county)), judged)
+    assert county.latest([ph_of(county)])[0].expected == 7.5
+
+
 def test_a_town_can_neither_write_nor_look_sideways(county: PostgresStore) -> None:
     rows = FederatedRows(county)
     rows.store_definitions(sender(), definitions())

@@ -17,6 +17,7 @@ from ingest_service.pipeline import metrics
 from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.message import Message
 from ingest_service.pipeline.settings import Settings
+from ingest_service.pipeline.shard_judge import ShardJudge
 from ingest_service.storage.contract.models import AnomalyQuery, DeadLetterQuery
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -208,6 +209,28 @@ def test_a_status_from_the_dead_letters_has_no_clock_offset(database_pipeline: D
     old = database_pipeline.status_from_clock(NOW_S + HOURS_S)
     database_pipeline.pipeline.ingest([Message(old.topic, old.payload, old.received_s, letter_id=1)])
     assert database_pipeline.store.statuses()[0].clock_offset_s is None
+
+
+def test_repeats_of_readings_of_a_wrong_clock_are_in_the_state_after_a_restart(
+    database_pipeline: DatabasePipeline,
+) -> None:
+    """The state before the restart has them, so that of the replay has to have them, too."""
+    times = [NOW_S - 600 + 60 * one for one in range(10)]
+    database_pipeline.pipeline.ingest([database_pipeline.status_from_clock(NOW_S + HOURS_S)])
+    database_pipeline.pipeline.ingest(database_pipeline.readings(times[3:6], first=4))
+    assert set(database_pipeline.stored()["rules"].tolist()) == {Rule.CLOCK}
+    assert database_pipeline.store.latest()[0].rules == Rule.CLOCK
+    database_pipeline.now_s += 60
+    database_pipeline.pipeline.ingest([database_pipeline.status_from_clock(database_pipeline.now_s)])
+    database_pipeline.pipeline.ingest(database_pipeline.readings(times[3:6], first=4))
+    assert not np.any(database_pipeline.stored()["rules"] & (Rule.CLOCK | Rule.LATE))
+    assert database_pipeline.store.latest()[0].rules & Rule.CLOCK == 0
+    database_pipeline.pipeline.ingest(database_pipeline.readings(times[6:], first=7))
+    interrupted = database_pipeline.pipeline._judge.checkpoint("main")
+    clean = ShardJudge(database_pipeline.store.directory())
+    for block in database_pipeline.store.readings_committed_after({1: 0, 2: 0}):
+        clean._replay(block)
+    assert clean.checkpoint("main").payload == interrupted.payload
 
 
 def test_a_reading_that_clashes_with_one_of_a_wrong_clock_is_a_dead_letter(

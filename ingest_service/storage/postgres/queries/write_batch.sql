@@ -20,6 +20,17 @@ COPY (
     FROM staging AS s JOIN reading AS r USING (series_id, "time") WHERE s.value <> r.value
 ) TO STDOUT (FORMAT binary);
 
+-- judge_repeats: Judged repeats of stored readings that were not judged, as of a clock that was wrong, replace them.
+UPDATE reading AS r SET received = s.received, expected = s.expected, spread = s.spread, quality = s.quality, rules = s.rules
+FROM staging AS s
+WHERE r.series_id = s.series_id AND r."time" = s."time" AND r.value = s.value AND r.received <> s.received
+    AND s.rules & 16960 = 0 AND r.rules & 16960 <> 0
+RETURNING r.series_id, (extract(epoch FROM r."time") * 1000000)::bigint;
+
+-- judge_latest: The newest readings of some series are as they are stored.
+UPDATE latest AS l SET received = r.received, expected = r.expected, spread = r.spread, quality = r.quality, rules = r.rules
+FROM reading AS r WHERE l.series_id = ANY (%s::int[]) AND r.series_id = l.series_id AND r."time" = l."time";
+
 -- upsert_latest: Update the newest reading of each series; never to an older one.
 INSERT INTO latest AS l (series_id, "time", received, value, expected, spread, quality, rules)
 SELECT series_id, 'epoch'::timestamptz + time_us * interval '1 microsecond',
