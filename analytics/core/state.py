@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BINS_PER_DAY = 48  # of the daily profile (half an hour each)
 BIN_S = 86_400.0 / BINS_PER_DAY
 HOURS_PER_WEEK = 168  # bins of the weekly profile
-HOURS_PER_DAY = 24  # bins of the value range by hour of the day
+HOURS_PER_DAY = 24  # bins of the value range by hour of the day, among the records of novelty
 
 # Scalars of one rarity tail (`analytics.core.rarity`), upwards and downwards, and their initial values.
 TAIL_SCALARS: dict[str, float] = {
@@ -56,24 +56,6 @@ SCALARS: dict[str, float] = {
     "shift_tail_2": 0.0,
     "shift_peak": 0.0,
     "usable_count": 0.0,  # number of usable values
-    "low": np.inf,  # the range of all values
-    "high": -np.inf,
-    "mean": 0.0,  # mean of about twenty values, and its range
-    "mean_low": np.inf,
-    "mean_high": -np.inf,
-    "residual_low": np.inf,  # the range of residuals
-    "residual_high": -np.inf,
-    "mean_residual": 0.0,  # mean of about twenty residuals, and its range
-    "mean_residual_low": np.inf,
-    "mean_residual_high": -np.inf,
-    "step_2": 0.0,  # mean square step of the last few values, and of many values
-    "steps_2": 0.0,
-    "roughness_low": np.inf,  # range of the roughness, about the logarithm of `step_2`
-    "roughness_high": -np.inf,
-    "record_count": 0.0,  # values in those records, kept where a limit of novelty or of steps is given
-    "records_since": np.nan,  # time of the first of them [s]
-    "values_since_novelty": np.inf,  # values since novelty was last reported, and its size
-    "last_novelty": 0.0,
     "interval": np.nan,  # usual reporting interval [s]
     "resolution": np.inf,  # smallest step lately, other than none
     "usual_step": 0.0,  # mean step of about a day, and of the last few values
@@ -110,16 +92,41 @@ SCALARS: dict[str, float] = {
 }
 SCALAR_COLUMN = {name: column for column, name in enumerate(SCALARS)}
 _INITIAL_SCALARS = np.array(list(SCALARS.values()))
+# Records of novelty (`analytics.core.novelty`) and their values before the first one.
+RECORDS: dict[str, float] = {
+    "low": np.inf,  # the range of all values
+    "high": -np.inf,
+    "mean": 0.0,  # mean of about twenty values, and its range
+    "mean_low": np.inf,
+    "mean_high": -np.inf,
+    "residual_low": np.inf,  # the range of residuals
+    "residual_high": -np.inf,
+    "mean_residual": 0.0,  # mean of about twenty residuals, and its range
+    "mean_residual_low": np.inf,
+    "mean_residual_high": -np.inf,
+    "step_2": 0.0,  # mean square step of the last few values, and of many values
+    "steps_2": 0.0,
+    "roughness_low": np.inf,  # range of the roughness, about the logarithm of `step_2`
+    "roughness_high": -np.inf,
+    "record_count": 0.0,  # values in those records
+    "records_since": np.nan,  # time of the first of them [s]
+    "values_since_novelty": np.inf,  # values since novelty was last reported, and its size
+    "last_novelty": 0.0,
+}
+RECORD_COLUMN = {name: column for column, name in enumerate(RECORDS)}
+# The range of the values at each hour of the day follows them, first all lows.
+HOUR_LOW_COLUMN = len(RECORDS)
+HOUR_HIGH_COLUMN = HOUR_LOW_COLUMN + HOURS_PER_DAY
+_INITIAL_RECORDS = np.array([*RECORDS.values(), *[np.inf] * HOURS_PER_DAY, *[-np.inf] * HOURS_PER_DAY])
 COLUMNS_OF_ARRAY = {
     "scalars": len(SCALARS),
     "profile": BINS_PER_DAY,
     "spread_profile": BINS_PER_DAY,
     "visits": BINS_PER_DAY,
     "week": HOURS_PER_WEEK,
-    "hour_low": HOURS_PER_DAY,
-    "hour_high": HOURS_PER_DAY,
+    "records": len(_INITIAL_RECORDS),
 }
-"""Number of columns of each array of the state."""
+"""Number of columns of each array of the state; the records have none unless they are kept."""
 FLOAT32_ARRAYS = ("profile", "spread_profile", "visits", "week")  # averages: half the memory suffices
 
 
@@ -134,7 +141,9 @@ class State:
     spread_profile : (…, BINS_PER_DAY) mean absolute residual by time of day
     visits : (…, BINS_PER_DAY) weight learned in each bin [readings]
     week : (…, HOURS_PER_WEEK) expected deviation from level and profile by hour of the week
-    hour_low, hour_high : (…, HOURS_PER_DAY) range of the values at that hour of the day
+    records : records of novelty: columns named by `RECORD_COLUMN`, and the range of the values at each hour
+        of the day; no columns before a series of a block has a limit that needs them
+        (`Parameters.needs_records`)
 
     Those of `FLOAT32_ARRAYS` are float32, the others float64.
 
@@ -145,8 +154,7 @@ class State:
     spread_profile: NDArray[np.float32]
     visits: NDArray[np.float32]
     week: NDArray[np.float32]
-    hour_low: NDArray[np.float64]
-    hour_high: NDArray[np.float64]
+    records: NDArray[np.float64]
 
     @classmethod
     def empty(cls, n_series: int) -> Self:
@@ -155,7 +163,7 @@ class State:
             name: np.zeros((n_series, columns), _dtype_of(name)) for name, columns in COLUMNS_OF_ARRAY.items()
         }
         new_arrays["scalars"][:] = _INITIAL_SCALARS
-        new_arrays["hour_low"][:], new_arrays["hour_high"][:] = np.inf, -np.inf
+        new_arrays["records"] = np.empty((n_series, 0))
         return cls(**new_arrays)
 
     def __len__(self) -> int:
@@ -167,9 +175,22 @@ class State:
         column: NDArray[np.float64] = self.scalars[:, SCALAR_COLUMN["last_time"]]
         return column
 
+    @property
+    def has_records(self) -> bool:
+        """Whether records of novelty are kept."""
+        return bool(self.records.shape[1])
+
+    def keep_records(self) -> None:
+        """Keep records of novelty from now on."""
+        if not self.has_records:
+            self.records = np.tile(_INITIAL_RECORDS, (len(self), 1))
+
     def extended_to(self, n_series: int) -> Self:
         """Return a copy with initial states of more series appended."""
-        added_arrays = type(self).empty(n_series - len(self)).arrays()
+        added = type(self).empty(n_series - len(self))
+        if self.has_records:
+            added.keep_records()
+        added_arrays = added.arrays()
         joined: dict[str, Any] = {
             name: np.concatenate([own_array, added_arrays[name]]) for name, own_array in self.arrays().items()
         }
@@ -182,7 +203,11 @@ class State:
 
     def put(self, series: NDArray[np.intp], other: Self) -> None:
         """Write the state of some series, as of `select_series`, back in place."""
-        other_arrays = other.arrays()
+        if other.has_records:
+            self.keep_records()
+        other_arrays = dict(other.arrays())
+        if self.has_records and not other.has_records:
+            other_arrays["records"] = _INITIAL_RECORDS
         for name, array in self.arrays().items():
             array[series] = other_arrays[name]
 
@@ -204,7 +229,12 @@ class State:
             if name not in arrays:
                 raise ValueError(f"the state has no array {name!r}")
             shape = arrays[name].shape
-            if len(shape) != 2 or shape[1] != columns or shape[0] != len(arrays["scalars"]):
+            is_left_out = name == "records" and shape[1:] == (0,)
+            if (
+                len(shape) != 2
+                or not (shape[1] == columns or is_left_out)
+                or shape[0] != len(arrays["scalars"])
+            ):
                 raise ValueError(f"array {name!r} of the state has shape {shape}, not (n_series, {columns})")
         copied: dict[str, Any] = {name: np.array(arrays[name], _dtype_of(name)) for name in COLUMNS_OF_ARRAY}
         return cls(**copied)

@@ -21,7 +21,13 @@ from analytics.core import (
 )
 from analytics.core.flags import Flag, Rule
 from analytics.core.parameters import PARAMETER_COLUMN
-from analytics.core.state import BIN_S, SCALAR_COLUMN
+from analytics.core.state import (
+    BIN_S,
+    HOUR_HIGH_COLUMN,
+    HOUR_LOW_COLUMN,
+    RECORD_COLUMN,
+    SCALAR_COLUMN,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,24 +62,6 @@ SHIFT_TAIL_1 = SCALAR_COLUMN["shift_tail_1"]
 SHIFT_TAIL_2 = SCALAR_COLUMN["shift_tail_2"]
 SHIFT_PEAK = SCALAR_COLUMN["shift_peak"]
 USABLE_COUNT = SCALAR_COLUMN["usable_count"]
-LOW = SCALAR_COLUMN["low"]
-HIGH = SCALAR_COLUMN["high"]
-MEAN = SCALAR_COLUMN["mean"]
-MEAN_LOW = SCALAR_COLUMN["mean_low"]
-MEAN_HIGH = SCALAR_COLUMN["mean_high"]
-RESIDUAL_LOW = SCALAR_COLUMN["residual_low"]
-RESIDUAL_HIGH = SCALAR_COLUMN["residual_high"]
-MEAN_RESIDUAL = SCALAR_COLUMN["mean_residual"]
-MEAN_RESIDUAL_LOW = SCALAR_COLUMN["mean_residual_low"]
-MEAN_RESIDUAL_HIGH = SCALAR_COLUMN["mean_residual_high"]
-STEP_2 = SCALAR_COLUMN["step_2"]
-STEPS_2 = SCALAR_COLUMN["steps_2"]
-RECORD_COUNT = SCALAR_COLUMN["record_count"]
-RECORDS_SINCE = SCALAR_COLUMN["records_since"]
-ROUGHNESS_LOW = SCALAR_COLUMN["roughness_low"]
-ROUGHNESS_HIGH = SCALAR_COLUMN["roughness_high"]
-VALUES_SINCE_NOVELTY = SCALAR_COLUMN["values_since_novelty"]
-LAST_NOVELTY = SCALAR_COLUMN["last_novelty"]
 INTERVAL = SCALAR_COLUMN["interval"]
 RESOLUTION = SCALAR_COLUMN["resolution"]
 USUAL_STEP = SCALAR_COLUMN["usual_step"]
@@ -134,6 +122,27 @@ EVENT_SPREAD = SCALAR_COLUMN["event_spread"]
 EVENT_SCORE = SCALAR_COLUMN["event_score"]
 EVENT_RULES = SCALAR_COLUMN["event_rules"]
 EVENT_COUNT = SCALAR_COLUMN["event_count"]
+
+# Columns of `State.records`.
+LOW = RECORD_COLUMN["low"]
+HIGH = RECORD_COLUMN["high"]
+MEAN = RECORD_COLUMN["mean"]
+MEAN_LOW = RECORD_COLUMN["mean_low"]
+MEAN_HIGH = RECORD_COLUMN["mean_high"]
+RESIDUAL_LOW = RECORD_COLUMN["residual_low"]
+RESIDUAL_HIGH = RECORD_COLUMN["residual_high"]
+MEAN_RESIDUAL = RECORD_COLUMN["mean_residual"]
+MEAN_RESIDUAL_LOW = RECORD_COLUMN["mean_residual_low"]
+MEAN_RESIDUAL_HIGH = RECORD_COLUMN["mean_residual_high"]
+STEP_2 = RECORD_COLUMN["step_2"]
+STEPS_2 = RECORD_COLUMN["steps_2"]
+ROUGHNESS_LOW = RECORD_COLUMN["roughness_low"]
+ROUGHNESS_HIGH = RECORD_COLUMN["roughness_high"]
+RECORD_COUNT = RECORD_COLUMN["record_count"]
+RECORDS_SINCE = RECORD_COLUMN["records_since"]
+VALUES_SINCE_NOVELTY = RECORD_COLUMN["values_since_novelty"]
+LAST_NOVELTY = RECORD_COLUMN["last_novelty"]
+HOUR_LOW, HOUR_HIGH = HOUR_LOW_COLUMN, HOUR_HIGH_COLUMN
 
 # Columns of `Parameters.by_series`.
 FAIL_LOW = PARAMETER_COLUMN["fail_low"]

@@ -8,6 +8,7 @@ with one reading each; this is also fast over few series with many readings.
 The compiled modules use these short names for their parameters:
 
 r   (n_series, len(SCALARS)) float64, scalars of the state (`State.scalars`), changed in place
+records  likewise `State.records`, of no columns unless a series needs them
 p   (n_series, len(DEFAULTS)) float64, limits (`Parameters.by_series`)
 s   index of the series: the row of r, p and every other array of the state
 t   measured time of the reading [s]
@@ -33,7 +34,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "7a148b3f4349bf55"
+INLINED_CODE_DIGEST = "fadf9a3aee0cb7f3"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -411,7 +412,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
 
     """
     quality_out, rules_out, expected_out, spread_out, score_out, novelty_out = results
-    r, profile, spread_profile, visits, week, hour_lows, hour_highs = state
+    r, profile, spread_profile, visits, week, records = state
     profiles = (profile, spread_profile, visits, week)
     n_revised = n_closed = n_open = 0
     for j in range(len(series)):
@@ -446,18 +447,18 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
 
         novelty, exceeds_usual_step = 0.0, False
         if usable:
-            if is_warmed_up:
-                exceeds_usual_step = detectors.exceeds_usual_step(r, p, s, v)
-            else:
+            if not is_warmed_up:
                 exceeds_usual_step = detectors.exceeds_warm_up_step(r, p, s, v, dt)
             if p[s, k.NOVELTY_LEAST] >= 0 or p[s, k.STEP_DEVIATIONS] >= 0:
-                if r[s, k.RECORD_COUNT] == 0:
-                    r[s, k.RECORDS_SINCE] = t
+                if is_warmed_up:
+                    exceeds_usual_step = detectors.exceeds_usual_step(r, records, p, s, v)
+                if records[s, k.RECORD_COUNT] == 0:
+                    records[s, k.RECORDS_SINCE] = t
                 novelty_now = detectors.update_novelty(
-                    r, s, hour_lows, hour_highs, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
+                    r, records, s, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
                 )
-                has_records = is_warmed_up and t - r[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
-                novelty = detectors.report_novelty(r, s, novelty_now if has_records else 0.0)
+                has_records = is_warmed_up and t - records[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
+                novelty = detectors.report_novelty(records, s, novelty_now if has_records else 0.0)
             r[s, k.USABLE_COUNT] += 1.0
         residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
         by_residual = by_shift = 0.0
