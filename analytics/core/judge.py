@@ -100,7 +100,7 @@ def judge(
     series = np.require(series, requirements=("C", "W"))
     time_s, value = (np.require(one, requirements=("C", "W")) for one in (time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
-    if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.scalars)):
+    if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.last_time_s)):
         _check_order(state, series, time_s)
     if parameters.needs_records:
         state.keep_records()

@@ -18,45 +18,37 @@ BIN_S = 86_400.0 / BINS_PER_DAY
 HOURS_PER_WEEK = 168  # bins of the weekly profile
 HOURS_PER_DAY = 24  # bins of the value range by hour of the day, among the records of novelty
 
-# Scalars of one rarity tail (`analytics.core.rarity`), upwards and downwards, and their initial values.
-TAIL_SCALARS: dict[str, float] = {
+TAILS = ("jump", "spike", "noise", "still")
+# Scalars of one rarity tail (`analytics.core.rarity`), upwards and downwards, and their initial values: those
+# that every value changes, and those that an excursion changes.
+TAIL_BOUNDS: dict[str, float] = {
     "bound_up": math.e,  # ratio that about one value in a hundred exceeds
     "bound_down": math.e,
+    "peak": 0.0,  # excess of the current excursion, negative if downwards
+    "since": 0.0,  # values since the current excursion was last beyond the bound
+}
+TAIL_SUMS: dict[str, float] = {
     "n_up": 0.0,  # excursions beyond it, and the sum of their logarithmic excesses
     "n_down": 0.0,
     "sum_up": 0.0,
     "sum_down": 0.0,
-    "peak": 0.0,  # excess of the current excursion, negative if downwards
-    "since": 0.0,  # values since the current excursion was last beyond the bound
 }
-# Scalars of a series and their values before the first reading.
+# Scalars of a series and their values before the first reading. Those that every reading needs are first:
+# with thousands of series, a reading takes a tenth of its time to load its state.
 SCALARS: dict[str, float] = {
-    "last_time": -np.inf,  # measured time up to which the series is judged [s]
-    "first_time": np.nan,  # of the first value [s]
-    "count": 0.0,  # values learned from
+    "time_1": np.nan,  # measured time of the last value [s]
     "value_1": np.nan,  # the last value, and the one before it
     "value_2": np.nan,
-    "time_1": np.nan,  # measured time of the last value [s]
+    "first_time": np.nan,  # of the first value [s]
+    "count": 0.0,  # values learned from
+    "usable_count": 0.0,  # number of usable values
+    "row_count": 0.0,  # readings with and without a value
+    "interval": np.nan,  # usual reporting interval [s]
     "quality_1": 0.0,  # flag and rule bits of the last value
     "rules_1": 0.0,
     "flat_low": np.inf,  # range of the current run within the tolerance, and its begin [s]
     "flat_high": -np.inf,
     "flat_since": np.nan,
-    "level": 0.0,  # expected value without the profiles
-    "deviation": 0.0,  # mean absolute residual over all hours
-    "mean_z": 0.0,  # EWMA of the clipped residual, in spreads
-    "attenuated_mean": np.nan,  # EWMA of the value, and of its squared distance from that
-    "attenuated_var": 0.0,
-    "residual_tail_n": 0.0,  # excursions of residuals into the tail: number, sum of excesses and of squares
-    "residual_tail_1": 0.0,
-    "residual_tail_2": 0.0,
-    "residual_peak": 0.0,  # largest distance of the current excursion, 0 without one
-    "shift_tail_n": 0.0,  # likewise for the EWMA of residuals
-    "shift_tail_1": 0.0,
-    "shift_tail_2": 0.0,
-    "shift_peak": 0.0,
-    "usable_count": 0.0,  # number of usable values
-    "interval": np.nan,  # usual reporting interval [s]
     "resolution": np.inf,  # smallest step lately, other than none
     "usual_step": 0.0,  # mean step of about a day, and of the last few values
     "recent_step": 0.0,
@@ -66,19 +58,28 @@ SCALARS: dict[str, float] = {
     "recent_noise": 0.0,
     "run": 1.0,  # number of equal values up to the last one
     "tail_count": 0.0,  # values whose rarity was learned
-    **{
-        f"{tail}_{part}": initial
-        for tail in ("jump", "spike", "noise", "still")
-        for part, initial in TAIL_SCALARS.items()
-    },
-    "row_count": 0.0,  # readings with and without a value
+    **{f"{tail}_{part}": initial for tail in TAILS for part, initial in TAIL_BOUNDS.items()},
+    "level": 0.0,  # expected value without the profiles
+    "deviation": 0.0,  # mean absolute residual over all hours
+    "mean_z": 0.0,  # EWMA of the clipped residual, in spreads
+    "kept_level": np.nan,  # level before one that was adopted
+    "evidence_bits": 0.0,  # whether each of the last readings was weak evidence, as bits
+    "event": 0.0,  # 1 while an event is open
+    "residual_tail_n": 0.0,  # excursions of residuals into the tail: number, sum of excesses and of squares
+    "residual_tail_1": 0.0,
+    "residual_tail_2": 0.0,
+    "residual_peak": 0.0,  # largest distance of the current excursion, 0 without one
+    "shift_tail_n": 0.0,  # likewise for the EWMA of residuals
+    "shift_tail_1": 0.0,
+    "shift_tail_2": 0.0,
+    "shift_peak": 0.0,
+    "attenuated_mean": np.nan,  # EWMA of the value, and of its squared distance from that
+    "attenuated_var": 0.0,
+    **{f"{tail}_{part}": initial for tail in TAILS for part, initial in TAIL_SUMS.items()},
     "missing_runs": 0.0,  # runs of readings without a value
     "gaps": 0.0,  # intervals of several reporting intervals, and the sum of the logarithms of their lengths
     "gap_sum": 0.0,
-    "kept_level": np.nan,  # level before one that was adopted
-    "evidence_bits": 0.0,  # whether each of the last readings was weak evidence, as bits
-    "evidence_since": np.nan,  # time of the first of it [s]
-    "event": 0.0,  # 1 while an event is open
+    "evidence_since": np.nan,  # time of the first weak evidence of the last readings [s]
     "event_start": np.nan,
     "event_before": np.nan,  # value before it
     "event_last": np.nan,  # the newest flagged reading in it [s]
@@ -118,28 +119,29 @@ RECORD_COLUMN = {name: column for column, name in enumerate(RECORDS)}
 HOUR_LOW_COLUMN = len(RECORDS)
 HOUR_HIGH_COLUMN = HOUR_LOW_COLUMN + HOURS_PER_DAY
 _INITIAL_RECORDS = np.array([*RECORDS.values(), *[np.inf] * HOURS_PER_DAY, *[-np.inf] * HOURS_PER_DAY])
-COLUMNS_OF_ARRAY = {
-    "scalars": len(SCALARS),
-    "profile": BINS_PER_DAY,
-    "spread_profile": BINS_PER_DAY,
-    "visits": BINS_PER_DAY,
-    "week": HOURS_PER_WEEK,
-    "records": len(_INITIAL_RECORDS),
+PROFILE, SPREAD_PROFILE, VISITS = range(3)  # of a half-hour bin: a reading needs all three of two bins
+SHAPES: dict[str, tuple[int, ...]] = {
+    "last_time_s": (),
+    "scalars": (len(SCALARS),),
+    "daily": (BINS_PER_DAY, 3),
+    "week": (HOURS_PER_WEEK,),
+    "records": (len(_INITIAL_RECORDS),),
 }
-"""Number of columns of each array of the state; the records have none unless they are kept."""
-FLOAT32_ARRAYS = ("profile", "spread_profile", "visits", "week")  # averages: half the memory suffices
+"""Shape of each array of the state for one series; the records have no columns unless they are kept."""
+FLOAT32_ARRAYS = ("daily", "week")  # averages: half the memory suffices
 
 
 @dataclass(slots=True)
 class State:
-    """State of detection for n series; each array is (n_series, columns).
+    """State of detection for n series; each array is (n_series, …).
 
     Attributes
     ----------
+    last_time_s : (…) measured time up to which each series is judged [s]; -inf before the first reading; an
+        array of its own, since the order of a block is checked by it before any other state is needed
     scalars : columns named by `SCALAR_COLUMN`
-    profile : (…, BINS_PER_DAY) expected deviation from the level by time of day
-    spread_profile : (…, BINS_PER_DAY) mean absolute residual by time of day
-    visits : (…, BINS_PER_DAY) weight learned in each bin [readings]
+    daily : (…, BINS_PER_DAY, 3) by time of day: `PROFILE`, the expected deviation from the level;
+        `SPREAD_PROFILE`, the mean absolute residual; `VISITS`, the weight learned [readings]
     week : (…, HOURS_PER_WEEK) expected deviation from level and profile by hour of the week
     records : records of novelty: columns named by `RECORD_COLUMN`, and the range of the values at each hour
         of the day; no columns before a series of a block has a limit that needs them
@@ -149,10 +151,9 @@ class State:
 
     """
 
+    last_time_s: NDArray[np.float64]
     scalars: NDArray[np.float64]
-    profile: NDArray[np.float32]
-    spread_profile: NDArray[np.float32]
-    visits: NDArray[np.float32]
+    daily: NDArray[np.float32]
     week: NDArray[np.float32]
     records: NDArray[np.float64]
 
@@ -160,20 +161,15 @@ class State:
     def empty(cls, n_series: int) -> Self:
         """Return the initial state of n series."""
         new_arrays: dict[str, Any] = {
-            name: np.zeros((n_series, columns), _dtype_of(name)) for name, columns in COLUMNS_OF_ARRAY.items()
+            name: np.zeros((n_series, *shape), _dtype_of(name)) for name, shape in SHAPES.items()
         }
+        new_arrays["last_time_s"][:] = -np.inf
         new_arrays["scalars"][:] = _INITIAL_SCALARS
         new_arrays["records"] = np.empty((n_series, 0))
         return cls(**new_arrays)
 
     def __len__(self) -> int:
         return len(self.scalars)
-
-    @property
-    def last_time_s(self) -> NDArray[np.float64]:
-        """Measured time up to which each series is judged, (n_series,) [s]; -inf before the first reading."""
-        column: NDArray[np.float64] = self.scalars[:, SCALAR_COLUMN["last_time"]]
-        return column
 
     @property
     def has_records(self) -> bool:
@@ -213,7 +209,7 @@ class State:
 
     def arrays(self) -> Mapping[str, NDArray[np.floating]]:
         """Return every array by name, for a checkpoint."""
-        return {name: getattr(self, name) for name in COLUMNS_OF_ARRAY}
+        return {name: getattr(self, name) for name in SHAPES}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Self:
@@ -225,18 +221,14 @@ class State:
             Naming the array that is missing or has the wrong shape.
 
         """
-        for name, columns in COLUMNS_OF_ARRAY.items():
+        for name, shape in SHAPES.items():
             if name not in arrays:
                 raise ValueError(f"the state has no array {name!r}")
-            shape = arrays[name].shape
-            is_left_out = name == "records" and shape[1:] == (0,)
-            if (
-                len(shape) != 2
-                or not (shape[1] == columns or is_left_out)
-                or shape[0] != len(arrays["scalars"])
-            ):
-                raise ValueError(f"array {name!r} of the state has shape {shape}, not (n_series, {columns})")
-        copied: dict[str, Any] = {name: np.array(arrays[name], _dtype_of(name)) for name in COLUMNS_OF_ARRAY}
+            found = arrays[name].shape
+            is_left_out = name == "records" and found[1:] == (0,)
+            if found[:1] != arrays["last_time_s"].shape or not (found[1:] == shape or is_left_out):
+                raise ValueError(f"array {name!r} of the state has shape {found}, not (n_series, *{shape})")
+        copied: dict[str, Any] = {name: np.array(arrays[name], _dtype_of(name)) for name in SHAPES}
         return cls(**copied)
 
 

@@ -253,9 +253,9 @@ def test_records_are_kept_of_no_state_without_a_limit_and_undone_with_a_batch() 
 def test_a_state_that_is_not_whole_is_refused() -> None:
     arrays = dict(State.empty(2).arrays())
     with pytest.raises(ValueError, match="shape"):
-        State.from_arrays({**arrays, "profile": np.zeros((2, 3))})
-    del arrays["visits"]
-    with pytest.raises(ValueError, match="'visits'"):
+        State.from_arrays({**arrays, "daily": np.zeros((2, 3))})
+    del arrays["week"]
+    with pytest.raises(ValueError, match="'week'"):
         State.from_arrays(arrays)
 
 
