@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analytics.core.state import BIN_S, BINS_PER_DAY, HOURS_PER_WEEK
+from analytics.core.state import BIN_S, BINS_PER_DAY, HOURS_PER_WEEK, PROFILE, SPREAD_PROFILE, VISITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,11 +81,11 @@ def expected_values(tick: Tick) -> Expectation:
     profile_bin = ProfileBin(left, (left + 1) % BINS_PER_DAY, bin_position - lower_bin, hour)
     value = (
         rows["level"]
-        + _interpolate(tick.state.profile, profile_bin, tick.series)
+        + _interpolate(tick.state.daily, PROFILE, profile_bin, tick.series)
         + tick.state.week[tick.series, hour]
     )
-    mean_absolute_residual = _interpolate(tick.state.spread_profile, profile_bin, tick.series)
-    readings_in_bin = _interpolate(tick.state.visits, profile_bin, tick.series)
+    mean_absolute_residual = _interpolate(tick.state.daily, SPREAD_PROFILE, profile_bin, tick.series)
+    readings_in_bin = _interpolate(tick.state.daily, VISITS, profile_bin, tick.series)
     # A bin with few readings falls back on the mean over all hours.
     share = np.minimum(readings_in_bin * (1 / READINGS_PER_BIN_AND_DAY), 1.0)
     spread = MEAN_DEVIATION_TO_SIGMA * (share * mean_absolute_residual + (1 - share) * rows["deviation"])
@@ -142,13 +142,14 @@ def update_baseline(
     bin_memory_readings = READINGS_PER_BIN_AND_DAY * limits.profile_memory_days
     left, right, share, hour = expected.profile_bin
     for bin_, bin_weight in ((left, 1 - share), (right, share)):
-        visits = state.visits[series, bin_].astype(np.float64)
+        visits = state.daily[series, bin_, VISITS].astype(np.float64)
         learning_rate = np.where(
             first, 0.0, bin_weight * weight / np.minimum(bin_memory_readings, 1 + visits)
         )
-        state.profile[series, bin_] += learning_rate * (1 - gain) * clipped
-        state.spread_profile[series, bin_] += learning_rate * (absolute - state.spread_profile[series, bin_])
-        state.visits[series, bin_] = visits + bin_weight * weight
+        state.daily[series, bin_, PROFILE] += learning_rate * (1 - gain) * clipped
+        off = absolute - state.daily[series, bin_, SPREAD_PROFILE]
+        state.daily[series, bin_, SPREAD_PROFILE] += learning_rate * off
+        state.daily[series, bin_, VISITS] = visits + bin_weight * weight
     weeks_learned = np.where(first, 0.0, (tick.time_s - rows["first_time"]) * (1 / WEEK_S))
     share = (
         np.minimum(tick.dt_s * (1 / HOUR_S), 0.5)
@@ -169,9 +170,11 @@ def exponential_gain(dt_s: Floats, memory_s: Floats) -> Floats:
     return np.where(is_infinite, 1.0, dt_s / (dt_s + memory_s))
 
 
-def _interpolate(table: NDArray[np.float32], profile_bin: ProfileBin, series: NDArray[np.intp]) -> Floats:
+def _interpolate(
+    daily: NDArray[np.float32], column: int, profile_bin: ProfileBin, series: NDArray[np.intp]
+) -> Floats:
     interpolated: Floats = (
-        table[series, profile_bin.left] * (1 - profile_bin.weight)
-        + table[series, profile_bin.right] * profile_bin.weight
+        daily[series, profile_bin.left, column] * (1 - profile_bin.weight)
+        + daily[series, profile_bin.right, column] * profile_bin.weight
     )
     return interpolated

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Positions = NDArray[np.intp]
 
-VERSION = "9"
+VERSION = "10"
 # Readings per call of the compiled path: bounds its buffers for closed events to 50 MB.
 COMPILED_BLOCK_READINGS = 100_000
 
@@ -100,8 +100,10 @@ def judge(
     series = np.require(series, requirements=("C", "W"))
     time_s, value = (np.require(one, requirements=("C", "W")) for one in (time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
-    if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.scalars)):
+    if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.last_time_s)):
         _check_order(state, series, time_s)
+    if parameters.needs_records:
+        state.keep_records()
     judge_path = _judge_compiled if use_compiled else _judge_with_numpy
     return judge_path(state, parameters, series, time_s, value)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analytics.core.baseline import DAY_S, HOUR_S, remainder
-from analytics.core.state import HOURS_PER_DAY
+from analytics.core.state import HOUR_HIGH_COLUMN, HOUR_LOW_COLUMN, HOURS_PER_DAY, RECORD_COLUMN
 from analytics.core.tick import LARGEST_USABLE_VALUE as LARGEST_VALUE
 
 if TYPE_CHECKING:
@@ -52,21 +52,23 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
     is_warmed_up : (k,) bool, whether the series has enough history
 
     """
-    rows, floor = tick.rows, tick.limits.spread_floor
+    floor, last_value = tick.limits.spread_floor, tick.rows["value_1"]
     use = tick.usable & ((tick.limits.novelty_least >= 0) | (tick.limits.step_deviations >= 0))
-    rows["usable_count"] += tick.usable
+    tick.rows["usable_count"] += tick.usable
     if not use.any():
         return np.zeros(len(use))
+    record_rows = np.ascontiguousarray(tick.state.records[tick.series, : len(RECORD_COLUMN)].T)
+    rows = dict(zip(RECORD_COLUMN, record_rows, strict=True))
     rows["records_since"] = np.where(use & (rows["record_count"] == 0), tick.time_s, rows["records_since"])
     has_records = is_warmed_up & (tick.time_s - rows["records_since"] >= tick.limits.warm_up_s)
     value = np.where(use, tick.value, 0.0)
-    largest_excess = _hour_excess(tick, value, use)
+    largest_excess = _hour_excess(tick, rows, value, use)
     early_gain = 1 / (1 + rows["record_count"])
     _update_mean(rows, "mean", value, use, np.maximum(MEAN_GAIN, early_gain))
     _update_mean(rows, "mean_residual", residual, use, np.maximum(MEAN_GAIN, early_gain))
-    has_step = use & (rows["record_count"] > 0) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
+    has_step = use & (rows["record_count"] > 0) & (np.abs(last_value) <= LARGEST_VALUE)
     with np.errstate(over="ignore", invalid="ignore"):
-        squared_step = np.where(has_step, value - rows["value_1"], 0.0) ** 2
+        squared_step = np.where(has_step, value - last_value, 0.0) ** 2
     _update_mean(rows, "step_2", squared_step, has_step, np.maximum(STEP_GAIN, early_gain))
     _update_mean(rows, "steps_2", squared_step, has_step, np.maximum(USUAL_STEP_GAIN, early_gain))
     roughness = np.log(rows["step_2"] + ROUGHNESS_FLOOR * rows["steps_2"] + floor * floor)
@@ -78,9 +80,11 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
     ):
         largest_excess = np.maximum(largest_excess, _record_excess(rows, name, current, has_step, min_span))
     rows["record_count"] += use
-    return _reported_novelty(
+    reported = _reported_novelty(
         rows, np.where(use & has_records, np.minimum(largest_excess, MAX_NOVELTY), 0.0), use
     )
+    tick.state.records[tick.series, : len(RECORD_COLUMN)] = np.array(list(rows.values())).T
+    return reported
 
 
 def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
@@ -88,12 +92,15 @@ def exceeds_usual_step(tick: Tick, has_range: Bools) -> Bools:
 
     Call it before `novelty_of_tick`, which updates the usual step with this one.
     """
-    rows = tick.rows
-    has_usual_step = (
-        has_range & (rows["record_count"] >= MIN_STEPS) & (np.abs(rows["value_1"]) <= LARGEST_VALUE)
+    if not tick.state.has_records:
+        return np.zeros(len(has_range), np.bool_)
+    last_value = tick.rows["value_1"]
+    count, steps_2 = (
+        tick.state.records[tick.series, RECORD_COLUMN[name]] for name in ("record_count", "steps_2")
     )
-    step = np.where(has_usual_step, tick.value, 0.0) - np.where(has_usual_step, rows["value_1"], 0.0)
-    usual_squared_step = np.maximum(rows["steps_2"], tick.limits.spread_floor * tick.limits.spread_floor)
+    has_usual_step = has_range & (count >= MIN_STEPS) & (np.abs(last_value) <= LARGEST_VALUE)
+    step = np.where(has_usual_step, tick.value, 0.0) - np.where(has_usual_step, last_value, 0.0)
+    usual_squared_step = np.maximum(steps_2, tick.limits.spread_floor * tick.limits.spread_floor)
     is_exceeded: Bools = (
         step * step > tick.limits.step_deviations * tick.limits.step_deviations * usual_squared_step
     )
@@ -114,23 +121,21 @@ def exceeds_warm_up_step(tick: Tick, is_warmed_up: Bools) -> Bools:
     return is_exceeded
 
 
-def _hour_excess(tick: Tick, value: Floats, use: Bools) -> Floats:
+def _hour_excess(tick: Tick, rows: dict[str, Floats], value: Floats, use: Bools) -> Floats:
     """Return the excess over the range of the hours of the day around now, as a share of the full range."""
-    rows, state = tick.rows, tick.state
     seconds_of_day = remainder(tick.time_s + tick.limits.day_offset_s, DAY_S)
     hour = (seconds_of_day * (1 / HOUR_S)).astype(np.intp) % HOURS_PER_DAY
     before, after = (hour - 1) % HOURS_PER_DAY, (hour + 1) % HOURS_PER_DAY
-    series = tick.series
-    hour_low_now, hour_high_now = state.hour_low[series, hour], state.hour_high[series, hour]
-    low = np.minimum(np.minimum(hour_low_now, state.hour_low[series, before]), state.hour_low[series, after])
-    high = np.maximum(
-        np.maximum(hour_high_now, state.hour_high[series, before]), state.hour_high[series, after]
-    )
+    series, records = tick.series, tick.state.records
+    lows, highs = records[:, HOUR_LOW_COLUMN:HOUR_HIGH_COLUMN], records[:, HOUR_HIGH_COLUMN:]
+    low_now, high_now = lows[series, hour], highs[series, hour]
+    low = np.minimum(np.minimum(low_now, lows[series, before]), lows[series, after])
+    high = np.maximum(np.maximum(high_now, highs[series, before]), highs[series, after])
     has_range = use & (low <= high)
     span = np.maximum(np.where(has_range, rows["high"] - rows["low"], 1.0), tick.limits.spread_floor)
     excess = np.where(has_range, np.maximum(value - high, low - value), 0.0) / span
-    state.hour_low[series, hour] = np.where(use, np.minimum(hour_low_now, value), hour_low_now)
-    state.hour_high[series, hour] = np.where(use, np.maximum(hour_high_now, value), hour_high_now)
+    lows[series, hour] = np.where(use, np.minimum(low_now, value), low_now)
+    highs[series, hour] = np.where(use, np.maximum(high_now, value), high_now)
     rows["low"] = np.where(use, np.minimum(rows["low"], value), rows["low"])
     rows["high"] = np.where(use, np.maximum(rows["high"], value), rows["high"])
     return np.maximum(excess, 0.0)

@@ -346,7 +346,7 @@ def _final_flags(tick: Tick, quality: Flags, rules: Rules, can_be_scored: Bools)
 
 def _store_last_reading(tick: Tick, quality: Flags, rules: Rules) -> None:
     rows = tick.rows
-    rows["last_time"] = tick.time_s
+    tick.state.last_time_s[tick.series] = tick.time_s
     for name, new in (
         ("value_2", rows["value_1"]),
         ("value_1", tick.value),

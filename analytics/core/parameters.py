@@ -216,6 +216,7 @@ class Parameters:
     by_series : its transpose, (n_series, len(DEFAULTS)), contiguous
     seasonal : (n_tables, 4, 12, 24), limits by month and hour of the local day (QARTOD test 5)
     seasonal_of : (n_series,), index of the table of each series; −1 without one
+    needs_records : whether a series has a limit of novelty or of steps, which need records of novelty
 
     """
 
@@ -223,6 +224,7 @@ class Parameters:
     by_series: NDArray[np.float64]
     seasonal: NDArray[np.float64]
     seasonal_of: NDArray[np.intp]
+    needs_records: bool
     fail_low: NDArray[np.float64]
     fail_high: NDArray[np.float64]
     suspect_low: NDArray[np.float64]
@@ -294,7 +296,9 @@ class Parameters:
         if seasonal is None or seasonal_of is None:
             seasonal = np.empty((0, *seasonal_limits.SHAPE))
             seasonal_of = np.full(table.shape[1], -1, np.intp)
-        return cls(table, np.ascontiguousarray(table.T), seasonal, seasonal_of, *table)
+        record_limits = table[[PARAMETER_COLUMN["novelty_least"], PARAMETER_COLUMN["step_deviations"]]]
+        needs_records = bool((record_limits >= 0).any())
+        return cls(table, np.ascontiguousarray(table.T), seasonal, seasonal_of, needs_records, *table)
 
     def with_seasonal(self, limits_by_series: Mapping[int, Mapping[str, float]]) -> Self:
         """Return these limits with the seasonal ones (`seasonal_limits`) of some series, by their index.

@@ -185,8 +185,9 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
 def _update_interval(tick: Tick) -> None:
     """Update the usual interval: a running median, by small steps, of the intervals between readings."""
     rows = tick.rows
-    has_interval = np.isfinite(rows["last_time"])
-    interval_s = np.where(has_interval, tick.time_s - np.where(has_interval, rows["last_time"], 0.0), np.nan)
+    last_time_s = tick.state.last_time_s[tick.series]
+    has_interval = np.isfinite(last_time_s)
+    interval_s = np.where(has_interval, tick.time_s - np.where(has_interval, last_time_s, 0.0), np.nan)
     usual = rows["interval"]
     gain = np.maximum(INTERVAL_GAIN, 1 / (1 + rows["row_count"]))
     updated = usual + gain * np.clip(4 * (interval_s - usual), -usual, usual) * 0.5
@@ -200,7 +201,7 @@ def _gap_score(tick: Tick, per_month: Floats) -> Floats:
     rows = tick.rows
     known = np.isfinite(tick.dt_s) & (rows["interval"] > 0)
     length = np.where(known, tick.dt_s, 1.0) / np.where(known, rows["interval"], 1.0)
-    was_missing = known & (rows["last_time"] > rows["time_1"])
+    was_missing = known & (tick.state.last_time_s[tick.series] > rows["time_1"])
     values = rows["row_count"] + PRIOR_ROWS
     missing = known & ~tick.present
     is_gap = known & tick.present & ~was_missing & (tick.dt_s > SHORTEST_GAP * rows["interval"])

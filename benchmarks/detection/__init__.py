@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.detection.scoring import BUDGETS, Alarms, Curve, WorkingPoint, sweep, working_point
@@ -68,12 +69,21 @@ def evaluate(
 
 
 def main() -> None:
-    """Evaluate all detectors on all families (`report`), or choose constants with ``--constants``."""
+    """Evaluate all detectors on all families (`report`).
+
+    ``--constants`` chooses constants, ``--clean-alarms [PICTURE]`` counts the alarms in clean stretches.
+    """
     if "--constants" in sys.argv:
         from benchmarks.detection import event_constants  # noqa: PLC0415 - it must not load the judge
 
         event_constants.main()
         return
-    from benchmarks.detection import report  # noqa: PLC0415 - it loads the whole product
+    if "--clean-alarms" in sys.argv:
+        from benchmarks.detection import clean_alarms  # noqa: PLC0415 - it loads the whole product
+
+        pictures = sys.argv[sys.argv.index("--clean-alarms") + 1 :]
+        clean_alarms.main(Path(pictures[0]) if pictures else None)
+        return
+    from benchmarks.detection import report  # noqa: PLC0415 - likewise
 
     report.main()

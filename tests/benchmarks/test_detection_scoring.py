@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.detection import Alarms, evaluate, scoring
 from benchmarks.detection.baselines import BASELINES
+from benchmarks.detection.clean_alarms import correction_steps
 from benchmarks.detection.labelled import MONTH_S, NONE, Family, LabelledSeries
 from benchmarks.detection.volume import vus_pr
 
@@ -154,3 +155,17 @@ def test_the_baselines_find_what_is_known_of_them(
     assert [found.at[budget].recall for budget in scoring.BUDGETS] == pytest.approx(
         published, abs=event + 1e-3
     )
+
+
+def test_a_correction_that_grows_is_no_step_and_one_that_ends_at_once_is() -> None:
+    """A sensor that drifts is corrected more and more, up to the visit at which it is calibrated."""
+    time_s: Floats = INTERVAL_S * np.arange(12, dtype=np.float64)
+    value = np.full(12, 7.0)
+    corrected = value + np.append(0.004 * np.arange(8), np.zeros(4))
+    assert len(correction_steps(time_s, value, corrected, 0.01)) == 0
+    corrected[3:8] -= 0.3
+    value[7] = np.nan  # between values
+    assert correction_steps(time_s, value, corrected, 0.01).tolist() == [
+        [2 * INTERVAL_S, 3 * INTERVAL_S],
+        [6 * INTERVAL_S, 8 * INTERVAL_S],
+    ]

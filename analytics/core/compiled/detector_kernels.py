@@ -60,28 +60,30 @@ def learn_tail(
 
 
 @inlined_kernel
-def _record_excess(r: NDArray[Any], s: int, low: int, current: float, min_span: float) -> float:
+def _record_excess(records: NDArray[Any], s: int, low: int, current: float, min_span: float) -> float:
     """Return the excess over a record and update it; ``low`` and the column after it hold the record."""
     excess = 0.0
-    if r[s, low] <= r[s, low + 1]:
-        span = r[s, low + 1] - r[s, low]
-        beyond = max(current - r[s, low + 1], r[s, low] - current)
+    if records[s, low] <= records[s, low + 1]:
+        span = records[s, low + 1] - records[s, low]
+        beyond = max(current - records[s, low + 1], records[s, low] - current)
         if beyond > 0:
             excess = beyond / max(span, min_span)
         shrinkage = 0.5 * k.FORGET_RATE * span
-        r[s, low] = min(r[s, low] + shrinkage, current)
-        r[s, low + 1] = max(r[s, low + 1] - shrinkage, current)
+        records[s, low] = min(records[s, low] + shrinkage, current)
+        records[s, low + 1] = max(records[s, low + 1] - shrinkage, current)
     else:
-        r[s, low], r[s, low + 1] = min(r[s, low], current), max(r[s, low + 1], current)
+        records[s, low], records[s, low + 1] = (
+            min(records[s, low], current),
+            max(records[s, low + 1], current),
+        )
     return excess
 
 
 @inlined_kernel
 def update_novelty(
     r: NDArray[Any],
+    records: NDArray[Any],
     s: int,
-    low: NDArray[Any],
-    high: NDArray[Any],
     hour: int,
     v: float,
     residual: float,
@@ -90,41 +92,49 @@ def update_novelty(
     """Return the novelty of a usable value before `report_novelty`, and update the records."""
     hour = hour if hour < HOURS_PER_DAY else 0
     before, after = hour - 1 if hour > 0 else HOURS_PER_DAY - 1, hour + 1 if hour + 1 < HOURS_PER_DAY else 0
-    lowest = min(low[s, hour], low[s, before], low[s, after])
-    highest = max(high[s, hour], high[s, before], high[s, after])
+    lowest = min(
+        records[s, k.HOUR_LOW + hour], records[s, k.HOUR_LOW + before], records[s, k.HOUR_LOW + after]
+    )
+    highest = max(
+        records[s, k.HOUR_HIGH + hour], records[s, k.HOUR_HIGH + before], records[s, k.HOUR_HIGH + after]
+    )
     largest_excess = 0.0
     if lowest <= highest:
         excess = max(v - highest, lowest - v)
         if excess > 0:
-            largest_excess = excess / max(r[s, k.HIGH] - r[s, k.LOW], floor)
-    low[s, hour], high[s, hour] = min(low[s, hour], v), max(high[s, hour], v)
-    r[s, k.LOW], r[s, k.HIGH] = min(r[s, k.LOW], v), max(r[s, k.HIGH], v)
-    early_gain = 1 / (1 + r[s, k.RECORD_COUNT])
+            largest_excess = excess / max(records[s, k.HIGH] - records[s, k.LOW], floor)
+    records[s, k.HOUR_LOW + hour] = min(records[s, k.HOUR_LOW + hour], v)
+    records[s, k.HOUR_HIGH + hour] = max(records[s, k.HOUR_HIGH + hour], v)
+    records[s, k.LOW], records[s, k.HIGH] = min(records[s, k.LOW], v), max(records[s, k.HIGH], v)
+    early_gain = 1 / (1 + records[s, k.RECORD_COUNT])
     gain = max(k.MEAN_GAIN, early_gain)
-    r[s, k.MEAN] += gain * (v - r[s, k.MEAN])
-    r[s, k.MEAN_RESIDUAL] += gain * (residual - r[s, k.MEAN_RESIDUAL])
-    if r[s, k.RECORD_COUNT] > 0 and abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE:
+    records[s, k.MEAN] += gain * (v - records[s, k.MEAN])
+    records[s, k.MEAN_RESIDUAL] += gain * (residual - records[s, k.MEAN_RESIDUAL])
+    if records[s, k.RECORD_COUNT] > 0 and abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE:
         square = (v - r[s, k.VALUE_1]) ** 2
-        r[s, k.STEP_2] += max(k.STEP_GAIN, early_gain) * (square - r[s, k.STEP_2])
-        r[s, k.STEPS_2] += max(k.USUAL_STEP_GAIN, early_gain) * (square - r[s, k.STEPS_2])
-        roughness = np.log(r[s, k.STEP_2] + k.ROUGHNESS_FLOOR * r[s, k.STEPS_2] + floor * floor)
-        largest_excess = max(largest_excess, _record_excess(r, s, k.MEAN_LOW, r[s, k.MEAN], floor))
-        largest_excess = max(largest_excess, _record_excess(r, s, k.RESIDUAL_LOW, residual, floor))
+        records[s, k.STEP_2] += max(k.STEP_GAIN, early_gain) * (square - records[s, k.STEP_2])
+        records[s, k.STEPS_2] += max(k.USUAL_STEP_GAIN, early_gain) * (square - records[s, k.STEPS_2])
+        roughness = np.log(records[s, k.STEP_2] + k.ROUGHNESS_FLOOR * records[s, k.STEPS_2] + floor * floor)
         largest_excess = max(
-            largest_excess, _record_excess(r, s, k.MEAN_RESIDUAL_LOW, r[s, k.MEAN_RESIDUAL], floor)
+            largest_excess, _record_excess(records, s, k.MEAN_LOW, records[s, k.MEAN], floor)
         )
-        largest_excess = max(largest_excess, _record_excess(r, s, k.ROUGHNESS_LOW, roughness, 1e-9))
-    r[s, k.RECORD_COUNT] += 1.0
+        largest_excess = max(largest_excess, _record_excess(records, s, k.RESIDUAL_LOW, residual, floor))
+        largest_excess = max(
+            largest_excess,
+            _record_excess(records, s, k.MEAN_RESIDUAL_LOW, records[s, k.MEAN_RESIDUAL], floor),
+        )
+        largest_excess = max(largest_excess, _record_excess(records, s, k.ROUGHNESS_LOW, roughness, 1e-9))
+    records[s, k.RECORD_COUNT] += 1.0
     return min(largest_excess, k.MAX_NOVELTY)
 
 
 @inlined_kernel
-def exceeds_usual_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bool:
+def exceeds_usual_step(r: NDArray[Any], records: NDArray[Any], p: NDArray[Any], s: int, v: float) -> bool:
     """Whether a value is too many usual steps away, as `analytics.core.novelty.exceeds_usual_step`."""
-    if r[s, k.RECORD_COUNT] < k.MIN_STEPS or abs(r[s, k.VALUE_1]) > k.LARGEST_USABLE_VALUE:
+    if records[s, k.RECORD_COUNT] < k.MIN_STEPS or abs(r[s, k.VALUE_1]) > k.LARGEST_USABLE_VALUE:
         return False
     step = v - r[s, k.VALUE_1]
-    usual_excess = max(r[s, k.STEPS_2], p[s, k.SPREAD_FLOOR] * p[s, k.SPREAD_FLOOR])
+    usual_excess = max(records[s, k.STEPS_2], p[s, k.SPREAD_FLOOR] * p[s, k.SPREAD_FLOOR])
     return bool(step * step > p[s, k.STEP_DEVIATIONS] * p[s, k.STEP_DEVIATIONS] * usual_excess)
 
 
@@ -138,12 +148,12 @@ def exceeds_warm_up_step(r: NDArray[Any], p: NDArray[Any], s: int, v: float, dt:
 
 
 @inlined_kernel
-def report_novelty(r: NDArray[Any], s: int, largest_excess: float) -> float:
+def report_novelty(records: NDArray[Any], s: int, largest_excess: float) -> float:
     """Return the novelty if it is the largest for a while, else 0."""
     if largest_excess > 0 and (
-        r[s, k.VALUES_SINCE_NOVELTY] > k.QUIET_VALUES or largest_excess > r[s, k.LAST_NOVELTY]
+        records[s, k.VALUES_SINCE_NOVELTY] > k.QUIET_VALUES or largest_excess > records[s, k.LAST_NOVELTY]
     ):
-        r[s, k.VALUES_SINCE_NOVELTY], r[s, k.LAST_NOVELTY] = 0.0, largest_excess
+        records[s, k.VALUES_SINCE_NOVELTY], records[s, k.LAST_NOVELTY] = 0.0, largest_excess
         return largest_excess
-    r[s, k.VALUES_SINCE_NOVELTY] += 1.0
+    records[s, k.VALUES_SINCE_NOVELTY] += 1.0
     return 0.0

@@ -8,6 +8,7 @@ with one reading each; this is also fast over few series with many readings.
 The compiled modules use these short names for their parameters:
 
 r   (n_series, len(SCALARS)) float64, scalars of the state (`State.scalars`), changed in place
+records  likewise `State.records`, of no columns unless a series needs them
 p   (n_series, len(DEFAULTS)) float64, limits (`Parameters.by_series`)
 s   index of the series: the row of r, p and every other array of the state
 t   measured time of the reading [s]
@@ -33,7 +34,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "7a148b3f4349bf55"
+INLINED_CODE_DIGEST = "666fdf45dc1d47d9"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -55,12 +56,11 @@ def _advance_event(
 ) -> tuple[bool, bool]:
     """Advance the event of a series by one reading, up to the decision whether it includes this one.
 
+    Called only with evidence in this reading or one of the last ones, or while an event is open.
     Returns whether an event closed (its scalars then fill the next row of ``closed``), and whether one is
     open that includes this reading.
     """
     is_open = r[s, k.EVENT] > 0
-    if not (is_open or strong or weak or r[s, k.EVIDENCE_BITS] > 0):
-        return False, False
     interval = 0.0 if np.isnan(r[s, k.INTERVAL]) else r[s, k.INTERVAL]
     gap = max(p[s, k.EVENT_GAP], k.EVENT_GAP_READINGS * interval)
     if is_open:
@@ -123,7 +123,8 @@ def _learn_baseline(
     r: NDArray[Any],
     p: NDArray[Any],
     s: int,
-    profiles: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]],
+    daily: NDArray[Any],
+    week: NDArray[Any],
     profile_bin: tuple[int, int, float, int],
     t: float,
     dt: float,
@@ -133,7 +134,6 @@ def _learn_baseline(
     adopted: bool,
 ) -> None:
     """Update level, profiles and deviation, as `analytics.core.baseline.update_baseline` does."""
-    profile, spread_profile, visits, week = profiles
     if adopted and np.isnan(r[s, k.KEPT_LEVEL]):
         r[s, k.KEPT_LEVEL] = r[s, k.LEVEL]
     count = r[s, k.COUNT]
@@ -158,17 +158,17 @@ def _learn_baseline(
         r[s, k.DEVIATION] += deviation_gain * weight * (absolute - r[s, k.DEVIATION])
     bin_memory_readings = k.READINGS_PER_BIN_AND_DAY * p[s, k.PROFILE_MEMORY]
     left, right, w, hour = profile_bin
-    memory_left = min(bin_memory_readings, 1 + np.float64(visits[s, left]))
-    memory_right = min(bin_memory_readings, 1 + np.float64(visits[s, right]))
-    visits[s, left] += (1 - w) * weight
-    visits[s, right] += w * weight
+    memory_left = min(bin_memory_readings, 1 + np.float64(daily[s, left, k.VISITS]))
+    memory_right = min(bin_memory_readings, 1 + np.float64(daily[s, right, k.VISITS]))
+    daily[s, left, k.VISITS] += (1 - w) * weight
+    daily[s, right, k.VISITS] += w * weight
     if not first:
         rate_per_both = weight / (memory_left * memory_right)
         rate_left, rate_right = (1 - w) * memory_right * rate_per_both, w * memory_left * rate_per_both
-        profile[s, left] += rate_left * (1 - gain) * clipped
-        profile[s, right] += rate_right * (1 - gain) * clipped
-        spread_profile[s, left] += rate_left * (absolute - spread_profile[s, left])
-        spread_profile[s, right] += rate_right * (absolute - spread_profile[s, right])
+        daily[s, left, k.PROFILE] += rate_left * (1 - gain) * clipped
+        daily[s, right, k.PROFILE] += rate_right * (1 - gain) * clipped
+        daily[s, left, k.SPREAD_PROFILE] += rate_left * (absolute - daily[s, left, k.SPREAD_PROFILE])
+        daily[s, right, k.SPREAD_PROFILE] += rate_right * (absolute - daily[s, right, k.SPREAD_PROFILE])
         weeks = (t - r[s, k.FIRST_TIME]) * k.PER_WEEK
         week[s, hour] += (
             min(dt * k.PER_HOUR, 0.5)
@@ -239,15 +239,18 @@ def _expected_at(
     r: NDArray[Any],
     p: NDArray[Any],
     s: int,
-    profiles: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]],
+    daily: NDArray[Any],
+    week: NDArray[Any],
     profile_bin: tuple[int, int, float, int],
 ) -> tuple[float, float]:
     """Return the expected value and the spread, as `analytics.core.baseline.expected_values` does."""
-    profile, spread_profile, visits, week = profiles
     left, right, w, hour = profile_bin
-    expected = r[s, k.LEVEL] + (profile[s, left] * (1 - w) + profile[s, right] * w) + week[s, hour]
-    mean_absolute_residual = spread_profile[s, left] * (1 - w) + spread_profile[s, right] * w
-    readings_in_bin = visits[s, left] * (1 - w) + visits[s, right] * w
+    profile = daily[s, left, k.PROFILE] * (1 - w) + daily[s, right, k.PROFILE] * w
+    expected = r[s, k.LEVEL] + profile + week[s, hour]
+    mean_absolute_residual = (
+        daily[s, left, k.SPREAD_PROFILE] * (1 - w) + daily[s, right, k.SPREAD_PROFILE] * w
+    )
+    readings_in_bin = daily[s, left, k.VISITS] * (1 - w) + daily[s, right, k.VISITS] * w
     share = min(readings_in_bin * k.PER_READINGS_PER_BIN_AND_DAY, 1.0)
     spread = k.MEAN_DEVIATION_TO_SIGMA * (share * mean_absolute_residual + (1 - share) * r[s, k.DEVIATION])
     return expected, max(spread, p[s, k.SPREAD_FLOOR], p[s, k.SPREAD_SHARE] * abs(expected))
@@ -256,11 +259,17 @@ def _expected_at(
 @inlined_kernel
 def _tail_scores(r: NDArray[Any], s: int, residual_spreads: float, mean_z: float) -> tuple[float, float]:
     """Return the scores of the residual and of the EWMA of residuals, both in spreads."""
-    count = r[s, k.COUNT]
-    residual_sums = (r[s, k.RESIDUAL_TAIL_N], r[s, k.RESIDUAL_TAIL_1], r[s, k.RESIDUAL_TAIL_2])
-    shift_sums = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
-    by_residual = detectors.tail_score(residual_spreads, residual_sums, count, k.RESIDUAL_TAIL_START)
-    return by_residual, detectors.tail_score(mean_z, shift_sums, count, k.SHIFT_TAIL_START)
+    by_residual = k.RESIDUAL_TAIL_START[3] * residual_spreads
+    if residual_spreads > k.RESIDUAL_TAIL_START[0]:
+        residual_sums = (r[s, k.RESIDUAL_TAIL_N], r[s, k.RESIDUAL_TAIL_1], r[s, k.RESIDUAL_TAIL_2])
+        by_residual = detectors.tail_score(
+            residual_spreads, residual_sums, r[s, k.COUNT], k.RESIDUAL_TAIL_START
+        )
+    by_shift = k.SHIFT_TAIL_START[3] * mean_z
+    if mean_z > k.SHIFT_TAIL_START[0]:
+        shift_sums = (r[s, k.SHIFT_TAIL_N], r[s, k.SHIFT_TAIL_1], r[s, k.SHIFT_TAIL_2])
+        by_shift = detectors.tail_score(mean_z, shift_sums, r[s, k.COUNT], k.SHIFT_TAIL_START)
+    return by_residual, by_shift
 
 
 @inlined_kernel
@@ -299,19 +308,21 @@ def _combine_evidence(
         novelty = detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
         score = max(score, _common_scale(novelty, 1.0))
         rules |= k.NOVELTY_RULE
-    score = max(score, jump, noise, calm, still)
+    rarest = max(jump, noise, calm, still)
+    score = max(score, rarest)
     if by_residual > p[s, k.SCORE_WEAK]:
         rules |= k.RESIDUAL_RULE
     if shifted:
         rules |= k.SHIFT_RULE
-    if jump > strong:
-        rules |= k.RATE_RULE
-    if noise > strong:
-        rules |= k.NOISE_RULE
-    if calm > strong:
-        rules |= k.ATTENUATED_RULE
-    if still > strong:
-        rules |= k.FLAT_RULE
+    if rarest > strong:
+        if jump > strong:
+            rules |= k.RATE_RULE
+        if noise > strong:
+            rules |= k.NOISE_RULE
+        if calm > strong:
+            rules |= k.ATTENUATED_RULE
+        if still > strong:
+            rules |= k.FLAT_RULE
     return rules, score, check_failed or exceeds_record
 
 
@@ -360,7 +371,9 @@ def _remember(r: NDArray[Any], s: int, t: float, v: float, quality: int, rules: 
 
 
 @entry_kernel
-def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: NDArray[np.float64]) -> bool:
+def is_in_order(
+    series: NDArray[np.intp], time_s: NDArray[np.float64], last_time_s: NDArray[np.float64]
+) -> bool:
     """Whether readings are sorted by series and time, and later than the last judged time of their series."""
     last_series = -1
     last_time = np.nan
@@ -369,7 +382,7 @@ def is_in_order(series: NDArray[np.intp], time_s: NDArray[np.float64], scalars: 
         if s != last_series:
             if s < last_series:
                 return False
-            last_series, last_time = s, scalars[s, k.LAST_TIME]
+            last_series, last_time = s, last_time_s[s]
         if not time_s[j] > last_time:
             return False
         last_time = time_s[j]
@@ -399,7 +412,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     value : (n,) canonical unit; NaN means missing
     p : (n_series, len(DEFAULTS)) limits
     seasonal, seasonal_of : limits by month and hour, and the table of each series (`Parameters`)
-    state : arrays of the state, in the order of `analytics.core.state.COLUMNS_OF_ARRAY`
+    state : arrays of the state, in the order of `analytics.core.state.SHAPES`
     results : (n,) each, filled: quality uint8, rules uint16, expected, spread, score, novelty float32
     revised : (n, 4) buffer: series, time, flag and rules of readings whose flag changed
     closed : (n, 1 + len(SCALARS)) buffer: series, and its scalars at the end of the event
@@ -411,8 +424,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
 
     """
     quality_out, rules_out, expected_out, spread_out, score_out, novelty_out = results
-    r, profile, spread_profile, visits, week, hour_lows, hour_highs = state
-    profiles = (profile, spread_profile, visits, week)
+    last_time_s, r, daily, week, records = state
     n_revised = n_closed = n_open = 0
     for j in range(len(series)):
         s: Any = np.uintp(series[j])  # unsigned: the code that wraps negative indices is a tenth of the time
@@ -420,21 +432,11 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         present = not np.isnan(v)
         usable = present and abs(v) <= k.LARGEST_USABLE_VALUE
         dt = np.inf if np.isnan(r[s, k.TIME_1]) else t - r[s, k.TIME_1]
-        quality, rules = k.MISSING, 0
-        if present:
-            quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt)
         is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
-        rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable)
-        if not is_warmed_up:
-            rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        jump, spike, noise, calm, still, gap = rarity
-        if present:
-            is_rare = spike > p[s, k.SCORE_STRONG]
-            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
-
+        # The expected value first, though it is needed last: its profiles are what is loaded slowest.
         left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
         profile_bin = (left, right, w, hour_of_week)
-        expected, spread = _expected_at(r, p, s, profiles, profile_bin)
+        expected, spread = _expected_at(r, p, s, daily, week, profile_bin)
         if usable:
             expected = _restore_kept_level(r, s, v, expected, spread)
         residual = (v if usable else 0.0) - expected
@@ -444,20 +446,31 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             gain = dt / (dt + p[s, k.SHIFT_MEMORY])
             r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
 
+        quality, rules = k.MISSING, 0
+        if present:
+            quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt)
+        rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable, last_time_s[s])
+        if not is_warmed_up:
+            rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        jump, spike, noise, calm, still, gap = rarity
+        if present:
+            is_rare = spike > p[s, k.SCORE_STRONG]
+            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
+
         novelty, exceeds_usual_step = 0.0, False
         if usable:
-            if is_warmed_up:
-                exceeds_usual_step = detectors.exceeds_usual_step(r, p, s, v)
-            else:
+            if not is_warmed_up:
                 exceeds_usual_step = detectors.exceeds_warm_up_step(r, p, s, v, dt)
             if p[s, k.NOVELTY_LEAST] >= 0 or p[s, k.STEP_DEVIATIONS] >= 0:
-                if r[s, k.RECORD_COUNT] == 0:
-                    r[s, k.RECORDS_SINCE] = t
+                if is_warmed_up:
+                    exceeds_usual_step = detectors.exceeds_usual_step(r, records, p, s, v)
+                if records[s, k.RECORD_COUNT] == 0:
+                    records[s, k.RECORDS_SINCE] = t
                 novelty_now = detectors.update_novelty(
-                    r, s, hour_lows, hour_highs, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
+                    r, records, s, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
                 )
-                has_records = is_warmed_up and t - r[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
-                novelty = detectors.report_novelty(r, s, novelty_now if has_records else 0.0)
+                has_records = is_warmed_up and t - records[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
+                novelty = detectors.report_novelty(records, s, novelty_now if has_records else 0.0)
             r[s, k.USABLE_COUNT] += 1.0
         residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
         by_residual = by_shift = 0.0
@@ -480,35 +493,36 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             rules,
         )
         score = min(max(own_score, spike, gap), k.MAX_SCORE)
-        about_time, about_value, begin, event_rules = t, v, t, rules
-        if spike > p[s, k.SCORE_STRONG]:
-            event_rules |= k.SPIKE_RULE
-        if gap > p[s, k.SCORE_STRONG]:
-            event_rules |= k.GAP_RULE
-        if spike > max(own_score, gap):
-            about_time, about_value, begin = r[s, k.TIME_1], r[s, k.VALUE_1], r[s, k.TIME_1]
-        elif not present:
-            about_value = r[s, k.VALUE_1]
-        elif gap > own_score:
-            begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
         strong = strong or score > p[s, k.SCORE_STRONG]
         is_weak = by_residual > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
-
-        event_ended, is_extended = _advance_event(
-            r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
-        )
-        if event_ended:
-            closed[n_closed, 0] = s
-            n_closed += 1
         shown_expected, shown_spread = (expected, spread) if is_warmed_up else (np.nan, np.nan)
-        if is_extended:
-            _extend_event(r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules)
+        is_extended = False
+        if strong or is_weak or r[s, k.EVENT] > 0 or r[s, k.EVIDENCE_BITS] > 0:
+            about_time, about_value, begin, event_rules = t, v, t, rules
+            if spike > p[s, k.SCORE_STRONG]:
+                event_rules |= k.SPIKE_RULE
+            if gap > p[s, k.SCORE_STRONG]:
+                event_rules |= k.GAP_RULE
+            if spike > max(own_score, gap):
+                about_time, about_value, begin = r[s, k.TIME_1], r[s, k.VALUE_1], r[s, k.TIME_1]
+            elif not present:
+                about_value = r[s, k.VALUE_1]
+            elif gap > own_score:
+                begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
+            event_ended, is_extended = _advance_event(
+                r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
+            )
+            if event_ended:
+                closed[n_closed, 0] = s
+                n_closed += 1
+            if is_extended:
+                _extend_event(r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules)
 
         is_good = usable and quality != k.FAIL
         weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)
         if usable and np.isnan(r[s, k.FIRST_TIME]):
             r[s, k.FIRST_TIME] = t
-        _learn_baseline(r, p, s, profiles, profile_bin, t, dt, residual, spread, weight, adopted)
+        _learn_baseline(r, p, s, daily, week, profile_bin, t, dt, residual, spread, weight, adopted)
         if can_be_scored:
             detectors.learn_tail(r, s, k.RESIDUAL_TAIL_N, residual_spreads, weight, k.RESIDUAL_TAIL_START)
             detectors.learn_tail(r, s, k.SHIFT_TAIL_N, mean_z, weight, k.SHIFT_TAIL_START)
@@ -516,9 +530,9 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         if present:
             quality, rules = _final_flag(p, s, dt, quality, rules, can_be_scored)
             _remember(r, s, t, v, quality, rules)
-        r[s, k.LAST_TIME] = t
+        last_time_s[s] = t
         quality_out[j], rules_out[j] = quality, rules
-        expected_out[j], spread_out[j] = (expected, spread) if is_warmed_up else (np.nan, np.nan)
+        expected_out[j], spread_out[j] = shown_expected, shown_spread
         score_out[j] = score if can_be_scored else np.nan
         novelty_out[j] = novelty if usable and is_warmed_up else np.nan
         if r[s, k.EVENT] > 0 and (j + 1 == len(series) or series[j + 1] != s):

@@ -20,50 +20,52 @@ if TYPE_CHECKING:
 def _tail_score(
     r: NDArray[Any],
     s: int,
-    first_column: int,
+    bounds: int,
+    sums: int,
     upwards: bool,
     distance: float,
     scale: float,
     score: float,
     interval: float,
+    gain: float,
 ) -> float:
     """Return the score of a distance in scales, and learn it.
 
-    The tail's eight scalars begin at ``first_column``. Divisions are a quarter of the time of a reading:
-    the distance is therefore compared with the bound times the scale.
+    ``bounds`` and ``sums`` are the columns of the first of the tail's `TAIL_BOUNDS` and `TAIL_SUMS`, ``gain``
+    that of its bounds. Divisions are a quarter of the time of a reading: the distance is therefore compared
+    with the bound times the scale. Columns that depend on the direction are in the rare branch alone: a store
+    to an unknown column makes the compiler load everything again.
     """
-    up = 0 if upwards else 1
-    bound = r[s, first_column + up]
-    gain = k.BOUND_GAIN
-    if r[s, k.TAIL_COUNT] < k.BOUND_GAIN_VALUES:
-        gain = max(gain, 0.5 / (1 + r[s, k.TAIL_COUNT]))
+    bound_up, bound_down = r[s, bounds], r[s, bounds + 1]
+    bound = bound_up if upwards else bound_down
     shrunk = 1 - gain * k.BOUND_SHARE
-    other = first_column + 1 - up
-    r[s, other] = max(r[s, other] * shrunk, k.SMALLEST_BOUND)
-    peak = r[s, first_column + 6]
+    r[s, bounds] = max(bound_up * shrunk, k.SMALLEST_BOUND)
+    r[s, bounds + 1] = max(bound_down * shrunk, k.SMALLEST_BOUND)
+    peak = r[s, bounds + 2]
     distance_at_bound = bound * scale
     if distance > distance_at_bound:
-        n = r[s, first_column + 2 + up] + k.RARITY_PRIOR_EXCURSIONS
-        mean = (r[s, first_column + 4 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
+        up = 0 if upwards else 1
+        n = r[s, sums + up] + k.RARITY_PRIOR_EXCURSIONS
+        mean = (r[s, sums + 2 + up] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / n
         rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
         excess = np.log(distance / distance_at_bound)
         beyond = score - np.log10(rate * _per_month(interval)) + n * np.log10(1 + excess / (n * mean))
-        r[s, first_column + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
+        r[s, bounds + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
         signed = excess if upwards else -excess
         if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
-            r[s, first_column + 6] = signed
-        r[s, first_column + 7] = 0.0
+            r[s, bounds + 2] = signed
+        r[s, bounds + 3] = 0.0
         return float(max(beyond, k.SCORE_AT_BOUND))
-    r[s, first_column + up] = max(bound * shrunk, k.SMALLEST_BOUND)
-    r[s, first_column + 7] += 1.0
-    if peak != 0 and r[s, first_column + 7] >= k.RARITY_QUIET_VALUES:
-        side = first_column + (2 if peak > 0 else 3)
+    since = r[s, bounds + 3] + 1.0
+    r[s, bounds + 3] = since
+    if peak != 0 and since >= k.RARITY_QUIET_VALUES:
+        side = sums if peak > 0 else sums + 1
         mean = (r[s, side + 2] + k.RARITY_PRIOR_EXCURSIONS * k.PRIOR_EXCESS) / (
             r[s, side] + k.RARITY_PRIOR_EXCURSIONS
         )
         r[s, side] += 1.0
         r[s, side + 2] += min(abs(peak), k.CLIPPED_EXCESSES * mean)
-        r[s, first_column + 6] = 0.0
+        r[s, bounds + 2] = 0.0
     return float(k.SCORE_AT_BOUND * distance / distance_at_bound)
 
 
@@ -74,10 +76,10 @@ def _per_month(interval: float) -> float:
 
 
 @inlined_kernel
-def _update_interval(r: NDArray[Any], s: int, t: float) -> None:
+def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float) -> None:
     """Update the usual interval between readings and count this one."""
-    if np.isfinite(r[s, k.LAST_TIME]):
-        interval = t - r[s, k.LAST_TIME]
+    if np.isfinite(last_time):
+        interval = t - last_time
         if np.isnan(r[s, k.INTERVAL]):
             r[s, k.INTERVAL] = interval
         else:
@@ -91,12 +93,12 @@ def _update_interval(r: NDArray[Any], s: int, t: float) -> None:
 
 
 @inlined_kernel
-def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool) -> float:
+def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, last_time: float) -> float:
     """Return the score of a missing value or of the gap before this one, and learn its rate."""
     interval = r[s, k.INTERVAL]
     if not (np.isfinite(dt) and interval > 0):
         return 0.0
-    was_missing = r[s, k.LAST_TIME] > r[s, k.TIME_1]
+    was_missing = last_time > r[s, k.TIME_1]
     if present and was_missing:
         r[s, k.MISSING_RUNS] += 1.0
         return 0.0
@@ -117,12 +119,20 @@ def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool) -> float:
 
 @inlined_kernel
 def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their order
-    r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float, present: bool, usable: bool
+    r: NDArray[Any],
+    p: NDArray[Any],
+    s: int,
+    t: float,
+    v: float,
+    dt: float,
+    present: bool,
+    usable: bool,
+    last_time: float,
 ) -> tuple[float, float, float, float, float, float]:
     """Return the scores of jump, spike before, noise, calm, stillness and gap, and learn from the reading."""
-    _update_interval(r, s, t)
+    _update_interval(r, s, t, last_time)
     interval = r[s, k.INTERVAL]
-    gap = _gap_score(r, s, dt, present)
+    gap = _gap_score(r, s, dt, present, last_time)
     jump_score = spike_score = noise_score = calm_score = still_score = 0.0
     count = r[s, k.USABLE_COUNT]
     before = r[s, k.VALUE_1]
@@ -136,50 +146,71 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
         r[s, k.RESOLUTION] = min(r[s, k.RESOLUTION] * k.RESOLUTION_GROWTH, size)
     resolution = p[s, k.SPREAD_FLOOR] if np.isinf(r[s, k.RESOLUTION]) else r[s, k.RESOLUTION]
     scored = count > k.MIN_VALUES
-    r[s, k.TAIL_COUNT] += 1.0
+    tail_count = r[s, k.TAIL_COUNT] + 1.0
+    r[s, k.TAIL_COUNT] = tail_count
+    gain = k.BOUND_GAIN
+    if tail_count < k.BOUND_GAIN_VALUES:
+        gain = max(gain, 0.5 / (1 + tail_count))
 
-    scale = r[s, k.USUAL_STEP] + r[s, k.RECENT_STEP] + resolution
+    usual_step, recent_step = r[s, k.USUAL_STEP], r[s, k.RECENT_STEP]
+    usual_noise, recent_noise = r[s, k.USUAL_NOISE], r[s, k.RECENT_NOISE]
+    scale = usual_step + recent_step + resolution
     jump = min(size, abs(step - 0.5 * r[s, k.LAST_STEP]))
     run = r[s, k.RUN] + 1 if size <= 0.5 * resolution else 1.0
     learns = not (scored and run > r[s, k.STILL_BOUND_UP])
     early_gain = 1 / (1 + count)
     bend = abs(v - 2 * before + before_that) * 0.5
     if scored:
-        bend = min(bend, k.CLIP_NOISE * (r[s, k.USUAL_NOISE] + resolution))
+        bend = min(bend, k.CLIP_NOISE * (usual_noise + resolution))
     if has_two:
-        r[s, k.RECENT_NOISE] += max(k.RECENT_NOISE_GAIN, early_gain) * (bend - r[s, k.RECENT_NOISE])
+        recent_noise += max(k.RECENT_NOISE_GAIN, early_gain) * (bend - recent_noise)
+        r[s, k.RECENT_NOISE] = recent_noise
 
     if scored:
-        jump_score = _tail_score(r, s, k.JUMP_BOUND_UP, step >= 0, jump, scale, k.JUMP_SCORE, interval)
+        jump_score = _tail_score(
+            r, s, k.JUMP_BOUND_UP, k.JUMP_N_UP, step >= 0, jump, scale, k.JUMP_SCORE, interval, gain
+        )
         if has_two and r[s, k.STEP_SCALE] > 0:
             middle = max(min(before_that, before), min(max(before_that, before), v))
             height = before - middle
-            size_of_spike, scale_then = abs(height), r[s, k.STEP_SCALE]
             spike_score = _tail_score(
-                r, s, k.SPIKE_BOUND_UP, height >= 0, size_of_spike, scale_then, k.SPIKE_SCORE, interval
+                r,
+                s,
+                k.SPIKE_BOUND_UP,
+                k.SPIKE_N_UP,
+                height >= 0,
+                abs(height),
+                r[s, k.STEP_SCALE],
+                k.SPIKE_SCORE,
+                interval,
+                gain,
             )
     if has_two and count > k.MIN_NOISE_VALUES:
         share = k.RESOLUTION_SHARE * resolution
-        recent, usual = r[s, k.RECENT_NOISE] + share, r[s, k.USUAL_NOISE] + share
+        recent, usual = recent_noise + share, usual_noise + share
         is_noisy = recent >= usual
         more, less = (recent, usual) if is_noisy else (usual, recent)
         at_once_a_month = k.NOISE_SCORE if is_noisy else k.CALM_SCORE
-        score = _tail_score(r, s, k.NOISE_BOUND_UP, is_noisy, more, less, at_once_a_month, interval)
+        score = _tail_score(
+            r, s, k.NOISE_BOUND_UP, k.NOISE_N_UP, is_noisy, more, less, at_once_a_month, interval, gain
+        )
         noise_score, calm_score = (score, 0.0) if is_noisy else (0.0, score)
     if scored and run < k.MAX_RUN_SHARE * count:
-        still_score = _tail_score(r, s, k.STILL_BOUND_UP, True, run, 1.0, k.STILL_SCORE, interval)
-    if r[s, k.TAIL_COUNT] >= k.MAX_TAIL_COUNT:
+        still_score = _tail_score(
+            r, s, k.STILL_BOUND_UP, k.STILL_N_UP, True, run, 1.0, k.STILL_SCORE, interval, gain
+        )
+    if tail_count >= k.MAX_TAIL_COUNT:
         _forget(r, s)
 
     if learns:
-        learned = min(jump, k.CLIP_STEPS * (r[s, k.USUAL_STEP] + resolution)) if scored else jump
+        learned = min(jump, k.CLIP_STEPS * (usual_step + resolution)) if scored else jump
         usual_interval = 0.0 if np.isnan(interval) else interval
         day, week = usual_interval + k.DAY_S, usual_interval + k.WEEK_S
         per_both = usual_interval / (day * week)
-        r[s, k.USUAL_STEP] += max(per_both * week, early_gain) * (learned - r[s, k.USUAL_STEP])
-        r[s, k.RECENT_STEP] += max(k.RECENT_STEP_GAIN, early_gain) * (learned - r[s, k.RECENT_STEP])
+        r[s, k.USUAL_STEP] = usual_step + max(per_both * week, early_gain) * (learned - usual_step)
+        r[s, k.RECENT_STEP] = recent_step + max(k.RECENT_STEP_GAIN, early_gain) * (learned - recent_step)
         if has_two:
-            r[s, k.USUAL_NOISE] += max(per_both * day, early_gain) * (bend - r[s, k.USUAL_NOISE])
+            r[s, k.USUAL_NOISE] = usual_noise + max(per_both * day, early_gain) * (bend - usual_noise)
     r[s, k.STEP_SCALE], r[s, k.LAST_STEP], r[s, k.RUN] = scale, step, run
     return jump_score, spike_score, noise_score, calm_score, still_score, gap
 
@@ -188,6 +219,5 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
 def _forget(r: NDArray[Any], s: int) -> None:
     """Halve the counts of the tails."""
     r[s, k.TAIL_COUNT] *= 0.5
-    for first_column in (k.JUMP_BOUND_UP, k.SPIKE_BOUND_UP, k.NOISE_BOUND_UP, k.STILL_BOUND_UP):
-        for column in range(first_column + 2, first_column + 6):
-            r[s, column] *= 0.5
+    for column in range(k.JUMP_N_UP, k.STILL_SUM_DOWN + 1):
+        r[s, column] *= 0.5

@@ -26,8 +26,8 @@ from analytics.core.compiled import (
     rarity_kernels,
 )
 from analytics.core.judge import Judgement, judge, warm_up
-from analytics.core.parameters import Parameters
-from analytics.core.state import SCALAR_COLUMN, SCALARS, State
+from analytics.core.parameters import PARAMETER_COLUMN, Parameters
+from analytics.core.state import RECORD_COLUMN, SCALAR_COLUMN, SCALARS, State
 
 REPOSITORY = Path(__file__).parents[3]
 N_SERIES = 4
@@ -131,10 +131,10 @@ def test_read_only_and_strided_readings_compile_no_further_version() -> None:
 
 
 def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
-    for name, row in SCALAR_COLUMN.items():
+    for name, row in [*SCALAR_COLUMN.items(), *RECORD_COLUMN.items()]:
         assert getattr(constants, name.upper()) == row
     assert len(SCALARS) == len(SCALAR_COLUMN)
-    for row, name in enumerate(Parameters.of(1).__slots__[4:]):
+    for name, row in PARAMETER_COLUMN.items():
         short = name.upper().removesuffix("_S").removesuffix("_DAYS").removesuffix("_PER")
         assert getattr(constants, short) == row
 
