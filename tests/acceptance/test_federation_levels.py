@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
 import pytest
 
 from analytics.service.incident_maintenance import maintain_incidents
@@ -17,6 +18,7 @@ from ingest_service.storage.contract.federation_commands import IssuedCommand
 from ingest_service.storage.contract.incidents import Incident, IncidentQuery
 from ingest_service.storage.contract.models import DeadLetterQuery
 from ingest_service.storage.postgres.federation_commands import FederationCommands
+from ingest_service.storage.postgres.federation_feed import FederationFeed
 from ingest_service.storage.postgres.incidents import Incidents
 from tests.support import not_tested
 from tests.support.device_client import DeviceClient
@@ -88,6 +90,14 @@ def add_event(dsn: str, ticks: range, **changed: Any) -> None:
         maintain_incidents(store, ServiceSettings())
 
 
+def let_hours_pass(dsn: str) -> None:
+    """Make what waits as old as the readings of a cut of eight hours: it is sent as a backlog then."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE federation_due SET noted = noted - interval '8 hours'")
+    with opened(dsn) as store:
+        assert FederationFeed(store).waiting()[1] > 7 * 3600
+
+
 def health_of(dsn: str) -> list[str | None]:
     with opened(dsn) as store:
         return [one.why for one in store.processes() if one.kind == "federation"]
@@ -115,6 +125,7 @@ def test_three_towns_reach_county_and_city_through_bad_lines_a_second_box_and_a_
                 )
         limits = issue(levels.city, COUNTY_BOX, TOWNS[1], "limits", quantity="ph", limits={"fail_high": 9.0})
         add_event(second, range(100, 200), severity=3)
+        let_hours_pass(second)
         stack.enter_context(levels.town_forwards(0))
         incident = msgspec.structs.asdict(incident_of(first)) | {"summary": "foam"}
         dispatched = issue(levels.county, box_of(TOWNS[0]), TOWNS[0], "incident", incident=incident)
