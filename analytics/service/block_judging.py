@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 RESULT_S: Final = 60.0  # the first block of a worker waits for the kernel to be compiled there
+CONNECT_S: Final = 3.0  # the other tasks of the service wait meanwhile
 RECONNECT_S: Final = 60.0
 
 
@@ -128,7 +129,7 @@ class ClusterJudge:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._client = connect(address)
+        self._client = connect(address, CONNECT_S)
         # One block more than threads: the next one is on its way while they compute.
         self.capacity = sum(self._client.nthreads().values()) + 1
         self._under_way: dict[int, tuple[Any, BlockRequest]] = {}

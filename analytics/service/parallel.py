@@ -51,18 +51,26 @@ def map_in_parallel(
     )
 
 
-def connect(cluster: str) -> Any:
-    """Return a client of a cluster that has a worker. Raises `DaskClusterError`."""
+def connect(cluster: str, within_s: float | None = None) -> Any:
+    """Return a client of a cluster that has a worker, within `CONNECT_S` or another time [s].
+
+    Raises
+    ------
+    DaskClusterError
+        If there is none, or Dask is not installed.
+
+    """
+    within_s = CONNECT_S if within_s is None else within_s
     try:
         import distributed  # noqa: PLC0415 - an extra that only backtests need
     except ImportError as error:
         raise DaskClusterError(f"for the cluster {cluster}: install towntwin[backtest]") from error
     try:
-        client = distributed.Client(cluster, timeout=CONNECT_S, set_as_default=False)
+        client = distributed.Client(cluster, timeout=within_s, set_as_default=False)
     except (OSError, ValueError) as error:
         raise DaskClusterError(f"no Dask scheduler answers at {cluster}: {error}") from error
     try:
-        client.wait_for_workers(1, timeout=CONNECT_S)
+        client.wait_for_workers(1, timeout=within_s)
     except TimeoutError as error:
         client.close()
         raise DaskClusterError(f"the Dask scheduler at {cluster} has no worker: start one") from error

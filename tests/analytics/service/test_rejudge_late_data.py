@@ -340,6 +340,7 @@ def test_a_worker_that_is_killed_leaves_nothing_half_done(cluster: LocalCluster)
     with frozen_workers(cluster) as pids:
         turn = threading.Thread(target=rejudge, args=(there.store, settings, UNLIMITED, state))
         turn.start()
+        assert cluster.scheduler is not None
         workers = cluster.scheduler.workers.values()
         wait_until(
             lambda: all(one.processing for one in workers), within_s=60, what="both workers have a series"
