@@ -1,8 +1,10 @@
-"""Measures a backtest on Dask: one process, its threads, and clusters of one and two workers.
+"""Measures a backtest, and judging again, on Dask: one process, and clusters of one and two workers.
 
 ``make bench NAME=backtest_cluster``. Each worker is a process with one thread on this machine, as started by
 ``dask worker --nthreads 1``. Reported are readings per second through the judge of `towntwin backtest`, with
-all that goes to the workers and comes back, best of three rounds; results are compared. Last, one JSON line.
+all that goes to the workers and comes back, best of three rounds; results are compared. For judging again,
+which needs root on Debian, a turn of the service over 100 series with a late reading each is timed, with its
+queries to a real TimescaleDB. One JSON line each.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from distributed import LocalCluster
 from analytics.core import judge as core
 from analytics.service import backtest, parallel
 from analytics.service.backtest import SeriesHistory
+from benchmarks import _rejudging
 from ingest_service.storage.contract.models import Series
 
 if TYPE_CHECKING:
@@ -64,6 +67,26 @@ def best_s(
     return min(took_s), found
 
 
+def measure_rejudging() -> None:
+    """Measure and print a turn of the service that judges late readings again."""
+    took: dict[str, _rejudging.RejudgingTimes] = {}
+    with _rejudging.filled_store() as store:
+        took["one process"], following = _rejudging.times_of_a_turn(store, "", ROUNDS, 1)
+        for workers in WORKERS:
+            with LocalCluster(
+                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            ) as cluster:
+                took[f"workers: {workers}"], following = _rejudging.times_of_a_turn(
+                    store, cluster.scheduler_address, ROUNDS, following
+                )
+    base_s = took["one process"].took_s
+    for name, one in took.items():
+        print(
+            f"{name:22}{one.took_s:8.2f} s{base_s / one.took_s:8.2f} times; the service {one.own_s:.2f} s CPU"
+        )
+    print(json.dumps({name: [round(number, 3) for number in one] for name, one in took.items()}))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench NAME=backtest_cluster", description=__doc__)
@@ -71,10 +94,18 @@ def main() -> None:
     parser.add_argument(
         "--days", type=int, default=365, help="of a reading every 5 min (default %(default)s)"
     )
+    parser.add_argument("--rejudging", action="store_true", help="measure only judging again")
     options = parser.parse_args(sys.argv[2:])
-    given = histories(options.series, options.days)
-    readings = sum(len(one.time_s) for one in given)
     core.warm_up()
+    if not options.rejudging:
+        measure_backtests(options.series, options.days)
+    measure_rejudging()
+
+
+def measure_backtests(series: int, days: int) -> None:
+    """Measure and print a backtest of some series over some days."""
+    given = histories(series, days)
+    readings = sum(len(one.time_s) for one in given)
     took: dict[str, float] = {}
     took["one after the other"], reference = best_s(
         lambda: [backtest.judge_history(one) for one in given], None

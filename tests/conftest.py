@@ -78,6 +78,18 @@ def real_servers() -> Installation | None:
 
 
 @pytest.fixture(scope="session")
+def rabbitmq_installation(real_servers: Installation | None) -> Installation:
+    """Return the installation of the real servers with RabbitMQ 4."""
+    if real_servers is None:
+        not_tested.skip("RabbitMQ is missing: run on Debian as root")
+    try:
+        server_installation.provide_rabbitmq(real_servers, print)
+    except InstallationError as error:
+        not_tested.skip(f"RabbitMQ: {error}")
+    return real_servers
+
+
+@pytest.fixture(scope="session")
 def plain_server() -> Iterator[PostgresServer]:
     """Provide a plain PostgreSQL from the wheel for throw-away databases."""
     local_installation = Installation(Path("/"))

@@ -1,7 +1,8 @@
 """Periodic task that stores the newest forecasts of the sections and roads, which dashboards show.
 
 At most ``forecast_series`` series are forecast (`analytics.service.series_forecast`), the most important
-quantities first, once in ``forecast_every_s``. Models are trained in at most a fifth of the time.
+quantities first, once in ``forecast_every_s``. A series with a forecast that a town has
+forwarded is left out. Models are trained in at most a fifth of the time.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def store_forecasts(
         if time.monotonic() < state.due_s:
             return
         state.due_s = time.monotonic() + settings.forecast_every_s
-        chosen = forecast_series(service_state.directory_of(store))[: settings.forecast_series]
+        forwarded = stored.forwarded()
+        found = forecast_series(service_state.directory_of(store))
+        chosen = [one for one in found if one.series_id not in forwarded][: settings.forecast_series]
         _restrict(state, stored, {one.series_id for one in chosen})
         state.pending = chosen[::-1]
     waiting: list[Series] = []

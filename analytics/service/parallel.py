@@ -1,11 +1,11 @@
-"""Maps a function over the histories of a backtest with Dask, on local threads or on a cluster.
+"""Connects to a Dask cluster, and maps a function over the histories of a backtest.
 
 The compiled judge releases the GIL, so threads are enough on one machine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analytics.errors import AnalyticsError
 
@@ -51,6 +51,32 @@ def map_in_parallel(
     )
 
 
+def connect(cluster: str, within_s: float | None = None) -> Any:
+    """Return a client of a cluster that has a worker, within `CONNECT_S` or another time [s].
+
+    Raises
+    ------
+    DaskClusterError
+        If there is none, or Dask is not installed.
+
+    """
+    within_s = CONNECT_S if within_s is None else within_s
+    try:
+        import distributed  # noqa: PLC0415 - an extra that only backtests need
+    except ImportError as error:
+        raise DaskClusterError(f"for the cluster {cluster}: install towntwin[backtest]") from error
+    try:
+        client = distributed.Client(cluster, timeout=within_s, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise DaskClusterError(f"no Dask scheduler answers at {cluster}: {error}") from error
+    try:
+        client.wait_for_workers(1, timeout=within_s)
+    except TimeoutError as error:
+        client.close()
+        raise DaskClusterError(f"the Dask scheduler at {cluster} has no worker: start one") from error
+    return client
+
+
 def _map_on_threads(
     function: Callable[[A], B], inputs: Sequence[A], on_item_done: Callable[[], None]
 ) -> list[B]:
@@ -68,17 +94,10 @@ def _map_on_threads(
 def _map_on_cluster(
     cluster: str, function: Callable[[A], B], inputs: Sequence[A], on_item_done: Callable[[], None]
 ) -> list[B]:
+    client = connect(cluster)
     import distributed  # noqa: PLC0415 - an extra that only backtests need
 
-    try:
-        client = distributed.Client(cluster, timeout=CONNECT_S)
-    except (OSError, ValueError) as error:
-        raise DaskClusterError(f"no Dask scheduler answers at {cluster}: {error}") from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_S)
-        except TimeoutError as error:
-            raise DaskClusterError(f"the Dask scheduler at {cluster} has no worker: start one") from error
+    with client, client.as_current():
         try:
             futures = [client.submit(function, client.scatter(item), pure=False) for item in inputs]
             for _ in distributed.as_completed(futures):

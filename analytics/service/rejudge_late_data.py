@@ -1,14 +1,16 @@
 """Judges a series again over the time range that late readings affect; corrects its flags and anomalies.
 
 A series is judged as one block with a fresh state, starting with a warm-up before its first late reading,
-with all readings in the order of their measured time. The state of the live shard is not changed
+with all readings in the order of their measured time, here or on a Dask cluster
+(`analytics.service.block_judging`). The state of the live shard is not changed
 (docs/decisions/0007-late-data.md).
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Generator
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,12 +18,10 @@ import structlog
 from prometheus_client import Counter
 
 from analytics.core import events
-from analytics.core import judge as core
 from analytics.core.flags import Flag, Rule
-from analytics.core.state import State
 from analytics.quality import anomaly_text, default_limits
-from analytics.quality.anomaly_records import anomaly_from_event
-from analytics.service.anomaly_corrections import RejudgedRange, correct_anomalies
+from analytics.service.anomaly_corrections import AnomalyCorrections, RejudgedRange, correct_anomalies
+from analytics.service.block_judging import BlockJudgement, BlockRequest, judge_block
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.errors import StoreRefusedError
@@ -30,11 +30,12 @@ from ingest_service.storage.contract.models import REVISION, AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from analytics.service.anomaly_corrections import AnomalyCorrections
+    from analytics.service.block_judging import BlockJudge
+    from analytics.service.item_backoff import ItemBackoff
     from analytics.service.settings import Settings
     from analytics.service.time_slice import TimeSlice
     from ingest_service.storage.contract.models import Anomaly, LateReadings, Series
@@ -67,6 +68,19 @@ class RejudgedBlock(NamedTuple):
     rest_from_s: float | None = None
 
 
+class PieceCorrections(NamedTuple):
+    """Changes from judging a series again: REVISION rows, anomalies, and where the next piece begins."""
+
+    revisions: NDArray[np.void]
+    changed: AnomalyCorrections
+    rest_from_s: float | None
+
+
+T = TypeVar("T")
+Steps = Generator[BlockRequest, BlockJudgement, T]
+"""Steps of judging a series again: each yields readings to judge and is sent their judgement."""
+
+
 def rejudge(
     store: Store,
     settings: Settings,
@@ -74,23 +88,71 @@ def rejudge(
     service_state: ServiceState | None = None,
 ) -> None:
     """Judge a limited number of series with late readings again, longest waiting first."""
-    series_backoff = (service_state or ServiceState()).backoff("rejudge")
+    service_state = service_state or ServiceState()
+    series_backoff = service_state.backoff("rejudge")
     deferred_items = series_backoff.deferred_items()
     due = store.late_readings_due(limit=settings.rejudge_series + len(deferred_items))
     due = [one for one in due if str(one.series_id) not in deferred_items]
     if not due:
         return
-    series = {one.series_id: one for one in store.directory().series}
-    for late in due:
-        if time_slice.is_over:
-            return
-        with series_backoff.isolate(key := str(late.series_id)):
-            _rejudge_series(store, settings, late, series)
-        if series_backoff.failed(key):
+    _Turn(store, settings, service_state.judge_choice.judge(settings.rejudge_cluster), series_backoff).run(
+        due, time_slice
+    )
+
+
+class _Turn:
+    """One turn of judging series again; as many are under way as the judge has capacity for.
+
+    What a series needs of the database is read and written here, one series at a time.
+    """
+
+    def __init__(
+        self, store: Store, settings: Settings, judge: BlockJudge, series_backoff: ItemBackoff
+    ) -> None:
+        self._store, self._settings, self._judge, self._backoff = store, settings, judge, series_backoff
+        self._under_way: dict[int, tuple[LateReadings, Steps[PieceCorrections]]] = {}
+
+    def run(self, due: Sequence[LateReadings], time_slice: TimeSlice) -> None:
+        """Judge the series again that are begun within the time slice."""
+        series = {one.series_id: one for one in self._store.directory().series}
+        waiting = list(reversed(due))
+        try:
+            while True:
+                while waiting and len(self._under_way) < self._judge.capacity and not time_slice.is_over:
+                    self._begin(waiting.pop(), series)
+                if not self._under_way:
+                    return
+                self._advance(*self._judge.next_judged())
+        finally:
+            self._judge.forget()
+
+    def _begin(self, late: LateReadings, series: Mapping[int, Series]) -> None:
+        key = str(late.series_id)
+        with self._backoff.isolate(key):
+            steps = _find_piece_corrections(
+                self._store, self._settings, late, series[late.series_id], now_s=time.time()
+            )
+            self._judge.submit(late.series_id, next(steps))
+            self._under_way[late.series_id] = late, steps
+        self._defer_if_failed(late)
+
+    def _advance(self, series_id: int, judged: Callable[[], BlockJudgement]) -> None:
+        late, steps = self._under_way.pop(series_id)
+        with self._backoff.isolate(str(series_id)):
+            try:
+                request = steps.send(judged())
+            except StopIteration as end:
+                _store_corrections(self._store, self._settings, late, end.value)
+            else:
+                self._judge.submit(series_id, request)
+                self._under_way[series_id] = late, steps
+        self._defer_if_failed(late)
+
+    def _defer_if_failed(self, late: LateReadings) -> None:
+        if self._backoff.failed(key := str(late.series_id)):
+            tries = self._backoff.tries(key)
             _defer_series(
-                store,
-                late,
-                settings.rejudge_again_s * 2.0 ** min(series_backoff.tries(key) - 1, MAX_DOUBLINGS),
+                self._store, late, self._settings.rejudge_again_s * 2.0 ** min(tries - 1, MAX_DOUBLINGS)
             )
 
 
@@ -105,13 +167,9 @@ def _defer_series(store: Store, late: LateReadings, again_s: float) -> None:
         log.warning("put_off_in_memory", series=late.series_id, error=str(error).partition("\n")[0])
 
 
-def _rejudge_series(
-    store: Store, settings: Settings, late: LateReadings, series: Mapping[int, Series]
-) -> None:
-    """Judge one series again, or the next piece of it, and store the corrections."""
-    revisions, changed, rest_from_s = _find_piece_corrections(
-        store, settings, late, series[late.series_id], now_s=time.time()
-    )
+def _store_corrections(store: Store, settings: Settings, late: LateReadings, found: PieceCorrections) -> None:
+    """Store the changes of a series, all or nothing."""
+    revisions, changed, rest_from_s = found
     again_s = settings.rejudge_again_s if changed.unfinished else None
     if store.store_corrections(late, revisions, changed.anomalies, again_s=again_s, rest_from_s=rest_from_s):
         _report_rejudged(late, len(revisions), len(changed.anomalies))
@@ -137,18 +195,25 @@ def find_corrections(
         If the limits of the series contradict each other.
 
     """
-    return _find_piece_corrections(store, settings, late, series, now_s=now_s)[:2]
+    steps = _find_piece_corrections(store, settings, late, series, now_s=now_s)
+    try:
+        request = next(steps)
+        while True:
+            request = steps.send(judge_block(request))
+    except StopIteration as end:
+        found: PieceCorrections = end.value
+        return found.revisions, found.changed
 
 
 def _find_piece_corrections(
     store: Store, settings: Settings, late: LateReadings, series: Series, *, now_s: float
-) -> tuple[NDArray[np.void], AnomalyCorrections, float | None]:
-    """Return the same as `find_corrections`, and the start of the next piece [Unix s] or None."""
+) -> Steps[PieceCorrections]:
+    """Return the changes from judging a series again, or the next piece of it."""
     to_s = late.until_s + settings.rejudge_reach_days * DAY_S
     series = next(
         iter(default_limits.usable_series([series]).series), series
     )  # with the limits that ingest uses, even if those enrolled are unusable
-    block = _judge_history(store, settings, late, series, to_s)
+    block = yield from _judge_history(store, settings, late, series, to_s)
     if block.rest_from_s is not None:
         to_s = float(block.rows["time_us"][-1]) / 1e6
     margin_s = events.EVIDENCE_READINGS * series.interval_s
@@ -174,7 +239,7 @@ def _find_piece_corrections(
     found_anomalies += [
         one for one in stored if one.start_s not in starts and _was_live_warmed_up(one, block)
     ]
-    return (
+    return PieceCorrections(
         _revisions(block, rejudged_range),
         correct_anomalies(stored, found_anomalies, rejudged_range),
         block.rest_from_s,
@@ -183,7 +248,7 @@ def _find_piece_corrections(
 
 def _judge_history(
     store: Store, settings: Settings, late: LateReadings, series: Series, to_s: float
-) -> RejudgedBlock:
+) -> Steps[RejudgedBlock]:
     """Judge the history of a series; it extends beyond ``to_s`` while an event has not ended there.
 
     It holds at most ``rejudge_readings`` readings. Late readings after that are left to the next piece; if
@@ -199,7 +264,7 @@ def _judge_history(
         if len(rows) == max_readings and last_s <= late.since_s:
             warm_up_s /= 4  # readings are more frequent than the enrolled interval
             continue
-        block = _judge_block(series, rows[rows["rules"] & (Rule.CLOCK | Rule.DEVICE) == 0])
+        block = yield from _judge_rows(series, rows[rows["rules"] & (Rule.CLOCK | Rule.DEVICE) == 0])
         if len(rows) == max_readings:
             rest_from_s = max(last_s - settings.rejudge_reach_days * DAY_S, (late.since_s + last_s) / 2)
             if rest_from_s <= late.until_s:
@@ -218,25 +283,14 @@ def _ended_at(one: Anomaly, time_s: float) -> Anomaly:
     return msgspec.structs.replace(one, state="closed", end_s=max(one.start_s, time_s))
 
 
-def _judge_block(series: Series, rows: NDArray[np.void]) -> RejudgedBlock:
+def _judge_rows(series: Series, rows: NDArray[np.void]) -> Steps[RejudgedBlock]:
     """Judge the rows as one block with a fresh state."""
-    slots, time_s = np.zeros(len(rows), np.intp), rows["time_us"] / 1e6
     judged_as = series
     if not (rows["rules"][:NEW_SENSOR_READINGS] & Rule.WARM_UP).any():
         # The block warms up, but live judging had learned the series: the steps of a new sensor are not its.
         judged_as = msgspec.structs.replace(series, adopted=series.adopted | {"warm_up_step": None})
-    outcome = core.judge(
-        State.empty(1), default_limits.judge_parameters([judged_as]), slots, time_s, rows["value"]
-    )
-    quality, rules = outcome.quality, outcome.rules
-    at = np.searchsorted(time_s, outcome.revised_time_s)
-    quality[at], rules[at] = outcome.revised_quality, outcome.revised_rules
-    return RejudgedBlock(
-        rows,
-        quality,
-        rules,
-        [anomaly_from_event(series, outcome.events, i) for i in range(len(outcome.events.series))],
-    )
+    judged = yield BlockRequest(series, judged_as, rows["time_us"] / 1e6, np.ascontiguousarray(rows["value"]))
+    return RejudgedBlock(rows, *judged)
 
 
 def _revisions(block: RejudgedBlock, rejudged_range: RejudgedRange) -> NDArray[np.void]:

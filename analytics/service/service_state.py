@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.service import site_scoring
+from analytics.service.block_judging import JudgeChoice
 from analytics.service.item_backoff import MAX_DELAY_S, ItemBackoff
 from analytics.service.message_state import MessageState
 
@@ -155,6 +156,7 @@ class ServiceState:
     duty_policy : deadlines and escalation, read once
     notifications : messages under way
     watch : of the platform itself
+    judge_choice : where series are judged again
 
     """
 
@@ -174,6 +176,7 @@ class ServiceState:
     duty_policy: DutyPolicy | None = None
     notifications: MessageState = field(default_factory=MessageState)
     watch: WatchState = field(default_factory=WatchState)
+    judge_choice: JudgeChoice = field(default_factory=JudgeChoice)
     _directory: Directory | None = None
     incidents: IncidentTaskState = field(default_factory=IncidentTaskState)
     cross_border: CrossBorderTaskState = field(default_factory=CrossBorderTaskState)

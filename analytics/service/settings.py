@@ -130,6 +130,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 300.0
+    rejudge_cluster: Annotated[
+        str,
+        Meta(
+            description="Dask scheduler (tcp://host:port) whose workers judge late readings again;"
+            " empty: this process does."
+        ),
+    ] = ""
     several_every_s: Annotated[
         float,
         Meta(

@@ -24,6 +24,8 @@ MAX_READINGS = 2000
 """Readings in one message: about 150 KiB."""
 MAX_ESTIMATES = 2000
 """Estimates in one message: about 200 KiB."""
+MAX_FORECASTS = 20
+"""Forecasts of series in one message: at most about 150 KiB."""
 
 Level = Literal["city", "county", "town"]
 AnomalyState = Literal["open", "closed", "withdrawn"]
@@ -254,6 +256,32 @@ class ForwardedEstimates(FederationMessage, frozen=True, kw_only=True, tag="esti
     measured_us: list[int | None]
 
 
+class ForwardedForecast(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest forecast of a series as columns ``(n,)``; without times the town has none any more.
+
+    Attributes
+    ----------
+    issued_us : time of the readings that it is made from, Unix time [us]
+    times_us : first ``issued_us``, then the times that have a value
+    values, low, high : mean and band of 80 %, in the canonical unit of the quantity
+
+    """
+
+    site_id: str
+    quantity: str
+    issued_us: int
+    times_us: list[int] = []
+    values: list[float] = []
+    low: list[float] = []
+    high: list[float] = []
+
+
+class ForwardedForecasts(FederationMessage, frozen=True, kw_only=True, tag="forecasts"):
+    """Forecasts that are new or changed; each replaces the one of its series."""
+
+    forecasts: list[ForwardedForecast]
+
+
 class ForwardedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
     """An anomaly as it is at the town after its newest change.
 
@@ -371,6 +399,7 @@ AnyMessage = (
     | ForwardedDevices
     | ForwardedAssessments
     | ForwardedEstimates
+    | ForwardedForecasts
     | ForwardedAnomalies
     | ForwardedIncidents
     | CommandResults

@@ -10,6 +10,7 @@ from edge.wire import federation
 from ingest_service.federation.block import Block, entry_of
 from ingest_service.federation.definitions import definitions
 from ingest_service.federation.estimate_messages import EstimateMessages
+from ingest_service.federation.forecast_messages import ForecastMessages
 from ingest_service.federation.incident_messages import IncidentMessages
 from ingest_service.federation.reading_blocks import ReadingBlocks
 from ingest_service.federation.state_messages import StateMessages
@@ -60,6 +61,7 @@ class BlockReader:
         self._commands = FederationCommands(store)
         self._states = StateMessages(store, policy)
         self._estimates = EstimateMessages(store, policy)
+        self._forecasts = ForecastMessages(store, policy)
         self._readings = ReadingBlocks(feed, settings)
 
     def next_block(self) -> Block | None:
@@ -77,6 +79,7 @@ class BlockReader:
             or self._devices(position)
             or self._assessments(position)
             or self._estimated_state(position)
+            or self._series_forecasts(position)
             or self._rollups(position)
             or self._readings.next_block(position, self._header())
         )
@@ -213,6 +216,21 @@ class BlockReader:
             rows={"estimates": found.rows},
             on_confirmed=partial(self._estimates.confirmed, found),
             on_misread=self._estimates.give_up,
+        )
+
+    def _series_forecasts(self, position: FeedPosition) -> Block | None:
+        found = self._forecasts.next_block(self._directory)
+        if found is None:
+            return None
+        return Block(
+            [
+                entry_of(federation.ForwardedForecasts(forecasts=one, **self._header()))
+                for one in found.messages
+            ],
+            position,
+            rows={"forecasts": sum(map(len, found.messages))},
+            on_confirmed=partial(self._forecasts.confirmed, found),
+            on_misread=self._forecasts.give_up,
         )
 
     def _rollups(self, position: FeedPosition) -> Block | None:

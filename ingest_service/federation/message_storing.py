@@ -111,6 +111,7 @@ class MessageStoring:
                 federation.ForwardedDevices()
                 | federation.ForwardedAssessments()
                 | federation.ForwardedEstimates()
+                | federation.ForwardedForecasts()
             ):
                 self._state.store(sender, found)
             case federation.ForwardedRollups():

@@ -52,6 +52,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     anomalies, incidents, device_health, assessments : whether they and their changes are forwarded
     networks : whether nodes and links are, from which the county computes the state of its twin
     estimates : whether estimates at the nodes are, of quantities of which the county lacks readings
+    forecasts : whether the newest forecasts of series are, of which it has readings or rollups
     history_days : readings from before the first start that are forwarded [d]
     commands : kinds of commands that the county may give
     leave_out_sites, leave_out_quantities : of which nothing is forwarded
@@ -68,6 +69,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     assessments: bool = True
     networks: bool = False
     estimates: bool = False
+    forecasts: bool = False
     history_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
     commands: list[CommandKind] = []
     leave_out_sites: list[str] = []

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
 import pytest
 
 from analytics.service.incident_maintenance import maintain_incidents
 from analytics.service.settings import Settings as ServiceSettings
 from edge.wire import federation
 from edge.wire.broker_address import BrokerAddress
+from ingest_service.federation import forecast_messages
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.federation_commands import IssuedCommand
 from ingest_service.storage.contract.incidents import Incident, IncidentQuery
 from ingest_service.storage.contract.models import DeadLetterQuery
+from ingest_service.storage.contract.series_forecasts import StoredForecast
 from ingest_service.storage.postgres.federation_commands import FederationCommands
+from ingest_service.storage.postgres.federation_feed import FederationFeed
 from ingest_service.storage.postgres.incidents import Incidents
+from ingest_service.storage.postgres.series_forecasts import SeriesForecasts
 from tests.support import not_tested
 from tests.support.device_client import DeviceClient
-from tests.support.federated_levels import HTTPS_TOWN, N_DATABASES, FederatedLevels
+from tests.support.federated_levels import COMPARED, HTTPS_TOWN, N_DATABASES, FederatedLevels
 from tests.support.federated_platforms import (
     COUNTY,
     COUNTY_BOX,
@@ -32,7 +38,7 @@ from tests.support.federated_platforms import (
     site_of,
 )
 from tests.support.federated_towns import definitions
-from tests.support.federation_rows import ANOMALIES, READINGS, WITHIN_S, copy_of, opened, rows_of
+from tests.support.federation_rows import ANOMALIES, FORECASTS, READINGS, WITHIN_S, copy_of, opened, rows_of
 from tests.support.network_namespaces import why_impossible
 from tests.support.packet_line import LineConditions
 from tests.support.processes import wait_until
@@ -88,17 +94,36 @@ def add_event(dsn: str, ticks: range, **changed: Any) -> None:
         maintain_incidents(store, ServiceSettings())
 
 
+def add_forecast(dsn: str, value: float) -> None:
+    now_s = float(round(time.time()))
+    times_s, values = [now_s - 60, now_s + 7200], [value, value + 1]
+    with opened(dsn) as store:
+        SeriesForecasts(store).replace(
+            1, StoredForecast(issued_s=now_s - 60, times_s=times_s, values=values, low=values, high=values)
+        )
+
+
+def let_hours_pass(dsn: str) -> None:
+    """Make what waits as old as the readings of a cut of eight hours: it is sent as a backlog then."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE federation_due SET noted = noted - interval '8 hours'")
+    with opened(dsn) as store:
+        assert FederationFeed(store).waiting()[1] > 7 * 3600
+
+
 def health_of(dsn: str) -> list[str | None]:
     with opened(dsn) as store:
         return [one.why for one in store.processes() if one.kind == "federation"]
 
 
 def test_three_towns_reach_county_and_city_through_bad_lines_a_second_box_and_a_restored_backup(
-    levels: FederatedLevels, timescale_server: Any
+    levels: FederatedLevels, timescale_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(forecast_messages, "LOOK_EVERY_S", 1.0)
     first, second, third = levels.towns
-    for dsn in levels.towns:
+    for value, dsn in enumerate(levels.towns):
         add_event(dsn, range(100))
+        add_forecast(dsn, float(value))
     for line in (levels.uplink, *levels.lines):
         line.conditions = LineConditions(delay_s=0.02, jitter_s=0.02, loss=0.05, doubling=0.1)
     with ExitStack() as stack:
@@ -106,7 +131,7 @@ def test_three_towns_reach_county_and_city_through_bad_lines_a_second_box_and_a_
         stack.enter_context(levels.running_county_and_city())
         stack.enter_context(levels.town_forwards(1))
         with levels.town_forwards(0), levels.town_forwards(2):
-            levels.wait_until_equal(levels.towns)
+            levels.wait_until_equal(levels.towns, queries=[*COMPARED, FORECASTS])
             levels.lines[1].cut()
             with levels.town_forwards(0, clone):
                 add_event(first, range(100, 150))
@@ -115,6 +140,7 @@ def test_three_towns_reach_county_and_city_through_bad_lines_a_second_box_and_a_
                 )
         limits = issue(levels.city, COUNTY_BOX, TOWNS[1], "limits", quantity="ph", limits={"fail_high": 9.0})
         add_event(second, range(100, 200), severity=3)
+        let_hours_pass(second)
         stack.enter_context(levels.town_forwards(0))
         incident = msgspec.structs.asdict(incident_of(first)) | {"summary": "foam"}
         dispatched = issue(levels.county, box_of(TOWNS[0]), TOWNS[0], "incident", incident=incident)
@@ -134,11 +160,12 @@ def test_three_towns_reach_county_and_city_through_bad_lines_a_second_box_and_a_
             assert not set(rows_of(second, ANOMALIES)) <= set(rows_of(levels.city, ANOMALIES))
             levels.lines[1].restore()
             add_event(restored, range(100, 130))
+            add_forecast(restored, 7.0)
             with opened(restored) as store:
                 store.record_anomalies([anomaly(site_id=site_id, state="withdrawn")])
                 maintain_incidents(store, ServiceSettings())
             with levels.town_forwards(2, restored):
-                levels.wait_until_equal([first, second, restored])
+                levels.wait_until_equal([first, second, restored], queries=[*COMPARED, FORECASTS])
         for dsn, command in ((levels.city, limits), (levels.county, dispatched)):
             wait_until(
                 lambda dsn=dsn, command=command: state_of(dsn, command) == "applied",  # type: ignore[misc]

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.debian_servers.installation import Installation, InstallationError
 from deploy.device_access.broker_access import BrokerAccessError, DeviceAccess
 from deploy.device_access.rabbitmq import RabbitMq
 from edge.wire.broker_address import BrokerAddress, TlsFiles
-from tests.support import not_tested, server_installation
 from tests.support.device_client import NOT_AUTHORIZED, DeviceClient
 from tests.support.throwaway_rabbitmq import ADMIN, ADMIN_PASSWORD, RabbitMqServer
 from tests.support.tls_mosquitto import issue_client
@@ -25,20 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from deploy.debian_servers.installation import Installation
+
 AREA = "330483-d1"
 BAD_USER_OR_PASSWORD = 0x86
 REFUSED = {None, NOT_AUTHORIZED}  # RabbitMQ ends the connection of a QoS 1 message that is not permitted
 
 
 @pytest.fixture
-def rabbitmq(real_servers: Installation | None) -> Iterator[RabbitMqServer]:
-    if real_servers is None:
-        not_tested.skip("RabbitMQ is missing: run on Debian as root")
-    try:
-        server_installation.provide_rabbitmq(real_servers, print)
-    except InstallationError as error:
-        not_tested.skip(f"access of devices at RabbitMQ: {error}")
-    server = RabbitMqServer(real_servers)
+def rabbitmq(rabbitmq_installation: Installation) -> Iterator[RabbitMqServer]:
+    server = RabbitMqServer(rabbitmq_installation)
     try:
         server.start()
         yield server

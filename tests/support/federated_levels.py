@@ -118,6 +118,7 @@ class FederatedLevels:
                 COUNTY_BOX,
                 namespace=self._county_namespace,
                 commands=COMMANDS,
+                forecasts=True,
             ),
         ):
             yield
@@ -132,11 +133,14 @@ class FederatedLevels:
             box_of(TOWNS[number]),
             namespace=self._town_namespaces[number],
             commands=COMMANDS,
+            forecasts=True,
         )
 
-    def wait_until_equal(self, towns: Sequence[str], *, within_s: float = WITHIN_S) -> None:
+    def wait_until_equal(
+        self, towns: Sequence[str], *, within_s: float = WITHIN_S, queries: Sequence[str] = COMPARED
+    ) -> None:
         """Wait until county and city have the rows of all towns, each once and nothing else."""
-        for query in COMPARED:
+        for query in queries:
             expected = sorted((row for dsn in towns for row in rows_of(dsn, query)), key=str)
             for level in (self.county, self.city):
                 wait_until(

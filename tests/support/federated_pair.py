@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FederatedPair:
-    """A town and its county.
+    """A town and its county; a block has ``block_readings`` readings at most.
 
     Attributes
     ----------
@@ -24,10 +24,12 @@ class FederatedPair:
 
     """
 
-    def __init__(self, town: PostgresStore, county: PostgresStore, policy: Policy) -> None:
+    def __init__(
+        self, town: PostgresStore, county: PostgresStore, policy: Policy, *, block_readings: int = 7
+    ) -> None:
         self.feed = FederationFeed(town)
         self.feed.start(policy.history_days)
-        settings = Settings(block_readings=7, backlog_readings_per_s=0)
+        settings = Settings(block_readings=block_readings, backlog_readings_per_s=0)
         self._reader = BlockReader(town, self.feed, policy, settings, 1)
         self._storing = MessageStoring(county)
         self._topic = f"towntwin/v1/{policy.area}/{policy.device}/federation"
@@ -50,4 +52,4 @@ class FederatedPair:
     def look_again(self) -> None:
         """Let the time pass after which states are compared again."""
         self._reader._states._devices_due_s = self._reader._states._months_due_s = 0.0
-        self._reader._estimates._due_s = 0.0
+        self._reader._estimates._due_s = self._reader._forecasts._due_s = 0.0

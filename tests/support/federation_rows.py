@@ -38,6 +38,10 @@ SELECT i.area_ids, i.main_site_id, i.cause, i.priority, i.state, i.alarm_state, 
         FROM incident_history AS h WHERE h.incident_id = i.incident_id)
 FROM incident AS i ORDER BY i.opened, i.main_site_id
 """
+FORECASTS = """
+SELECT s.site_id, s.quantity, f.issued, f.times, f."values", f.low, f.high
+FROM series_forecast AS f JOIN series AS s USING (series_id) ORDER BY 1, 2
+"""
 
 
 def rows_of(dsn: str, query: str) -> list[tuple[Any, ...]]:

@@ -76,6 +76,7 @@ class NetworkFaultRig:
     broker : with ``host`` and ``port``
     ticks : number of ticks with two readings each, or a driver
     device, directory : the device's id, and its enrolment with the channels ``ph`` and ``turb``
+    password : of the device at the broker; None for a broker that needs none
     readings_per_s : upper limit of the device's rate; 0 is no limit [1/s]
     receipt_timeout_s : time after which messages without a receipt are sent again [s]
 
@@ -90,6 +91,7 @@ class NetworkFaultRig:
         ticks: int | TickDriver = 1500,
         device: str = "d1",
         directory: Directory = DIRECTORY,
+        password: str | None = None,
         readings_per_s: float = READINGS_PER_S,
         receipt_timeout_s: float = RECEIPT_TIMEOUT_S,
     ) -> None:
@@ -112,13 +114,14 @@ class NetworkFaultRig:
             ticks = TickDriver(float(int(time.time()) - 2 * ticks), ticks)
         self.ticks = ticks
         self.published = {(channel, time_s) for time_s in ticks.times_s() for channel in ("ph", "turb")}
+        login = "" if password is None else f"{device}:{password}@"
         edge = Settings(window=100, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=readings_per_s)
         self._agent = Agent(
             area=next(one.area_id for one in directory.devices if one.device_id == device),
             device=device,
             driver=ticks,
             spool=Spool.open(folder / "spool", edge),
-            broker=broker_address.parse_broker_address(f"mqtt://{broker.host}:{broker.port}"),
+            broker=broker_address.parse_broker_address(f"mqtt://{login}{broker.host}:{broker.port}"),
             settings=edge,
         )
         self._ingests: list[PlatformProcess] = []

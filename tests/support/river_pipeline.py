@@ -58,12 +58,12 @@ class SectionPipeline:
         self._pipeline = BatchProcessor(store, Settings(), wait=lambda _: True, clock=lambda: next(ticking))
         self._pipeline.open()
 
-    def send(self, time_s: Floats, value: Floats) -> None:
-        """Process readings in consecutive messages."""
+    def send(self, time_s: Floats, value: Floats, channel: str = "ph") -> None:
+        """Process readings of a channel in consecutive messages."""
         for at in range(0, len(time_s), READINGS_PER_MESSAGE):
             self._messages += 1
             pack = [
-                Record(name="ph", time_s=float(reading_time_s), value=float(reading_value), unit="pH")
+                Record(name=channel, time_s=float(reading_time_s), value=float(reading_value), unit="pH")
                 for reading_time_s, reading_value in zip(
                     time_s[at : at + READINGS_PER_MESSAGE], value[at : at + READINGS_PER_MESSAGE], strict=True
                 )

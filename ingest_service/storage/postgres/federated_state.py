@@ -1,4 +1,4 @@
-"""Stores at a county rollups, the health of devices, assessments and estimates that its towns forward."""
+"""Stores at a county rollups, health of devices, assessments, estimates and forecasts of its towns."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ForwardedDeviceHealth,
         ForwardedDevices,
         ForwardedEstimates,
+        ForwardedForecasts,
         RollupColumns,
     )
     from ingest_service.storage.contract.federation import ForwarderIdentity
@@ -38,7 +39,9 @@ class FederatedState:
         self._rows = rows
 
     def store(
-        self, sender: ForwarderIdentity, found: ForwardedDevices | ForwardedAssessments | ForwardedEstimates
+        self,
+        sender: ForwarderIdentity,
+        found: ForwardedDevices | ForwardedAssessments | ForwardedEstimates | ForwardedForecasts,
     ) -> None:
         """Store what replaces a state that was stored before."""
         match found:
@@ -48,6 +51,8 @@ class FederatedState:
                 self._store_assessments(sender, found)
             case federation.ForwardedEstimates():
                 self._store_estimates(sender, found)
+            case federation.ForwardedForecasts():
+                self._store_forecasts(sender, found)
 
     def store_rollups(self, sender: ForwarderIdentity, columns: Sequence[RollupColumns]) -> list[str]:
         """Insert or replace rollups, from which the service makes the coarser ones.
@@ -104,6 +109,20 @@ class FederatedState:
             if is_newest:
                 connection.execute(QUERIES["forget_forwarded_estimates"], row)
                 connection.execute(QUERIES["store_forwarded_estimates"], row)
+
+    def _store_forecasts(self, sender: ForwarderIdentity, found: ForwardedForecasts) -> None:
+        """Replace the forecasts of series that the sender has defined; those of others are left out.
+
+        A repeat of an earlier block is left out: what it has was replaced since.
+        """
+        rows = [msgspec.structs.asdict(one) | {"origin": sender.device} for one in found.forecasts]
+        for row in rows:
+            _check_lengths(row, len(row["times_us"]), f"the forecast of {row['site_id']}/{row['quantity']}")
+        with self._rows.message(sender) as (connection, is_newest):
+            for row in rows if is_newest else ():
+                connection.execute(QUERIES["forget_forwarded_forecast"], row)
+                if row["times_us"]:
+                    connection.execute(QUERIES["store_forwarded_forecast"], row)
 
 
 def _check_lengths(row: Mapping[str, Any], length: int, what: str) -> None:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 
 from analytics.core.flags import Rule
+from analytics.service.block_judging import ClusterJudge, LocalJudge
 from analytics.service.rejudge_late_data import find_corrections, rejudge
+from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
+from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.errors import StoreUnavailableError
+from ingest_service.storage.contract.models import AnomalyQuery, Channel, Directory, Series
 from ingest_service.storage.memory.store import MemoryStore
-from tests.support.river_pipeline import SectionPipeline, quiet_series
+from tests.support.processes import wait_until
+from tests.support.river_pipeline import DIRECTORY, SectionPipeline, quiet_series
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from ingest_service.storage.contract.store import Store
 
 DAY = 288  # readings
 SETTINGS = Settings()
@@ -241,7 +256,7 @@ def test_a_series_that_cannot_be_judged_stops_no_other(
     def defect(*_: object, **__: object) -> None:
         raise ValueError("a defect of the judge")
 
-    monkeypatch.setattr("analytics.service.rejudge_late_data.core.judge", defect)
+    monkeypatch.setattr("analytics.service.block_judging.core.judge", defect)
     rejudge(river.store, SETTINGS)
     assert river.store.late_readings_due(limit=10) == []
     assert river.store.health().rejudge_due == 1, "it is tried again later"
@@ -260,3 +275,98 @@ def test_while_the_store_is_away_nothing_changes(
     with pytest.raises(StoreUnavailableError):
         rejudge(river.store, SETTINGS)
     assert len(river.store.late_readings_due(limit=10)) == 1
+
+
+def sections_with_late_readings(sections: int) -> SectionPipeline:
+    """Some sections, each with a spike among readings that come late."""
+    store = MemoryStore()
+    sites = [f"section-{number}" for number in range(sections)]
+    site = DIRECTORY.sites[0]
+    pipeline = SectionPipeline(store)
+    store.enrol(
+        Directory(
+            sites=[msgspec.structs.replace(site, site_id=one) for one in sites],
+            series=[Series(site_id=one, quantity="ph") for one in sites],
+            channels=[Channel(device_id="wz-01", name=one, site_id=one, quantity="ph") for one in sites],
+        )
+    )
+    for number, one in enumerate(sites):
+        time_s, value = quiet_series(6 * DAY, seed=number)
+        value[4 * DAY + number] = 11.0
+        late = mask_of(len(value), slice(4 * DAY, 4 * DAY + 20))
+        pipeline.send(time_s[~late], value[~late], one)
+        pipeline.send(time_s[late], value[late], one)
+    return pipeline
+
+
+def everything_in(store: Store) -> str:
+    """Return anomalies and readings with their flags as text: NaN equals NaN there."""
+    series = sorted(one.series_id for one in store.directory().series)
+    found = store.anomalies(AnomalyQuery(limit=1000))
+    anomalies = sorted((one.series_id, one.start_s, one.state, one.reason_en) for one in found)
+    return repr([anomalies, *(store.readings(one, 0, 4e9, limit=10**6).tolist() for one in series)])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as found:
+        yield found
+
+
+@contextmanager
+def frozen_workers(cluster: LocalCluster) -> Iterator[list[int]]:
+    """Freeze the processes of the workers while the context lasts."""
+    with Client(cluster, set_as_default=False) as client:
+        pids = [*client.run(os.getpid).values()]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield pids
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def test_a_worker_that_is_killed_leaves_nothing_half_done(cluster: LocalCluster) -> None:
+    """Both workers have a series when one of them is killed; the other one judges both."""
+    here, there = sections_with_late_readings(5), sections_with_late_readings(5)
+    before = everything_in(there.store)
+    rejudge(here.store, SETTINGS)
+    state = ServiceState()
+    settings = Settings(rejudge_cluster=cluster.scheduler_address)
+    with frozen_workers(cluster) as pids:
+        turn = threading.Thread(target=rejudge, args=(there.store, settings, UNLIMITED, state))
+        turn.start()
+        assert cluster.scheduler is not None
+        workers = cluster.scheduler.workers.values()
+        wait_until(
+            lambda: all(one.processing for one in workers), within_s=60, what="both workers have a series"
+        )
+        assert everything_in(there.store) == before != everything_in(here.store)
+        os.kill(pids[0], signal.SIGKILL)
+    turn.join()
+    judge = state.judge_choice.judge(settings.rejudge_cluster)
+    assert isinstance(judge, ClusterJudge), "the cluster is still in use"
+    assert everything_in(there.store) == everything_in(here.store)
+    assert there.store.health().rejudge_due == 0
+    state.judge_choice.close()
+
+
+def test_without_the_cluster_the_service_judges_itself(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker answers within the bound; in the next turn a new connection is tried later only."""
+    here, there = sections_with_late_readings(3), sections_with_late_readings(3)
+    rejudge(here.store, SETTINGS)
+    monkeypatch.setattr("analytics.service.block_judging.RESULT_S", 0.2)
+    state = ServiceState()
+    settings = Settings(rejudge_cluster=cluster.scheduler_address, rejudge_series=2)
+    with frozen_workers(cluster):
+        rejudge(there.store, settings, UNLIMITED, state)
+    assert there.store.health().rejudge_due == 1
+    assert isinstance(state.judge_choice.judge(settings.rejudge_cluster), LocalJudge)
+    rejudge(there.store, settings, UNLIMITED, state)
+    assert everything_in(there.store) == everything_in(here.store)
