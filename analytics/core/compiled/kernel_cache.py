@@ -45,10 +45,10 @@ def load_kernel() -> MachineCodeKernel | ModuleType:
     """
     is_compiler_on = os.environ.get("NUMBA_DISABLE_JIT", "0") in {"", "0"}
     if HAS_MACHINE_CODE and is_compiler_on and not COMPILES_HERE.is_set():
-        with suppress(ObjectCodeError):
+        with suppress(ObjectCodeError, OSError):
             return _read_machine_code()
         _compile_in_child()
-        with suppress(ObjectCodeError):
+        with suppress(ObjectCodeError, OSError):
             return _read_machine_code()
     from analytics.core.compiled import kernel  # noqa: PLC0415 - Numba takes 0.4 s and 110 MB to load
 
@@ -59,7 +59,9 @@ def load_kernel() -> MachineCodeKernel | ModuleType:
 
 def is_machine_code_cached() -> bool:
     """Whether loading the kernel is a matter of milliseconds."""
-    return HAS_MACHINE_CODE and all(_find(name) is not None for name in ARGUMENTS)
+    with suppress(OSError):
+        return HAS_MACHINE_CODE and all(_find(name) is not None for name in ARGUMENTS)
+    return False
 
 
 def write_machine_code(object_files: dict[str, bytes]) -> None:
