@@ -44,6 +44,7 @@ class IngestProcess:
             log=log,
             TOWNTWIN_DSN=dsn,
             TOWNTWIN_BROKER=f"mqtt://127.0.0.1:{broker_port}",
+            **bytecode_environment(log.parent),
         )
 
     @contextmanager
@@ -83,6 +84,11 @@ class IngestProcess:
 
     def _connections(self) -> int:
         return self._log.read_text().count("subscribed") if self._log.exists() else 0
+
+
+def bytecode_environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a process that keeps its bytecode: an installation has it compiled."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
 
 
 def count_readings(dsn: str) -> int:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 
 from benchmarks._bench_database import DatabaseReader, prepared_database
+from benchmarks._ingest_process import bytecode_environment
 from benchmarks._mqtt_load import SERIES, TIMEOUT_S, payloads, publish, servers
 from tests.support.processes import PlatformProcess, running_processes
 
@@ -148,6 +149,7 @@ def main() -> None:
                 "TOWNTWIN_DSN": dsn,
                 "TOWNTWIN_BROKER": broker.url,
                 "TOWNTWIN_LOG_FORMAT": "json",
+                **bytecode_environment(Path(folder)),
             }
             ingest = PlatformProcess("ingest", log=log, **environ)
             standby = PlatformProcess("ingest", log=Path(folder) / "standby.log", **environ)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analytics.core.compiled.machine_code import MachineCodeKernel
     from analytics.core.events import Events
 
     Floats = NDArray[np.float64]
@@ -175,12 +176,11 @@ def _judge_compiled(
 
 
 @cache
-def _load_kernel() -> ModuleType:
-    """Import the compiled kernel on first use: Numba takes 0.4 s and 60 MB to load."""
-    from analytics.core.compiled import kernel, kernel_cache  # noqa: PLC0415
+def _load_kernel() -> MachineCodeKernel | ModuleType:
+    """Load the compiled kernel on first use."""
+    from analytics.core.compiled import kernel_cache  # noqa: PLC0415 - not where NumPy alone judges
 
-    kernel_cache.fill_cache(kernel)
-    return kernel
+    return kernel_cache.load_kernel()
 
 
 def _judge_with_numpy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from deploy.command_resources import broker_of_settings, open_store, stop_on_signals
@@ -22,17 +23,21 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, common: CommonSettings) -> int:
     """Serve one shard until a stop signal."""
-    gc.disable()  # imports leave no garbage; collecting during them takes a tenth of a restart
-    from ingest_service.pipeline import process
-    from ingest_service.storage.postgres import store as _  # noqa: F401 - `open_store` imports it
-
-    gc.freeze()
-    gc.enable()
     settings = load_settings(Settings, "ingest", args, os.environ)
     broker = broker_of_settings(common)
     stop = stop_on_signals(settings.stop_grace_s)
+    gc.disable()  # imports leave no garbage; collecting during them takes a tenth of a restart
+    from ingest_service.storage.postgres import store as _  # noqa: F401 - not on two threads at once
+
+    with ThreadPoolExecutor(
+        1, "open-store"
+    ) as opening:  # the database answers while the pipeline is imported
+        opened = opening.submit(open_store, common, args, stop)
+        from ingest_service.pipeline import process
+    gc.freeze()
+    gc.enable()
     try:
-        store = open_store(common, args, stop)
+        store = opened.result()
     except StoreUnavailableError:
         if stop.is_set():
             return 0

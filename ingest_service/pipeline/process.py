@@ -53,6 +53,7 @@ def run(store: Store, broker: BrokerAddress, settings: Settings, stop: threading
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
     metrics.SHARD_OWNER.set(0)
     compiled_judge = CompiledJudgeLoader()
+    compiled_judge.start_if_quick()
     identity = ProcessIdentity(kind="ingest", instance=Share(settings.share).name(settings.shard))
     with sending_heartbeats(
         store, identity, HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)

@@ -79,7 +79,7 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
     ] = 2000
     batch_bytes: Annotated[
         int, Meta(description="Payload bytes in one transaction at most.", extra={"unit": "bytes"}, ge=1)
-    ] = 4 << 20
+    ] = 3 << 20
     batch_wait_s: Annotated[
         float,
         Meta(description="How long a first message waits for company.", extra={"unit": "s"}, ge=0, le=10),

@@ -111,21 +111,33 @@ def test_a_process_imports_nothing_that_it_does_not_need(modules: list[str], unw
     assert not unwanted & imported_by(*modules)
 
 
-def test_the_compiled_judge_is_loaded_without_scipy_and_judges_small_blocks_before() -> None:
-    """And the compiler's library, 70 MB, does not stay in memory; the judge works without it."""
+def test_the_compiled_judge_is_loaded_without_its_compiler_and_judges_small_blocks_before() -> None:
+    """The compiler's library, 70 MB, came into memory for loading alone, at each start."""
     shown = python(
         "import sys; import numpy as np\n"
         "from ingest_service.pipeline.compiled_judge_loader import CompiledJudgeLoader\n"
         "one = CompiledJudgeLoader(); print(one.use_compiled(np.zeros(3, np.intp)))\n"
         "one.start(); print(one.use_compiled(np.zeros(1000, np.intp)))\n"
+        "from analytics.core.compiled.kernel_cache import HAS_MACHINE_CODE\n"
+        "print(HAS_MACHINE_CODE and 'llvmlite' in sys.modules)"
+    )
+    assert [one for one in shown if one in {"True", "False"}] == ["False", "True", "False"]
+
+
+def test_where_the_compiler_is_needed_it_does_not_stay_in_memory() -> None:
+    """Nor is scipy imported; and compiling works after the release of its pages."""
+    shown = python(
+        "import sys\n"
+        "from ingest_service.pipeline import compiled_judge_loader, library_pages\n"
+        "with compiled_judge_loader._without_blas():\n"
+        "    from numba import njit; print(njit(lambda x: x > 1)(2))\n"
         "print('scipy.linalg' in sys.modules)\n"
-        "import scipy.linalg\n"
-        "from analytics.core import judge; judge.warm_up()\n"
+        "library_pages.release_unchanged_pages(compiled_judge_loader.COMPILER_LIBRARY)\n"
         "mappings = open('/proc/self/smaps').read().split('libllvmlite')[1:]\n"
         "resident_kb = sum(int(one.split('Rss:')[1].split()[0]) for one in mappings)\n"
-        "print(0 < resident_kb < 15_000)"
+        "print(0 < resident_kb < 15_000); print(njit(lambda x: x > 1)(2))"
     )
-    assert [one for one in shown if one in {"True", "False"}] == ["False", "True", "False", "True"]
+    assert [one for one in shown if one in {"True", "False"}] == ["True", "False", "True", "True"]
 
 
 def test_a_port_of_metrics_that_is_in_use_is_a_sentence(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import psycopg
 import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
+from psycopg_pool.base import AttemptWithBackoff
 
 from ingest_service.storage.contract.errors import StoreUnavailableError
 from ingest_service.storage.postgres import migrate
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 RETRY_S = 0.5
 LOG_INTERVAL_S = 5.0
 POOL_WAIT_S = 10.0
+FIRST_RECONNECT_S = 0.1  # of the pool, doubled at each attempt; its own first pause of 1 s outlasts a restart
 WAIT_STEP_S = 0.1
 
 
@@ -121,6 +123,7 @@ def open_pool(dsn: str, settings: Settings) -> ConnectionPool[TimeLimitedConnect
     The pool retries while a caller waits for a connection, and restarts its back-off with the next caller. By
     default psycopg_pool doubles its pause for five minutes, and detects a restarted database minutes late.
     """
+    AttemptWithBackoff.INITIAL_DELAY = FIRST_RECONNECT_S  # of all pools of a process: not a parameter
     return ConnectionPool(
         dsn,
         connection_class=TimeLimitedConnection,

@@ -9,7 +9,6 @@ import sys
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +24,8 @@ from analytics.core.compiled import (
     kernel_cache,
     rarity_kernels,
 )
+from analytics.core.compiled.machine_code import MachineCodeKernel
+from analytics.core.compiled.object_code import ObjectCodeError, load_function
 from analytics.core.judge import Judgement, judge, warm_up
 from analytics.core.parameters import PARAMETER_COLUMN, Parameters
 from analytics.core.state import RECORD_COLUMN, SCALAR_COLUMN, SCALARS, State
@@ -95,18 +96,10 @@ def test_the_compiler_is_there() -> None:
     assert hasattr(kernel.judge_block, "signatures")
 
 
-def test_a_kernel_without_a_cache_is_found_missing_and_its_compiler_ends_with_its_parent(
-    tmp_path: Path,
-) -> None:
-    """A process that compiled kept the compiler's 200 MB to its end."""
-    warm_up()
-    assert kernel_cache.is_cached(kernel)
-    compiled: Any = kernel.judge_block
-    assert not compiled.stats.cache_misses, "this process loaded what a child had compiled"
+def test_the_compiler_ends_with_its_parent_and_leaves_no_cache(tmp_path: Path) -> None:
+    """A process that compiled kept the compiler's 200 MB to its end; a child compiles."""
     environ = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    program = (
-        "from analytics.core.compiled import kernel, kernel_cache; print(kernel_cache.is_cached(kernel))"
-    )
+    program = "from analytics.core.compiled import kernel_cache; print(kernel_cache.is_machine_code_cached())"
     shown = subprocess.run(
         [sys.executable, "-c", program], env=environ, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True
     )
@@ -116,18 +109,55 @@ def test_a_kernel_without_a_cache_is_found_missing_and_its_compiler_ends_with_it
         assert child.stdin is not None
         child.stdin.close()
         assert child.wait(10) == -signal.SIGTERM
-    assert not list(tmp_path.rglob("*.nbi"))
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
 
 
-def test_read_only_and_strided_readings_compile_no_further_version() -> None:
-    """A posted Parquet file, whose times are read-only, was answered after half a minute of compiling."""
+def test_the_machine_code_that_is_cached_is_used_and_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numba and LLVM, which nothing but loading needs, were 44 MB of ingest, and 115 MB of its peak."""
     warm_up()
+    assert isinstance(kernel_cache.load_kernel(), MachineCodeKernel) == kernel_cache.HAS_MACHINE_CODE
+    if not kernel_cache.HAS_MACHINE_CODE:
+        return
+    object_file = next(iter(kernel_cache._folders())) / kernel_cache._file_name(
+        "judge_block", kernel_cache._digest()
+    )
+    stored = object_file.read_bytes()[kernel_cache.CHECKSUM_BYTES :]
+    for damaged, reason in (
+        (b"", "damaged"),
+        (stored[:3000], "damaged"),
+        (b"\x7fELF" + bytes(100), "no object file"),
+        (stored.replace(b"\0log10\0", b"\0lag10\0"), "lag10"),
+    ):
+        with pytest.raises(ObjectCodeError, match=reason):
+            load_function(damaged)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    kernel_cache.write_machine_code({"is_in_order": stored, "judge_block": stored})
+    assert kernel_cache.is_machine_code_cached()
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ObjectCodeError, match="damaged"):
+        kernel_cache._read_machine_code()
+
+
+def test_arrays_for_which_the_machine_code_is_not_made_are_refused() -> None:
+    """It would read and write elsewhere; Numba would compile another version."""
+    if kernel_cache.HAS_MACHINE_CODE:
+        loaded = kernel_cache.load_kernel()
+        series, time_s, scalars = np.zeros(2, np.intp), np.zeros(2), np.zeros((1, 90))
+        for wrong in (time_s.astype(np.float32), np.zeros(4)[::2], np.zeros((2, 1)), series):
+            with pytest.raises(TypeError, match="is_in_order takes"):
+                loaded.is_in_order(series, wrong, scalars)
+
+
+def test_read_only_and_strided_readings_need_no_further_version() -> None:
+    """A posted Parquet file, whose times are read-only, was answered after half a minute of compiling."""
     series, time_s, value = np.zeros(40, np.intp), np.linspace(0, 11_700, 40), np.zeros(80)[::2]
+    judged = judge(State.empty(1), Parameters.of(1), series, time_s, value.copy(), use_compiled=True)
     series.flags.writeable = time_s.flags.writeable = False
-    compiled: list[Any] = [kernel.judge_block, kernel.is_in_order]
-    before = [len(one.signatures) for one in compiled]
-    judge(State.empty(1), Parameters.of(1), series, time_s, value, use_compiled=True)
-    assert [len(one.signatures) for one in compiled] == before
+    again = judge(State.empty(1), Parameters.of(1), series, time_s, value, use_compiled=True)
+    assert_same(judged, again)
 
 
 def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
@@ -183,7 +213,7 @@ def test_limits_by_month_and_hour_are_those_of_the_block_check(
 
 
 def test_the_compilers_cache_knows_what_is_compiled_in() -> None:
-    """Numba looks at the content of `compiled.py` alone; a stale cache would judge by old constants."""
+    """Numba looks at the content of `kernel.py` alone; a stale cache would judge by old constants."""
     parts = [
         Path(module.__file__ or "").read_text("utf-8")
         for module in (constants, check_kernels, detector_kernels, rarity_kernels)
