@@ -72,7 +72,8 @@ def main() -> None:
             for name, changes in SCENARIOS.items():
                 times_s = list(request_times_s(dsn, Path(folder), changes, arguments.rounds))
                 (at_once,) = request_times_s(dsn, Path(folder), changes, 1, waits=False)
-                rows = {"first": times_s[0], "later": np.median(times_s[1:], axis=0), "at_once": at_once}
+                later_s, later_cpu_s = np.median(times_s[1:], axis=0).tolist()
+                rows = {"first": times_s[0], "later": (later_s, later_cpu_s), "at_once": at_once}
                 key = name.replace(" ", "_")
                 for row, (took_s, cpu_s) in rows.items():
                     line |= {f"{key}_{row}_s": float(took_s), f"{key}_{row}_cpu_s": float(cpu_s)}
