@@ -1,13 +1,19 @@
 """Compares the road traffic of the twin with UXsim on Sioux Falls.
 
-``python -m benchmarks traffic_uxsim FOLDER``. UXsim is not among the requirements: ``pip install uxsim``.
-The folder has ``siouxfalls_links.csv`` and ``siouxfalls_demand_short.csv`` of UXsim's repository
-(``tests/dat``), and is not part of this one. UXsim's vehicles have destinations and choose routes; the twin
-takes the demand of each first link and the shares of the movements, in periods of five minutes, from them.
-Compared: trips ended, vehicle hours on links and outside, vehicles that entered each link, and which links
-are congested (below half of the free speed). Merge priorities are those of the file in both; the twin's are
-scaled to the mean capacity, against which vehicles from outside count. Prints a table, and last one JSON
-line.
+``python -m benchmarks traffic_uxsim FOLDER [--platoon 1] [--seeds 5]``. UXsim is not among the requirements:
+``pip install uxsim``. The folder has ``siouxfalls_links.csv`` and ``siouxfalls_demand_short.csv`` of UXsim's
+repository (``dat``), and is not part of this one; of the demand the first row of each pair is taken.
+
+UXsim runs once with its route choice. A vehicle that waits at the end of a link chooses its next link anew in
+each step there, so that queues are not first in, first out. It runs again for each seed with the routes of
+that run, each vehicle's fixed: what is left to chance is who goes first at merges. In UXsim vehicles from
+outside wait in one queue at their node, and enter before those on the road; here that is a link of its own
+for each node, with a priority above all others. The twin takes its demand and the shares of the movements,
+in periods of a minute, from the first seed's vehicles, and merge priorities from the file.
+
+Compared with the mean and the range of UXsim's seeds: trips ended, vehicle hours on links and outside; and
+which links are congested (below half of the free speed) in most seeds. The differences between UXsim's own
+seeds are the yardstick. Prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
@@ -28,12 +34,18 @@ from analytics.twin.link_transmission import simulate
 from analytics.twin.road_traffic import RoadTraffic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-DURATION_S, PERIOD_S, STEP_S = 9000.0, 300.0, 10.0
+DURATION_S, REPORT_S, STEP_S = 9000.0, 300.0, 5.0
+PERIOD_S = 60.0  # of shares and demand; the queues of movements are as long as minutes
 REACTION_S = 1.0  # of UXsim's drivers: waves travel at 1 / (reaction time x jam density)
+CONGESTED = 0.5  # of the free speed
+# links of vehicles from outside: short, without a bound, and served before all others
+OUTSIDE_M, OUTSIDE_M_S, OUTSIDE_JAM_PER_M, OUTSIDE_PRIORITY_PER_S = 100.0, 100.0, 1000.0, 1000.0
 
 
 class Trip(NamedTuple):
@@ -54,58 +66,96 @@ class Totals(NamedTuple):
     entered: Floats
     relative_speed: Floats
 
+    @property
+    def all_hours(self) -> float:
+        """Vehicle hours on links and outside."""
+        return self.link_hours + self.outside_hours
+
 
 def main() -> None:
     """Run both and print the comparison."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks traffic_uxsim")
     parser.add_argument("benchmark", nargs="?")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--platoon", type=int, default=5, help="vehicles that UXsim moves together")
+    parser.add_argument("--platoon", type=int, default=1, help="vehicles that UXsim moves together")
+    parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
-    folder, platoon = arguments.folder, arguments.platoon
     if find_spec("uxsim") is None:
         sys.exit("this benchmark needs UXsim: pip install uxsim")
-    links, demand = (read_rows(folder / f"siouxfalls_{name}.csv") for name in ("links", "demand_short"))
+    links, demand = (
+        read_rows(arguments.folder / f"siouxfalls_{one}.csv") for one in ("links", "demand_short")
+    )
+    platoon, n_links = arguments.platoon, len(links)
+    choosing = run_uxsim(links, platoon, demand=demand)
     began = time.process_time()
-    trips = run_uxsim(links, demand, platoon)
-    uxsim_s = time.process_time() - began
-    theirs = totals_of_trips(links, trips, platoon)
-    traffic = road_traffic(links, trips, platoon)
+    fixed = [run_uxsim(links, platoon, routes=choosing, seed=seed) for seed in range(arguments.seeds)]
+    uxsim_s = (time.process_time() - began) / arguments.seeds
+    traffic = road_traffic(links, fixed[0], platoon)
+    simulate(traffic, REPORT_S, step_s=STEP_S, report_s=REPORT_S)  # loads what is compiled
     began = time.process_time()
-    run = simulate(traffic, DURATION_S, step_s=STEP_S, report_s=PERIOD_S)
+    run = simulate(traffic, DURATION_S, step_s=STEP_S, report_s=REPORT_S)
     twin_s = time.process_time() - began
-    entered = run.entered[-1]
-    hours = run.vehicle_hours
-    speed = np.divide(run.length_m * entered, 3600 * hours, out=run.free_speed_m_s.copy(), where=hours > 0)
     inside = float((run.entered[-1] - run.left[-1]).sum() + run.waiting[-1].sum())
-    demanded = platoon * len(trips)
-    ours = Totals(
-        demanded - inside, float(hours.sum()), run.waiting_hours, entered, speed / run.free_speed_m_s
+    entered, hours = run.entered[-1], run.vehicle_hours
+    metres = run.length_m * entered
+    speed = np.divide(metres, 3600 * hours, out=run.free_speed_m_s.copy(), where=hours > 0)
+    passing_hours = float(entered[n_links:].sum()) * OUTSIDE_M / OUTSIDE_M_S / 3600
+    twin = Totals(
+        platoon * len(fixed[0]) - inside,
+        float(hours[:n_links].sum()),
+        run.waiting_hours + float(hours[n_links:].sum()) - passing_hours,
+        entered[:n_links],
+        (speed / run.free_speed_m_s)[:n_links],
     )
-    print(f"{'':24}{'UXsim':>10}{'twin':>10}{'difference':>12}")
-    result: dict[str, float] = {"uxsim_s": round(uxsim_s, 2), "twin_s": round(twin_s, 2)}
-    for name in ("ended", "link_hours", "outside_hours"):
-        a, b = getattr(theirs, name), getattr(ours, name)
-        print(f"{name.replace('_', ' '):24}{a:10.0f}{b:10.0f}{b / a - 1:12.1%}")
-        result[name] = round(b / a - 1, 4)
-    a, b = theirs.link_hours + theirs.outside_hours, ours.link_hours + ours.outside_hours
-    print(f"{'all vehicle hours':24}{a:10.0f}{b:10.0f}{b / a - 1:12.1%}")
-    slow = [one.relative_speed < 0.5 for one in (theirs, ours)]
-    result |= {
-        "vehicle_hours": round(b / a - 1, 4),
-        "entered_of_links": round(
-            float(np.abs(ours.entered - theirs.entered).sum() / theirs.entered.sum()), 4
-        ),
-        "congested_both": int((slow[0] & slow[1]).sum()),
-        "congested_uxsim": int(slow[0].sum()),
-        "congested_twin": int(slow[1].sum()),
-    }
-    print(
-        f"vehicles entering links differ by {result['entered_of_links']:.1%}; congested links: "
-        f"{result['congested_uxsim']} in UXsim, {result['congested_twin']} in the twin, "
-        f"{result['congested_both']} in both; {uxsim_s:.1f} and {twin_s:.2f} s"
-    )
+    seeds = [totals_of_trips(links, trips, platoon) for trips in fixed]
+    first = totals_of_trips(links, choosing, platoon)
+    result = compare_totals(first, seeds, twin) | compare_congestion(links, seeds, twin)
+    result |= {"uxsim_s": round(uxsim_s, 2), "twin_s": round(twin_s, 3)}
+    print(f"processor time: UXsim {uxsim_s:.1f} s a seed, twin {twin_s:.3f} s")
     print(json.dumps(result))
+
+
+def compare_totals(first: Totals, seeds: list[Totals], twin: Totals) -> dict[str, float]:
+    """Print the totals; return the twin's differences from UXsim and the ranges of its seeds, as shares."""
+    columns = ("routes chosen", "fixed: mean", "least", "greatest", "twin", "difference")
+    print(" " * 20 + "".join(f"{one:>14}" for one in columns))
+    result = {}
+    for name in ("ended", "link_hours", "outside_hours", "all_hours"):
+        values = np.array([getattr(one, name) for one in seeds])
+        mean, ours = values.mean(), getattr(twin, name)
+        print(
+            f"{name.replace('_', ' '):20}{getattr(first, name):14.0f}{mean:14.0f}{values.min():14.0f}"
+            f"{values.max():14.0f}{ours:14.0f}{ours / mean - 1:14.1%}"
+        )
+        result |= {name: ours / mean - 1, f"{name}_range": (values.max() - values.min()) / mean}
+    entered = np.mean([one.entered for one in seeds], axis=0)
+    result["entered_of_links"] = np.abs(twin.entered - entered).sum() / entered.sum()
+    print(f"vehicles entering links differ by {result['entered_of_links']:.1%}")
+    return {name: round(float(value), 4) for name, value in result.items()}
+
+
+def compare_congestion(links: list[dict[str, str]], seeds: list[Totals], twin: Totals) -> dict[str, int]:
+    """Print which links are congested in most seeds, in some, and in the twin; return their numbers."""
+    slow = np.array([one.relative_speed < CONGESTED for one in seeds])
+    share, ours = slow.mean(axis=0), twin.relative_speed < CONGESTED
+    most = share > 0.5
+    apart = (slow != most).sum(axis=1)
+    for at in np.flatnonzero((share > 0) | ours):
+        ratios, own = [one.relative_speed[at] for one in seeds], twin.relative_speed[at]
+        print(
+            f"  {links[at]['name']:8}congested in {share[at]:4.0%} of the seeds; ratio to the free speed "
+            f"{np.mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), twin {own:.2f}"
+        )
+    print(
+        f"congested links: {most.sum()} in most seeds, {ours.sum()} in the twin, {(most & ours).sum()} in "
+        f"both; {(most != ours).sum()} differ; a seed and most seeds in {apart.min()} to {apart.max()}"
+    )
+    return {
+        "congested_uxsim": int(most.sum()),
+        "congested_twin": int(ours.sum()),
+        "congested_both": int((most & ours).sum()),
+        "seeds_differ_at_most": int(apart.max()),
+    }
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -114,9 +164,16 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run_uxsim(links: list[dict[str, str]], demand: list[dict[str, str]], platoon: int) -> list[Trip]:
-    """Return the trips of UXsim's platoons."""
-    from uxsim import World  # type: ignore[import-not-found]  # noqa: PLC0415 - only where it is installed
+def run_uxsim(
+    links: list[dict[str, str]],
+    platoon: int,
+    *,
+    demand: Sequence[dict[str, str]] = (),
+    routes: Sequence[Trip] = (),
+    seed: int = 0,
+) -> list[Trip]:
+    """Return the trips of UXsim's platoons: of a demand that chooses its routes, or of trips on theirs."""
+    from uxsim import World  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415 - only where it is installed
 
     world: Any = World(
         name="",
@@ -126,7 +183,8 @@ def run_uxsim(links: list[dict[str, str]], demand: list[dict[str, str]], platoon
         print_mode=0,
         save_mode=0,
         show_mode=0,
-        random_seed=0,
+        random_seed=seed,
+        cpp=True,
     )
     for name in sorted({row[end] for row in links for end in ("start", "end")}, key=int):
         world.addNode(name, 0, 0)
@@ -140,8 +198,14 @@ def run_uxsim(links: list[dict[str, str]], demand: list[dict[str, str]], platoon
             jam_density=float(row["kappa"]),
             merge_priority=float(row["merge_priority"]),
         )
-    for row in demand:
+    first_rows = {(row["orig"], row["dest"]): row for row in reversed(demand)}
+    for row in reversed(first_rows.values()):
         world.adddemand(row["orig"], row["dest"], float(row["start_t"]), float(row["end_t"]), float(row["q"]))
+    for trip in routes:
+        if trip.links:  # one that did not end is on its way to where its last link ends
+            begin, end = links[trip.links[0]]["start"], links[trip.links[-1]]["end"]
+            vehicle = world.addVehicle(begin, end, trip.departure_s)
+            vehicle.enforce_route([links[one]["name"] for one in trip.links])
     world.exec_simulation()
     number = {row["name"]: at for at, row in enumerate(links)}
     trips = []
@@ -186,43 +250,57 @@ def totals_of_trips(links: list[dict[str, str]], trips: list[Trip], platoon: int
 
 
 def road_traffic(links: list[dict[str, str]], trips: list[Trip], platoon: int) -> RoadTraffic:
-    """Return the roads of the twin with demand and shares of the trips."""
-    n_links, n_periods = len(links), round(DURATION_S / PERIOD_S)
+    """Return the twin's roads, and after them a link into each node, with the trips' demand and shares."""
+    n_periods = round(DURATION_S / PERIOD_S)
     tail, head = (np.array([int(row[end]) - 1 for row in links], np.intp) for end in ("start", "end"))
-    length_m, free, jam = (np.array([float(row[one]) for row in links]) for one in ("length", "u", "kappa"))
-    moves = [(a, b) for a in range(n_links) for b in range(n_links) if head[a] == tail[b]]
+    n_roads, n_nodes = len(links), int(tail.max()) + 1
+    n_links, nodes = n_roads + n_nodes, np.arange(n_nodes)
+    tail, head = np.concatenate([tail, n_nodes + nodes]), np.concatenate([head, nodes])
+    moves = [(a, b) for a in range(n_links) for b in range(n_roads) if head[a] == tail[b]]
     index = {move: at for at, move in enumerate(moves)}
     counts, out = np.zeros((n_periods, len(moves))), np.zeros((n_periods, n_links))
     demand = np.zeros((n_periods, n_links))
     for trip in trips:
         if not trip.links:
             continue
-        demand[int(trip.departure_s // PERIOD_S), trip.links[0]] += platoon
-        for at, link in enumerate(trip.links):
-            left_s = trip.entered_s[at + 1] if at + 1 < len(trip.links) else trip.ended_s
-            period = min(int(min(left_s, DURATION_S) // PERIOD_S), n_periods - 1)
+        outside = n_roads + int(tail[trip.links[0]])
+        demand[int(trip.departure_s // PERIOD_S), outside] += platoon
+        used = [outside, *trip.links]
+        for at, left_s in enumerate([*trip.entered_s, trip.ended_s]):
             if left_s < np.inf:
-                out[period, link] += 1
-            if at + 1 < len(trip.links):
-                counts[period, index[link, trip.links[at + 1]]] += 1
+                period = min(int(left_s // PERIOD_S), n_periods - 1)
+                out[period, used[at]] += 1
+                if at + 1 < len(used):
+                    counts[period, index[used[at], used[at + 1]]] += 1
     from_link, to_link = (np.array([move[side] for move in moves], np.intp) for side in (0, 1))
     mean = counts.sum(axis=0) / np.maximum(out.sum(axis=0)[from_link], 1)
     shares = np.where(out[:, from_link] > 0, counts / np.maximum(out[:, from_link], 1), mean)
-    diagram = FundamentalDiagram(free, 1 / (REACTION_S * jam), jam)
-    priority = np.array([float(row["merge_priority"]) for row in links])
+    length_m, free, jam, priority = (
+        np.array([float(row[one]) for row in links]) for one in ("length", "u", "kappa", "merge_priority")
+    )
+    road = FundamentalDiagram(free, 1 / (REACTION_S * jam), jam)
+    priority *= road.capacity_per_s.mean() / priority.mean()
+
+    def with_outside(values: Floats, outside: float) -> Floats:
+        return np.concatenate([values, np.full(n_nodes, outside)])
+
     return RoadTraffic(
         tail=tail,
         head=head,
-        length_m=length_m,
+        length_m=with_outside(length_m, OUTSIDE_M),
         lanes=np.ones(n_links),
-        diagram=diagram,
+        diagram=FundamentalDiagram(
+            with_outside(free, OUTSIDE_M_S),
+            with_outside(road.wave_speed_m_s, OUTSIDE_M_S),
+            with_outside(jam, OUTSIDE_JAM_PER_M),
+        ),
         from_link=from_link,
         to_link=to_link,
         shares=shares,
         demand_per_s=demand / PERIOD_S,
         period_s=PERIOD_S,
         green_share=np.ones(n_links),
-        priority_per_s=priority * diagram.capacity_per_s.mean() / priority.mean(),
+        priority_per_s=with_outside(priority, OUTSIDE_PRIORITY_PER_S),
     )
 
 

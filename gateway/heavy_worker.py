@@ -22,7 +22,7 @@ import msgspec
 import structlog
 from starlette.exceptions import HTTPException
 
-from gateway import heavy_protocol
+from gateway import compile_steps, heavy_protocol
 from gateway.app import create_worker_app
 from gateway.auth import request_auth
 from gateway.auth.request_auth import RequestAuth
@@ -74,6 +74,7 @@ def main(socket_fd: int) -> None:
     os.nice(WORKER_NICENESS)  # only now: requests may be waiting until this process is ready
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    compile_steps.start_loading()  # beside the first requests, which would do so otherwise
     asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=socket_fd), end))
     os._exit(0)  # skips joining threads that may wait for an unreachable database; no state to save
 

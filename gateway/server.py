@@ -45,7 +45,8 @@ def serve(
 
     """
     tls = _tls_context(settings)
-    compile_steps.start()  # else the first scenario on roads takes up to half a minute
+    if not (settings.heavy_process and heavy_worker):  # the worker does so itself
+        compile_steps.start_compiling()  # else the first scenario on roads takes up to half a minute
     app = create_app(
         store,
         settings,

@@ -24,3 +24,10 @@ def compiled(function: F) -> F:
 
     options: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True}
     return cast("F", njit(**options)(function))
+
+
+def is_cached(*functions: Callable[..., Any]) -> bool:
+    """Whether Numba's cache has compiled functions of the present source, by the present Numba."""
+    caches = [getattr(one, "_cache", None) for one in functions]  # None where NUMBA_DISABLE_JIT is set
+    # Numba has no public query of its cache
+    return all(one is None or bool(one._cache_file._load_index()) for one in caches)  # noqa: SLF001

@@ -1,13 +1,19 @@
-"""Computes a tiny network once, so that the steps of the models are compiled into Numba's cache."""
+"""Computes a tiny network once, so that the models' steps are compiled, or loaded from Numba's cache."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from analytics.twin import compilation, compiled_traffic, sparse_inverse
 from analytics.twin.fundamental_diagram import FundamentalDiagram
 from analytics.twin.link_transmission import simulate
 from analytics.twin.road_demand import NodeCounts, RoadLayout, link_flows
 from analytics.twin.road_traffic import CapacityDrop, RoadTraffic
+
+
+def is_cached() -> bool:
+    """Whether all steps that `compile_traffic` calls are in Numba's cache, so that it only loads them."""
+    return compilation.is_cached(compiled_traffic.advance, *sparse_inverse.COMPILED)
 
 
 def compile_traffic() -> None:

@@ -31,62 +31,72 @@ def serve_junctions(  # noqa: C901, PLR0912 - one loop, compiled
     from_link: Indices,
     to_link: Indices,
     shares: Floats,
+    junction_begin: Indices,
     outflow: Floats,
+    active: Indices,
+    of_out: Floats,
+    own: Floats,
+    is_decided: NDArray[np.bool_],
 ) -> None:
-    """Write the vehicles that leave each incoming link to ``outflow``; the rest as `junction_outflows`."""
-    n_in, n_out, n_movements = len(sending), len(receiving), len(shares)
-    demanded = np.zeros(n_out)
-    for m in range(n_movements):
-        demanded[to_link[m]] += sending[from_link[m]] * shares[m]
+    """Write the vehicles that leave each incoming link to ``outflow``; the rest as `junction_outflows`.
+
+    The movements of a junction follow one another, from each of ``junction_begin`` (n_junctions + 1,) on: all
+    rounds of a junction are over before the next one's, so that large networks are passed once. ``active``
+    (n_movements,), ``of_out`` (4, n_out), ``own`` and ``is_decided`` (n_in,) are memory to work in.
+    """
+    demanded, requested, reduction, others = of_out[0], of_out[1], of_out[2], of_out[3]
+    demanded[:] = 0.0
     outflow[:] = sending
-    active = np.empty(n_movements, np.int64)
-    n_active = 0
-    for m in range(n_movements):
-        is_scarce = demanded[to_link[m]] > receiving[to_link[m]]
-        if is_scarce and shares[m] > 0 and sending[from_link[m]] > 0:
-            active[n_active] = m
-            n_active += 1
-    if n_active == 0:
-        return
-    supply = receiving.copy()
-    requested, reduction, others = np.zeros(n_out), np.zeros(n_out), np.zeros(n_out)
-    own, is_decided = np.zeros(n_in), np.zeros(n_in, np.bool_)
-    while n_active > 0:
+    for junction in range(len(junction_begin) - 1):
+        begin, end = junction_begin[junction], junction_begin[junction + 1]
+        for m in range(begin, end):
+            demanded[to_link[m]] += sending[from_link[m]] * shares[m]
+        n_active = 0
+        for m in range(begin, end):
+            is_scarce = demanded[to_link[m]] > receiving[to_link[m]]
+            if is_scarce and shares[m] > 0 and sending[from_link[m]] > 0:
+                active[n_active] = m
+                is_decided[from_link[m]] = False
+                n_active += 1
+        supply = demanded  # of an outgoing link that is scarce, what is left of it
         for k in range(n_active):
-            requested[to_link[active[k]]] = 0.0
-            others[to_link[active[k]]] = 0.0
-            own[from_link[active[k]]] = np.inf
-        for k in range(n_active):
-            m = active[k]
-            requested[to_link[m]] += capacity[from_link[m]] * shares[m]
-        is_any = False
-        for k in range(n_active):
-            i, j = from_link[active[k]], to_link[active[k]]
-            reduction[j] = supply[j] / requested[j] if requested[j] > 0 else np.inf
-            own[i] = min(own[i], reduction[j])
-        for k in range(n_active):
-            i = from_link[active[k]]
-            is_decided[i] = sending[i] <= own[i] * capacity[i]
-            is_any = is_any or is_decided[i]
-        if not is_any:
+            supply[to_link[active[k]]] = receiving[to_link[active[k]]]
+        while n_active > 0:
+            for k in range(n_active):
+                requested[to_link[active[k]]] = 0.0
+                others[to_link[active[k]]] = 0.0
+                own[from_link[active[k]]] = np.inf
+            for k in range(n_active):
+                m = active[k]
+                requested[to_link[m]] += capacity[from_link[m]] * shares[m]
+            is_any = False
             for k in range(n_active):
                 i, j = from_link[active[k]], to_link[active[k]]
-                if reduction[j] > own[i] * TIE:
-                    others[j] += 1
+                reduction[j] = supply[j] / requested[j] if requested[j] > 0 else np.inf
+                own[i] = min(own[i], reduction[j])
             for k in range(n_active):
-                if others[to_link[active[k]]] == 0:
-                    is_decided[from_link[active[k]]] = True
-        n_left = 0
-        for k in range(n_active):
-            m = active[k]
-            i, j = from_link[m], to_link[m]
-            if is_decided[i]:
-                outflow[i] = min(sending[i], own[i] * capacity[i])
-                supply[j] = max(supply[j] - outflow[i] * shares[m], 0.0)
-            else:
-                active[n_left] = m
-                n_left += 1
-        n_active = n_left
+                i = from_link[active[k]]
+                is_decided[i] = sending[i] <= own[i] * capacity[i]
+                is_any = is_any or is_decided[i]
+            if not is_any:
+                for k in range(n_active):
+                    i, j = from_link[active[k]], to_link[active[k]]
+                    if reduction[j] > own[i] * TIE:
+                        others[j] += 1
+                for k in range(n_active):
+                    if others[to_link[active[k]]] == 0:
+                        is_decided[from_link[active[k]]] = True
+            n_left = 0
+            for k in range(n_active):
+                m = active[k]
+                i, j = from_link[m], to_link[m]
+                if is_decided[i]:
+                    outflow[i] = min(sending[i], own[i] * capacity[i])
+                    supply[j] = max(supply[j] - outflow[i] * shares[m], 0.0)
+                else:
+                    active[n_left] = m
+                    n_left += 1
+            n_active = n_left
 
 
 @compiled
@@ -106,6 +116,7 @@ def advance(
     from_link: Indices,
     to_link: Indices,
     shares: Floats,
+    junction_begin: Indices,
     demand_per_s: Floats,
     period_s: float,
     depth: int,
@@ -122,7 +133,8 @@ def advance(
     priority : of each link at the junction at its end, then of vehicles from outside (2 n_links,)
     travel_steps : free travel times in steps, also below one (n_links,)
     free_steps, free_share, wave_steps, wave_share : travel times in steps, and the share of one more
-    from_link, to_link, shares : movements; those from outside come last, from links n_links and above
+    from_link, to_link, shares : movements by junctions; those from outside are from links n_links and above
+    junction_begin : first movement of each junction, then n_movements (n_junctions + 1,)
     depth : number of steps of which the counts are kept
     drop_link, drop_times_s, drop_factors : capacity drops, (n_drops,), times and factors of capacity and free
         speed (n_drops, 2)
@@ -135,6 +147,8 @@ def advance(
     held, could = np.zeros(n_links), np.zeros(n_links)
     wanting, receiving, outflow = np.zeros(2 * n_links), np.zeros(n_links), np.zeros(2 * n_links)
     now_capacity, speed_factor = capacity.copy(), np.ones(n_links)
+    active, of_out = np.zeros(len(from_link), np.int64), np.zeros((4, n_links))
+    own, is_decided = np.zeros(2 * n_links), np.zeros(2 * n_links, np.bool_)
     tick = 0
     for report in range(1, n_reports + 1):
         held[:] = 0.0
@@ -164,7 +178,20 @@ def advance(
                 receiving[i] = min(max(gone + storage[i] - entered[i], 0.0), now_capacity[i])
                 waiting[i] += demand_per_s[period, i] * step_s
                 wanting[n_links + i] = min(waiting[i], now_capacity[i])
-            serve_junctions(wanting, receiving, priority, from_link, to_link, shares[period], outflow)
+            serve_junctions(
+                wanting,
+                receiving,
+                priority,
+                from_link,
+                to_link,
+                shares[period],
+                junction_begin,
+                outflow,
+                active,
+                of_out,
+                own,
+                is_decided,
+            )
             for m in range(len(from_link)):
                 entered[to_link[m]] += outflow[from_link[m]] * shares[period, m]
             tick += 1

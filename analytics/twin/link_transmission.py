@@ -195,9 +195,13 @@ class Simulation:
         self._entered_at, self._left_at = np.zeros((depth, n_links)), np.zeros((depth, n_links))
         self._links = np.arange(n_links)
         # vehicles from outside are incoming links of their own, after the others
-        self._from = np.concatenate([traffic.from_link, n_links + self._links])
-        self._to = np.concatenate([traffic.to_link, self._links])
-        self._shares = np.concatenate([traffic.shares, np.ones((len(traffic.shares), n_links))], axis=1)
+        to_link = np.concatenate([traffic.to_link, self._links])
+        by_junction = np.argsort(traffic.tail[to_link], kind="stable")
+        self._from = np.concatenate([traffic.from_link, n_links + self._links])[by_junction]
+        self._to = to_link[by_junction]
+        shares = np.concatenate([traffic.shares, np.ones((len(traffic.shares), n_links))], axis=1)
+        self._shares = np.ascontiguousarray(shares[:, by_junction])
+        self._junction_begin = np.searchsorted(traffic.tail[self._to], np.arange(traffic.n_nodes + 1))
         self._tick = 0
         self.entered, self.left, self.waiting = np.zeros(n_links), np.zeros(n_links), np.zeros(n_links)
         self.held_back, self.could_leave = np.zeros(n_links), np.zeros(n_links)
@@ -238,6 +242,7 @@ class Simulation:
             self._from,
             self._to,
             self._shares,
+            self._junction_begin,
             traffic.demand_per_s,
             traffic.period_s,
             len(self._entered_at),

@@ -182,3 +182,6 @@ def _selected_inverse(pointer: Indices, index: Indices, lower: Floats, pivot: Fl
             slot[index[at]] = -1
         inverse[pointer[j]] = total
     return inverse[pointer[:-1]]
+
+
+COMPILED = (_factorise, _solve, _selected_inverse)

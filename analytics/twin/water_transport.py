@@ -26,19 +26,19 @@ D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron Devices 16, 1969.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.sparse import csc_array
-from scipy.sparse.linalg import splu
+from scipy.sparse import csc_array, csr_array
 
 from analytics.errors import TwinModelError
+from analytics.twin.dominant_system import GREATEST_RATE, LEAST_CELLS, DominantSystem, factorise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse.linalg import SuperLU
 
     from analytics.twin.channel_grid import ChannelGrid
+    from analytics.twin.dominant_system import LinearSolver
 
     Floats = NDArray[np.float64]
 
@@ -89,11 +89,15 @@ class TransportModel:
     def __init__(self, grid: ChannelGrid) -> None:
         self.grid = grid
         n = grid.n_cells
-        # Entries in the order: face tail→tail, head→tail, tail→head, head→head, then the diagonal.
         cells = np.arange(n)
-        rows = np.concatenate([grid.tail, grid.head, grid.tail, grid.head, cells])
-        columns = np.concatenate([grid.tail, grid.tail, grid.head, grid.head, cells])
-        keys, self._slot = np.unique(columns * n + rows, return_inverse=True)
+        # What leaves a cell for its neighbour: entries (head, tail) of all faces, then (tail, head); by rows.
+        to_cell, from_cell = np.concatenate([grid.head, grid.tail]), np.concatenate([grid.tail, grid.head])
+        self._order = np.argsort(to_cell, kind="stable")
+        self._column = from_cell[self._order].astype(np.int32)
+        self._row_pointer = np.searchsorted(to_cell[self._order], np.arange(n + 1)).astype(np.int32)
+        keys, self._slot = np.unique(
+            np.concatenate([from_cell, cells]) * n + np.concatenate([to_cell, cells]), return_inverse=True
+        )
         self._indices = (keys % n).astype(np.int32)
         self._indptr = np.searchsorted(keys, np.arange(n + 1) * n).astype(np.int32)
 
@@ -140,37 +144,39 @@ class TransportModel:
             )
         weight_s = dt_s if stages == 1 else GAMMA * dt_s
         exchange = grid.area_m2 * dispersion_m2_s / grid.distance_m
-        entries = self._face_entries(flow.face_m3_s, exchange)
+        leaving = self._leaving(flow.face_m3_s, exchange)
         # Where no volume changes, the two stages have one matrix.
         distinct = volumes if np.any(growth) else volumes[:1]
         factors = [
-            self._factorise(entries, weight_s, volume, volume * decay_per_s + flow.outflow_m3_s)
+            self._solver(weight_s * leaving, volume, weight_s * (volume * decay_per_s + flow.outflow_m3_s))
             for volume in distinct
         ]
         return StepOperator(dt_s, weight_s, volumes, factors * (len(volumes) // len(factors)))
 
     @staticmethod
-    def _face_entries(flow_m3_s: Floats, exchange_m3_s: Floats) -> list[Floats]:
+    def _leaving(flow_m3_s: Floats, exchange_m3_s: Floats) -> Floats:
+        """Return what leaves tails through faces, then heads, per concentration, (2 n_faces,) [m³/s]."""
         half = 0.5 * np.abs(flow_m3_s)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(exchange_m3_s > 0, half / exchange_m3_s, np.inf)
             kappa = np.where(ratio < SMALL, exchange_m3_s, half / np.tanh(ratio))
         kappa = np.where(half > 0, kappa, exchange_m3_s)
-        from_tail, from_head = kappa + 0.5 * flow_m3_s, kappa - 0.5 * flow_m3_s
-        return [from_tail, -from_tail, -from_head, from_head]
+        return np.concatenate([kappa + 0.5 * flow_m3_s, kappa - 0.5 * flow_m3_s])
 
-    def _factorise(self, face: list[Floats], weight_s: float, volume: Floats, loss: Floats) -> SuperLU:
-        entries = np.concatenate([weight_s * part for part in face] + [volume + weight_s * loss])
-        data = np.bincount(self._slot, entries, len(self._indices))
-        n = self.grid.n_cells
-        matrix = csc_array((data, self._indices, self._indptr), shape=(n, n))
-        # Diagonally dominant by columns: no pivoting is needed, and minimum degree keeps a tree a tree.
-        return splu(
-            matrix,
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True, "Equil": False},
+    def _solver(self, leaving: Floats, volume: Floats, loss: Floats) -> LinearSolver:
+        """Return what solves the system of a stage; all values are volumes within it [m³]."""
+        grid, n_faces = self.grid, len(self.grid.tail)
+        n = grid.n_cells
+        passed_on = np.bincount(grid.tail, leaving[:n_faces], n) + np.bincount(
+            grid.head, leaving[n_faces:], n
         )
+        diagonal = volume + loss + passed_on
+        rate = float((passed_on / diagonal).max())
+        if n >= LEAST_CELLS and rate <= GREATEST_RATE:
+            taken = csr_array((leaving[self._order], self._column, self._row_pointer), shape=(n, n))
+            return DominantSystem(diagonal, taken, rate)
+        data = np.bincount(self._slot, np.concatenate([-leaving, diagonal]), len(self._indices))
+        return factorise(csc_array((data, self._indices, self._indptr), shape=(n, n)))
 
 
 class StepOperator:
@@ -186,7 +192,7 @@ class StepOperator:
     __slots__ = ("_factors", "_weight_s", "dt_s", "volumes_m3")
 
     def __init__(
-        self, dt_s: float, weight_s: float, volumes_m3: list[Floats], factors: list[SuperLU]
+        self, dt_s: float, weight_s: float, volumes_m3: list[Floats], factors: list[LinearSolver]
     ) -> None:
         self.dt_s = dt_s
         self.volumes_m3 = volumes_m3
@@ -230,19 +236,13 @@ class StepOperator:
         sensitivity : (n_cells,) or (n_cells, k) derivative of a quantity by the mass at the end of the step
 
         """
-        last = _solve_transposed(self._factors[-1], _times(self.volumes_m3[-1], sensitivity))
+        last = self._factors[-1].solve(_times(self.volumes_m3[-1], sensitivity), "T")
         if self.n_stages == 1:
             return last, self._weight_s * last
         share = (1 - GAMMA) / GAMMA
-        first = _solve_transposed(self._factors[0], _times(share * self.volumes_m3[0], last))
+        first = self._factors[0].solve(_times(share * self.volumes_m3[0], last), "T")
         return (1 - share) * last + first, self._weight_s * (last + first)
 
 
 def _times(volume: Floats, values: Floats) -> Floats:
     return (volume if values.ndim == 1 else volume[:, None]) * values
-
-
-def _solve_transposed(factor: SuperLU, values: Floats) -> Floats:
-    solve: Any = factor.solve  # the stubs leave out its second argument
-    solution: Floats = solve(values, "T")
-    return solution

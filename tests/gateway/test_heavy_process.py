@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -168,6 +169,16 @@ def test_a_process_that_ends_is_started_again_for_what_waits(gateways: Gateways)
         == 200
     )
     assert gateways.process.pid != before.pid
+
+
+def test_the_process_loads_compiled_steps_before_the_first_scenario_needs_them(gateways: Gateways) -> None:
+    """The first scenario on roads took twice as long as others, for it loaded SciPy, Numba and the steps."""
+    process = gateways.process
+    wanted = {"scipy/sparse/linalg", "llvmlite"}
+    until_s = time.monotonic() + 120
+    while missing := {one for one in wanted if not any(one in row.path for row in process.memory_maps())}:
+        assert time.monotonic() < until_s, f"the process has not loaded {missing}"
+        time.sleep(0.2)
 
 
 def test_the_process_ends_with_the_gateway(gateways: Gateways) -> None:

@@ -18,6 +18,7 @@ from analytics.core.oxygen_solubility import oxygen_saturation
 from analytics.errors import TwinModelError
 from analytics.twin import water_quality
 from analytics.twin.channel_grid import ChannelGrid, divide_reaches
+from analytics.twin.dominant_system import FACTORISE_AFTER, LEAST_CELLS
 from analytics.twin.water_transport import FlowField, TransportModel
 
 if TYPE_CHECKING:
@@ -301,6 +302,25 @@ def test_the_adjoint_is_the_exact_transpose(reach_flows: list[list[float]], stag
         sensitivity, by_source = step.adjoint(sensitivity)
         by_sources += by_source @ source
     assert weights @ mass == pytest.approx(sensitivity @ begin + by_sources, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_iterated_steps_agree_with_eliminated_ones(stages: Literal[1, 2]) -> None:
+    """Elimination took 0.35 s a step at 50,000 nodes, twice as long a node as at 5,000."""
+    sizes = {"length_m": np.array([400.0, 900.0, 500.0, 700.0]), "area_m2": np.array([20.0, 10.0, 8.0, 9.0])}
+    grid = divide_reaches(4, *LOOP, **sizes, cell_m=2.0)
+    assert grid.n_cells > LEAST_CELLS
+    flow = FlowField.steady(grid, np.array([3.0, 2.0, 1.0, -1.0])[grid.reach])
+    step = TransportModel(grid).step(flow, 2.0, dispersion_m2_s=0.5, decay_per_s=1e-5, stages=stages)
+    mass = np.random.default_rng(3).uniform(size=(grid.n_cells, 2))
+    iterated, iterated_back = step.forward(mass), step.adjoint(mass)
+    for _ in range(FACTORISE_AFTER):
+        step.forward(mass)
+    eliminated, eliminated_back = step.forward(mass), step.adjoint(mass)
+    assert (iterated != eliminated).any(), "the second was iterated, too"
+    assert np.abs(iterated - eliminated).sum() < 1e-13 * mass.sum()
+    for one, other in zip(iterated_back, eliminated_back, strict=True):
+        assert np.abs(one - other).max() < 1e-13 * np.abs(other).max()
 
 
 @pytest.mark.parametrize(
