@@ -121,7 +121,9 @@ def find_alarms() -> list[CleanAlarm]:
         margin_s = series.interval_s
         at_step = overlaps(np.column_stack([events.start_s - margin_s, end_s + margin_s]), steps)
         found += [
-            CleanAlarm(series, values, *row[:3], Rule(int(row[3])).name.lower().replace("_", " "), row[4])
+            CleanAlarm(
+                series, values, *row[:3], str(Rule(int(row[3])).name).lower().replace("_", " "), row[4]
+            )
             for row in zip(events.start_s, end_s, events.score, events.rule, at_step, strict=True)
         ]
     return found
