@@ -112,16 +112,18 @@ def find_alarms() -> list[CleanAlarm]:
     }
     corrected = {name: corrected_values(one) for name, one in recorded.items()}
     found = []
-    for stretch in families.load(families.CLEAN).series:
-        series = recorded[stretch.name.rpartition(" ")[0]]
+    for clean in families.load(families.CLEAN).series:
+        series = recorded[clean.name.rpartition(" ")[0]]
         values = corrected[series.name]
         steps = correction_steps(series.time_s, series.value, values, series.resolution)
-        events = product.judged(stretch).events
-        end_s = np.where(np.isnan(events.end_s), stretch.time_s[-1], events.end_s)
+        events = product.judged(clean).events
+        end_s = np.where(np.isnan(events.end_s), clean.time_s[-1], events.end_s)
         margin_s = series.interval_s
         at_step = overlaps(np.column_stack([events.start_s - margin_s, end_s + margin_s]), steps)
         found += [
-            CleanAlarm(series, values, *row[:3], Rule(int(row[3])).name.lower().replace("_", " "), row[4])
+            CleanAlarm(
+                series, values, *row[:3], str(Rule(int(row[3])).name).lower().replace("_", " "), row[4]
+            )
             for row in zip(events.start_s, end_s, events.score, events.rule, at_step, strict=True)
         ]
     return found
@@ -130,12 +132,12 @@ def find_alarms() -> list[CleanAlarm]:
 def main(picture: Path | None) -> None:
     """Print alarms by site, with those at a corrected step, and draw those of `SITE`."""
     alarms = find_alarms()
-    stretches = [one.site.rpartition(" ")[0] for one in families.load(families.CLEAN).series]
+    clean_sites = [one.site.rpartition(" ")[0] for one in families.load(families.CLEAN).series]
     print(f"{'site':22}stretches  alarms  at a corrected step")
-    for site in dict.fromkeys(stretches):
+    for site in dict.fromkeys(clean_sites):
         its = [one for one in alarms if one.series.site == site]
-        print(f"{site:22}{stretches.count(site):9}{len(its):8}{sum(one.is_at_step for one in its):8}")
-    print(f"{'all':22}{len(stretches):9}{len(alarms):8}{sum(one.is_at_step for one in alarms):8}")
+        print(f"{site:22}{clean_sites.count(site):9}{len(its):8}{sum(one.is_at_step for one in its):8}")
+    print(f"{'all':22}{len(clean_sites):9}{len(alarms):8}{sum(one.is_at_step for one in alarms):8}")
     own = [one for one in alarms if one.series.site == SITE]
     classes = [class_of(one) for one in own]
     print({name: classes.count(name) for name in CLASSES})
