@@ -105,8 +105,9 @@ def judge(
         _check_order(state, series, time_s)
     if parameters.needs_records:
         state.keep_records()
-    judge_path = _judge_compiled if use_compiled else _judge_with_numpy
-    return judge_path(state, parameters, series, time_s, value)
+    if use_compiled:
+        return judge_compiled(_load_kernel(), state, parameters, series, time_s, value)
+    return _judge_with_numpy(state, parameters, series, time_s, value)
 
 
 def warm_up() -> None:
@@ -136,10 +137,18 @@ class _ReadingResults(NamedTuple):
         return _ReadingResults(*flags, *estimates, self.score[at], self.novelty[at])
 
 
-def _judge_compiled(
-    state: State, parameters: Parameters, series: Positions, time_s: Floats, value: Floats
+def judge_compiled(
+    kernel: MachineCodeKernel | ModuleType,
+    state: State,
+    parameters: Parameters,
+    series: Positions,
+    time_s: Floats,
+    value: Floats,
 ) -> Judgement:
-    """Judge series by series with the compiled kernel; in parts, as each reading may close an event."""
+    """Judge series by series with a compiled kernel; in parts, as each reading may close an event.
+
+    The readings are in order, and in writable arrays in C order, which `judge` sees to.
+    """
     n, arrays = len(series), tuple(state.arrays().values())
     results, buffer_rows = _ReadingResults.allocate(n), min(n, COMPILED_BLOCK_READINGS)
     revised, closed, still_open = (
@@ -152,7 +161,7 @@ def _judge_compiled(
         at = slice(begin, begin + COMPILED_BLOCK_READINGS)
         part_series, part = series[at], results.part(at)
         buffers = (revised[: len(part_series)], closed[: len(part_series)], still_open[: len(part_series)])
-        n_revised, n_closed, n_open = _load_kernel().judge_block(
+        n_revised, n_closed, n_open = kernel.judge_block(
             part_series,
             time_s[at],
             value[at],

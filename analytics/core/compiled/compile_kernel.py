@@ -12,7 +12,10 @@ import numpy as np
 
 from analytics.core import judge
 from analytics.core.compiled import kernel_cache
-from analytics.core.compiled.machine_code import ARGUMENTS, ArrayKind
+from analytics.core.compiled.machine_code import ARGUMENTS, ArrayKind, MachineCodeKernel
+from analytics.core.compiled.object_code import ObjectCodeError
+from analytics.core.parameters import Parameters
+from analytics.core.state import State
 
 NUMBA_MODULES = ("numba", "numba.core.compiler", "numba.core.registry", "numba.core.types")
 
@@ -56,12 +59,44 @@ def compile_to_object_file(name: str) -> bytes:
     return code
 
 
+def check_machine_code(kernel: MachineCodeKernel) -> None:
+    """Judge some readings with machine code and with NumPy, so that no other process meets a defect of it.
+
+    The calling convention and the layout are internals of Numba: with a version that has others, this
+    process may end by a signal, and nothing is cached.
+
+    Raises
+    ------
+    ObjectCodeError
+        If flags or expected values differ.
+
+    """
+    n_series, n_each = 3, 400
+    series = np.repeat(np.arange(n_series), n_each)
+    time_s = np.tile(1.7e9 + 300.0 * np.arange(n_each), n_series)
+    value = 7.0 + np.sin(time_s / 13_751.0) + 0.1 * np.sin(np.arange(len(series)) ** 2)
+    value[50::97], value[n_each + 200 : n_each + 260], value[2 * n_each + 30] = np.nan, 9.0, 1e9
+    compiled, plain = (State.empty(n_series) for _ in range(2))
+    parameters = Parameters.of(n_series, warm_up_s=3600.0, fail_high=100.0)
+    if not kernel.is_in_order(series, time_s, compiled.last_time_s):
+        raise ObjectCodeError("the machine code takes readings in order for others")
+    ours = judge.judge_compiled(kernel, compiled, parameters, series, time_s, value)
+    theirs = judge.judge(plain, parameters, series, time_s, value, use_compiled=False)
+    if not all(
+        np.allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-5, equal_nan=True)
+        for name in ("quality", "rules", "expected", "spread", "score")
+    ):
+        raise ObjectCodeError("the machine code judges otherwise than NumPy")
+
+
 def main() -> None:
     """Compile to object files on x86-64, and into Numba's cache elsewhere."""
     threading.Thread(target=_end_with_input, daemon=True).start()
     kernel_cache.COMPILES_HERE.set()
     if kernel_cache.HAS_MACHINE_CODE:
-        kernel_cache.write_machine_code({name: compile_to_object_file(name) for name in ARGUMENTS})
+        object_files = {name: compile_to_object_file(name) for name in ARGUMENTS}
+        check_machine_code(MachineCodeKernel(object_files))
+        kernel_cache.write_machine_code(object_files)
     else:
         judge.warm_up()
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from analytics.core.compiled import object_code
 from analytics.core.compiled.object_code import ObjectCodeError
+from analytics.core.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,11 +33,10 @@ class ArrayKind(NamedTuple):
 
 
 INTS, FLOATS, ROWS = ArrayKind("i8", 1), ArrayKind("f8", 1), ArrayKind("f8", 2)
-FLOAT32_ROWS, FLOAT32 = ArrayKind("f4", 2), ArrayKind("f4", 1)
-STATE = (ROWS, *4 * (FLOAT32_ROWS,), ROWS, ROWS)  # in the order of `analytics.core.state.COLUMNS_OF_ARRAY`
-RESULTS = (ArrayKind("u1", 1), ArrayKind("u2", 1), *4 * (FLOAT32,))
+STATE = tuple(ArrayKind(one.dtype.str[1:], one.ndim) for one in State.empty(0).arrays().values())
+RESULTS = (ArrayKind("u1", 1), ArrayKind("u2", 1), *4 * (ArrayKind("f4", 1),))
 ARGUMENTS: dict[str, tuple[ArrayKind | tuple[ArrayKind, ...], ...]] = {
-    "is_in_order": (INTS, FLOATS, ROWS),
+    "is_in_order": (INTS, FLOATS, FLOATS),
     "judge_block": (
         *(INTS, FLOATS, FLOATS, ROWS, ArrayKind("f8", 4), INTS),
         *(STATE, RESULTS, ROWS, ROWS, INTS),
@@ -108,9 +108,9 @@ class MachineCodeKernel:
             MachineCodeFunction(name, object_files[name]) for name in ARGUMENTS
         )
 
-    def is_in_order(self, series: NDArray[Any], time_s: NDArray[Any], scalars: NDArray[Any]) -> bool:
+    def is_in_order(self, series: NDArray[Any], time_s: NDArray[Any], last_time_s: NDArray[Any]) -> bool:
         """Whether readings are sorted by series and time, and later than the last one judged."""
-        return bool(self._is_in_order(series, time_s, scalars)[0])
+        return bool(self._is_in_order(series, time_s, last_time_s)[0])
 
 
 def _flat(items: Any, leaf: type | None) -> list[Any]:
