@@ -119,7 +119,7 @@ def compare_totals(first: Totals, seeds: list[Totals], twin: Totals) -> dict[str
     """Print the totals; return the twin's differences from UXsim and the ranges of its seeds, as shares."""
     columns = ("routes chosen", "fixed: mean", "least", "greatest", "twin", "difference")
     print(" " * 20 + "".join(f"{one:>14}" for one in columns))
-    result = {}
+    result: dict[str, float] = {}
     for name in ("ended", "link_hours", "outside_hours", "all_hours"):
         values = np.array([getattr(one, name) for one in seeds])
         mean, ours = values.mean(), getattr(twin, name)
