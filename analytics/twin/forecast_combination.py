@@ -75,9 +75,9 @@ def conformal_band(residuals: Floats, share: float, block_ticks: int) -> tuple[F
 def _quantile(ordered: Floats, count: NDArray[np.intp], level: Floats) -> Floats:
     """Return the quantiles of ordered columns, linear between the middles of the ranks (Hazen, 1914)."""
     last = np.maximum(count - 1, 0)
-    place = np.clip(level * count - 0.5, 0, last)
-    before = place.astype(np.intp)
+    position = np.clip(level * count - 0.5, 0, last)
+    before = position.astype(np.intp)
     after = np.minimum(before + 1, last)
     low, high = (np.take_along_axis(ordered, rank[None], axis=0)[0] for rank in (before, after))
-    between: Floats = low + (place - before) * (high - low)
+    between: Floats = low + (position - before) * (high - low)
     return between
