@@ -6,7 +6,7 @@ Traffic: 207 loops, fitted to the first 80 % of the week, errors on the rest, me
 literature, values of 0 are missing and don't count, and "15 min" is the mean over the steps up to 15 min; the
 error of that step alone is printed beside it. Water: four sites, the technicians' corrected series; the
 last 40 % is
-forecast from models refitted every fortnight to the 90 days before it. Last, one JSON line.
+forecast from models refitted every second day to the 90 days before it. Last, one JSON line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SITES = ("MainStreet", "Mendon", "TonyGrove", "WaterLab")
 QUANTITIES = ("do", "temp", "stage", "cond")
 MISSING_BELOW = -9000.0
 TICK_S = 900
-WINDOW_TICKS, REFIT_TICKS = 90 * 96, 14 * 96
+WINDOW_TICKS, REFIT_TICKS = 90 * 96, 2 * 96  # the platform fits anew every 6 h
 FIRST_TICK = datetime(2019, 1, 1)  # noqa: DTZ001 - as recorded
 TRAFFIC_STEPS = {"15 min": 3, "30 min": 6, "60 min": 12}
 
@@ -50,6 +50,7 @@ class Forecasts(NamedTuple):
     ticks : (o,) of the forecasts
     middle, below, above : (o, n, k)
     baselines : (o, n, k, 3)
+    is_shown : (o, n, k) whether the platform shows it: validation found skill
 
     """
 
@@ -58,6 +59,7 @@ class Forecasts(NamedTuple):
     below: Floats
     above: Floats
     baselines: Floats
+    is_shown: NDArray[np.bool_]
 
 
 def main() -> None:
@@ -126,12 +128,13 @@ def _water(pictures: Path | None) -> dict[str, object]:
     cpu = (time.process_time() - start_cpu) / len(parts)
     made = Forecasts(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     print(f"Logan River, RMSE; {len(parts)} fits of {len(companions)} series, {cpu:.1f} s of CPU each")
-    print("  forecast / persistence / yesterday / climatology; share held by the 80 % band")
+    print("  forecast / persistence / yesterday / climatology; share held by the 80 % band; share shown,")
+    print("  and their RMSE over that of the best of the three at the same times")
     result = dict[str, object]()
     for quantity_index, quantity in enumerate(QUANTITIES):
         for site_index, site in enumerate(SITES):
             series = int(same_site[site_index, quantity_index])
-            cells, scores = list[str](), list[dict[str, float]]()
+            cells, scores = list[str](), list[dict[str, float | None]]()
             for column, horizon in enumerate(plan.horizons):
                 is_tested = made.ticks + horizon < len(values)
                 actual = values[made.ticks[is_tested] + horizon]
@@ -141,10 +144,15 @@ def _water(pictures: Path | None) -> dict[str, object]:
                 )
                 rmse = np.sqrt(np.nanmean((every - actual[:, series, None]) ** 2, axis=0))
                 held = _covered(made, is_tested, column, actual, series).mean()
+                is_shown = made.is_shown[is_tested, series, column]
+                over_best = np.nan
+                if is_shown.any():
+                    shown = np.nanmean((every - actual[:, series, None])[is_shown] ** 2, axis=0)
+                    over_best = float(np.sqrt(shown[0] / shown[1:].min()))
                 cells.append(
                     f"{horizon * TICK_S // 3600:2} h "
                     + "/".join(f"{one:.3f}" for one in rmse)
-                    + f" {held:.2f}"
+                    + f" {held:.2f} {is_shown.mean():.2f} {over_best:.2f}"
                 )
                 scores.append(
                     {
@@ -152,6 +160,8 @@ def _water(pictures: Path | None) -> dict[str, object]:
                         "skill_over_persistence": round(float(1 - (rmse[0] / rmse[1]) ** 2), 3),
                         "rmse_over_yesterday": round(float(rmse[0] / rmse[2]), 3),
                         "held": round(float(held), 3),
+                        "shown": round(float(is_shown.mean()), 3),
+                        "shown_rmse_over_best": None if np.isnan(over_best) else round(over_best, 3),
                     }
                 )
             print(f"  {quantity:5} {site:10}", " | ".join(cells))
@@ -187,7 +197,10 @@ def _forecasts(
     z = fill_gaps(values[begin:], model.scale)
     baselines = baseline_forecasts(z, ticks - begin, model.plan.horizons, model.scale)
     unit, mean = (one[:, None, None] for one in (model.scale.deviation, model.scale.mean))
-    return Forecasts(ticks, middle, middle - model.below, middle + model.above, baselines * unit + mean)
+    shown = np.broadcast_to(model.has_skill, middle.shape)
+    return Forecasts(
+        ticks, middle, middle - model.below, middle + model.above, baselines * unit + mean, shown
+    )
 
 
 def _covered(

@@ -2,7 +2,9 @@
 
 The river is modelled by `analytics.service.river_model`; without a measured discharge the amount of a release
 is not given. Readings count by how far they exceed what was expected of them, also below the limit of
-`DETECTION_SPREADS` spreads (`docs/decisions/0097`). Velocities and dispersion are uncertain
+`DETECTION_SPREADS` spreads (`docs/decisions/0097`). One release is inferred: a site above that limit which is
+no part of the event may have been raised by another release, so that its readings are upper bounds of what
+this one gave (`docs/decisions/0111`). Velocities and dispersion are uncertain
 (`analytics.twin.water_response`).
 """
 
@@ -14,7 +16,13 @@ import msgspec
 import numpy as np
 
 from analytics.service import downstream_arrivals, river_model
-from analytics.service.source_readings import DETECTION_SPREADS, at_most, nearest_sensors, sensor_rows
+from analytics.service.source_readings import (
+    DETECTION_SPREADS,
+    as_loads,
+    at_most,
+    nearest_sensors,
+    sensor_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +101,7 @@ def infer_sources(
     window_s: float = 86_400.0,
     after_s: float = AFTER_S,
     other_sites: Sequence[str] = (),
+    is_whole_event: bool = False,
 ) -> SourcePosteriorAnswer | None:
     """Return the posterior over the outfalls and inflows of the anomaly's river; None if it can't be made.
 
@@ -102,6 +111,8 @@ def infer_sources(
     window_s : how long before the anomaly a release may have begun [s], at most 60 h less ``after_s``
     after_s : for how long after the beginning of the anomaly readings are used [s]
     other_sites : sites further down or on other branches, whose readings and rivers upstream are used, too
+    is_whole_event : whether these sites are all that the event raised, so that what is read above the limit
+        elsewhere may be of another release
 
     """
     found = _traced_series(directory, anomaly)
@@ -125,9 +136,13 @@ def infer_sources(
     rows = sensor_rows(part, sensor_series, read, begin_s, n_steps)
     if rows is None:
         return None
+    discharges = {one.site_id: one.series_id for one in directory.series if one.quantity == "discharge"}
+    rows = as_loads(rows, part, history, discharge_series=discharges, read=read, begin_s=begin_s)
     rows = nearest_sensors(rows, part, anomaly.site_id)
     rows = at_most(rows, MAX_RESPONSES // (len(candidates) * n_steps))
-    inference = _infer(np.array(candidates, np.intp), history, rows, len(part.links))
+    own = {anomaly.site_id, *other_sites} if is_whole_event else set(sensor_series)
+    is_own = np.array([part.nodes[at].site_id in own for at in rows.node])
+    inference = _infer(np.array(candidates, np.intp), history, rows, is_own, len(part.links))
     if inference is None:
         return None
     answer = _answer(quantity, part, inference, rows, begin_s=begin_s, has_discharge=has_discharge)
@@ -174,14 +189,20 @@ class _Inference(NamedTuple):
 
 
 def _infer(
-    candidates: NDArray[np.intp], history: FlowHistory, rows: SensorRows, n_reaches: int
+    candidates: NDArray[np.intp],
+    history: FlowHistory,
+    rows: SensorRows,
+    is_own: NDArray[np.bool_],
+    n_reaches: int,
 ) -> _Inference | None:
     from analytics.twin import source_inference, water_response  # noqa: PLC0415 - scipy, on the first use
 
-    detected = rows.value >= DETECTION_SPREADS * rows.noise
+    is_raised = rows.value >= DETECTION_SPREADS * rows.noise
+    detected = is_raised & is_own
     if not detected.any():
         return None
-    readings = source_inference.SensorReadings(rows.value, np.ones(len(detected), np.bool_), rows.noise)
+    is_bound = ~is_own & np.isin(rows.node, rows.node[is_raised])
+    readings = source_inference.SensorReadings(rows.value, ~is_bound, rows.noise)
     variants = water_response.draw_variants(N_VARIANTS, n_reaches, np.random.default_rng(0))
     response = water_response.response_ensemble(
         history.between(0, history.n_steps - SAMPLE_STEPS),

@@ -12,11 +12,16 @@ from analytics.service import river_model
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analytics.twin.water_response import FlowHistory
+
     Floats = NDArray[np.float64]
 
 DETECTION_SPREADS, LEAST_NOISE_SHARE = 3.0, 0.05
 LEAST_NOISE = 0.02  # [mg/L]
 MAX_SENSORS = 12
+LEAST_FLOW_SHARE = (
+    0.01  # of the modelled flow of an outfall: without any flow its reading would be free of noise
+)
 
 
 class SensorRows(NamedTuple):
@@ -58,6 +63,53 @@ def sensor_rows(
         np.concatenate([one.value for one in parts]),
         np.concatenate([one.noise for one in parts]),
     )
+
+
+def as_loads(
+    rows: SensorRows,
+    part: river_model.RiverPart,
+    history: FlowHistory,
+    *,
+    discharge_series: dict[str, int],
+    read: river_model.ReadSeries,
+    begin_s: float,
+) -> SensorRows:
+    """Return the rows with what was read at outfalls as it would be with the flow that the model has there.
+
+    An outfall's flow is assumed, and rises with what is let out. The product of concentration and measured
+    discharge is the load that reaches the river; divided by the modelled flow, it is the concentration that
+    this load has in the model. Outfalls without a measured discharge are left as they are.
+
+    Parameters
+    ----------
+    rows : of `sensor_rows`
+    part, history : the river, and its flow in the model
+    discharge_series : id of the discharge's series of each site that measures one
+    read : returns the READING rows of a series between two Unix times [s]
+    begin_s : beginning of the first step [s]
+
+    """
+    factor = np.ones(len(rows.value))
+    reach_m3_s = np.zeros(len(part.links))
+    reach_m3_s[history.grid.reach] = history.face_m3_s[0]
+    for number in np.unique(rows.node).tolist():
+        node = part.nodes[number]
+        modelled = sum(
+            flow
+            for link, flow in zip(part.links, reach_m3_s.tolist(), strict=True)
+            if link.from_node == node.node_id
+        )
+        series_id = discharge_series.get(node.site_id or "")
+        if node.kind != "outfall" or series_id is None or modelled <= 0:
+            continue
+        measured = read(series_id, begin_s, begin_s + history.n_steps * river_model.STEP_S)
+        measured = measured[np.isfinite(measured["value"])]
+        if len(measured):
+            own = rows.node == number
+            steps = (measured["time_us"] / 1e6 - begin_s) / river_model.STEP_S
+            flow_m3_s = np.interp(rows.step[own] + 1.0, steps, np.maximum(measured["value"], 0))
+            factor[own] = np.maximum(flow_m3_s / modelled, LEAST_FLOW_SHARE)
+    return rows._replace(value=rows.value * factor, noise=rows.noise * factor)
 
 
 def nearest_sensors(rows: SensorRows, part: river_model.RiverPart, site_id: str) -> SensorRows:

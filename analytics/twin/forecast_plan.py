@@ -27,7 +27,7 @@ class ForecastPlan(NamedTuple):
     own_lags : ticks back of own values, ascending from 0
     neighbour_lags : ticks back of neighbours' values, ascending from 0
     loss : what the weights minimise, and what is compared on the validation part
-    anchors, penalties : candidates among which validation chooses, see `forecast`
+    anchors, penalties : candidates that validation weighs, see `forecast`
     validation_ticks : length of the validation part at the end of the training record
     share : of future values that a band should hold
     uses_level : whether newest values are features, beside changes from lag to lag
@@ -112,7 +112,7 @@ def water_plan(tick_s: int = 900, *, validation_days: int = 14) -> ForecastPlan:
         ),
         loss="squared",
         anchors=("persistence", "yesterday"),
-        penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e6),
+        penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
         uses_level=False,
         validation_ticks=validation_days * DAY_S // tick_s,
         profile_ticks=hour,

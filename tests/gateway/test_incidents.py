@@ -233,6 +233,10 @@ def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_no
     assert "b-r0" not in in_a.text
     (listed, *_) = world.ask("everything", "GET", "").json()["items"]
     assert listed["trace"] is None, "a list has no traces"
+    for who in ("everything", "operator"):
+        (member, *_) = world.ask(who, "GET", f"{path}/anomalies").json()
+        of_anomaly = world.ask_path(who, f"/v1/anomalies/{member['anomaly_id']}/trace?posterior=true")
+        assert (of_anomaly.status_code, of_anomaly.json()["posterior"]) == (200, None), "without readings"
 
     assert world.ask("everything", "GET", path).json()["sensor_verdict"] is None
     members = world.ask("everything", "GET", f"{path}/anomalies").json()

@@ -18,6 +18,7 @@ from gateway.auth.authorization import ANOMALIES, requires
 from gateway.formats import arrow_tables, streaming_response
 from gateway.formats.negotiation import RequestedFormat, format_responses
 from ingest_service.storage.contract.models import Anomaly, AnomalyQuery
+from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.query_api import PageRetry
 from ingest_service.storage.postgres.sensor_verdicts import SensorVerdicts
 
@@ -164,6 +165,7 @@ def trace(
     matched = _visible_anomaly(context, anomaly_id)
     directory = context.directory_index.directory.valid_at(matched.start_s)
     window_s = window_hours * 3600 if window_hours else context.settings.trace_window_s
+    event_sites = _event_sites(context, anomaly_id) if posterior else []
     return conversion.trace_response(
         network_state.trace_anomaly(directory, matched, window_s=window_s, uncertainty=uncertainty),
         source_posterior.infer_sources(
@@ -173,10 +175,23 @@ def trace(
                 series_id, from_s, to_s, limit=POSTERIOR_READINGS
             ),
             window_s=window_s,
+            other_sites=[one for one in event_sites if one != matched.site_id],
+            is_whole_event=bool(event_sites),
         )
         if posterior
         else None,
     )
+
+
+def _event_sites(context: RequestContext, anomaly_id: int) -> list[str]:
+    """Return the visible sites of the incident of an anomaly; none where it is in no incident."""
+    if context.unscoped_store.database is None:
+        return []
+    incidents = Incidents(context.scoped_database)
+    own = incidents.memberships([anomaly_id]).get(anomaly_id)
+    if own is None or own.incident_id is None:
+        return []
+    return sorted({one.site_id for one in incidents.members([own.incident_id])})
 
 
 def stored_verdict(context: RequestContext, anomaly_id: int) -> StoredVerdict | None:

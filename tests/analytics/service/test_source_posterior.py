@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analytics.errors import AnalyticsError
-from analytics.service import source_posterior
+from analytics.service import river_model, source_posterior, source_readings
 from analytics.service.placement_report import placement_report
 from ingest_service.storage.contract.models import (
     READING,
@@ -148,13 +148,61 @@ def test_a_plume_that_passed_no_sensor_above_came_from_below_it() -> None:
     assert first.released_from_s <= first.released_s <= first.released_to_s < START_S + 4000
 
 
-def test_an_anomaly_at_a_monitored_outfall_is_traced_to_it() -> None:
-    measured = directory()
+def test_a_greater_release_that_passes_another_site_is_not_taken_for_the_source_of_the_event() -> None:
+    """The demo's discharge was traced to the outfall of a slug 20 km above, whose cloud others read."""
+
+    def read(series_id: int, from_s: float, to_s: float) -> Any:
+        rows = readings(at_up=False)(series_id, from_s, to_s)
+        if series_id == 1:  # too late to reach "end" in time
+            rows["value"] += plume(rows["time_us"] / 1e6, START_S + 18_000, 6.0)
+        return rows
+
+    alone, whole = (
+        source_posterior.infer_sources(directory(), anomaly(), read, is_whole_event=is_whole)
+        for is_whole in (False, True)
+    )
+    assert alone is not None
+    assert whole is not None
+    assert alone.candidates[0].node_id in {"a", "in"}, "one release has to explain all that was read"
+    assert whole.candidates[0].node_id == "b"
+    assert whole.credible_90 == ["b"]
+    assert whole.sensors == ["end", "up"], "what the other site reads is still an upper bound"
+    assert whole.n_detects < alone.n_detects
+
+
+def with_monitored_outfall(measured: Directory) -> Directory:
+    """Add sensors of concentration (series 5) and discharge (series 15) at the outfall a."""
     measured.sites.append(Site(site_id="a", kind="outfall", en="a", zh="点", **PLACE))
-    measured.series.append(Series(series_id=5, site_id="a", quantity="ammonia_nitrogen", interval_s=600.0))
+    for series_id, quantity in ((5, "ammonia_nitrogen"), (15, "discharge")):
+        measured.series.append(Series(series_id=series_id, site_id="a", quantity=quantity, interval_s=600.0))
     measured.nodes = [
         msgspec.structs.replace(one, site_id="a") if one.node_id == "a" else one for one in measured.nodes
     ]
+    return measured
+
+
+def test_an_outfall_that_lets_out_thrice_the_flow_of_the_model_counts_with_thrice_its_reading() -> None:
+    """The demo's sewage, read at its outfall and at a section, was traced to the next outfall."""
+    measured = with_monitored_outfall(directory(("ammonia_nitrogen",)))
+    part = river_model.whole_river(measured)
+    read, begin_s = readings(at_up=True, discharge=3 * river_model.OUTFALL_M3_S), START_S - 20_000
+    history, _ = river_model.flow_history(measured, part, read, begin_s=begin_s, n_steps=20)
+    series = {"a": 5, "up": 1, "end": 2}
+    rows = source_readings.sensor_rows(part, series, read, begin_s, 20)
+    assert rows is not None
+    found = source_readings.as_loads(
+        rows, part, history, discharge_series={"a": 15}, read=read, begin_s=begin_s
+    )
+    at_outfall = np.array([part.nodes[at].node_id == "a" for at in rows.node])
+    assert 0 < at_outfall.sum() < len(at_outfall)
+    for column in ("value", "noise"):
+        before, after = getattr(rows, column), getattr(found, column)
+        assert after[at_outfall] == pytest.approx(3 * before[at_outfall])
+        assert np.array_equal(after[~at_outfall], before[~at_outfall])
+
+
+def test_an_anomaly_at_a_monitored_outfall_is_traced_to_it() -> None:
+    measured = with_monitored_outfall(directory())
     at_outfall = msgspec.structs.replace(anomaly(None), site_id="a")
     found = source_posterior.infer_sources(measured, at_outfall, readings(at_up=True))
     assert found is not None
