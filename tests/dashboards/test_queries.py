@@ -40,6 +40,7 @@ IDENTIFIERS = {
     "shard",
     "device",
     "site_id",
+    "who",
 }  # as they were sent or stored
 MAX_BINS = 50
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
