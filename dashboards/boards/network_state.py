@@ -116,6 +116,6 @@ BOARD = DashboardSpec(
             ),
         ),
         ("row_trace", ((source_table, 24, 8), (arrival_table, 24, 8))),
-        ("row_scenarios", ((scenario_table, 24, 9), (scenario_curves, 14, 11), (scenario_places, 10, 11))),
+        ("row_scenarios", ((scenario_table, 24, 9), (scenario_curves, 24, 11), (scenario_places, 24, 9))),
     ),
 )

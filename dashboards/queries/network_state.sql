@@ -93,7 +93,7 @@ ORDER BY part.nth, c.hours;
 -- scenario_places: The largest value at each place without the changes, with them, and of the second scenario.
 WITH peak AS (
     SELECT scenario_id, place, place_id, place_LANG AS name, max(value) AS largest, max(base) AS usual FROM scenario_curve_view
-    WHERE scenario_id::text = ANY (ARRAY[${scenario:sqlstring}, ${second_scenario:sqlstring}]::text[])
+    WHERE scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) OR scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
     GROUP BY scenario_id, place, place_id, place_LANG
 ), a AS (
     SELECT p.* FROM peak AS p JOIN scenario_view AS s USING (scenario_id)
