@@ -497,7 +497,7 @@ def test_places_for_sensors_are_ranked_with_what_each_adds_and_as_a_report(
 ) -> None:
     address = "/console/placement"
     with console.client("viewer", language) as one:
-        form = form_of(one.get(address).text.replace("get", "post"), address)
+        form = form_of(one.get(address).text, address)
         assert (form["existing"], form["sensors"]) == (["keep"], ["5"])
         page = one.get(address, params=form | {"area": "330483", "existing": "compete", "sensors": "4"}).text
         ranks = re.findall(r'<tr><td class="number">(\d+)</td>', page)
