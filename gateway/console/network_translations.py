@@ -79,7 +79,7 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
         "估计值由全网传感器推算，水质按流程时间；预期值由判别器给出。",
     ),
     "state_nothing": ("No quantity of a network is measured.", "没有网络上的监测项。"),
-    "placement": ("sensor places", "布点"),
+    "placement": ("sensors", "布点"),
     "placement_title": ("where sensors make most outfalls traceable", "水质监测点位布设"),
     "placement_all_areas": ("all rivers", "全部河网"),
     "placement_sensors": ("sensors at most", "点位数上限"),
