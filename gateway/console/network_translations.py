@@ -99,6 +99,7 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "placement_further": ("adds little", "增益甚微"),
     "placement_outfall": ("outfall", "排口"),
     "placement_gains": ("what each further sensor adds", "逐个新增点位的增益"),
+    "placement_table": ("places in order", "点位列表"),
     "placement_curve": (
         "shares that the sensors up to each number achieve; at 0 those that exist, where they count",
         "点位数与效果；零处为预先计入的现有点位",
