@@ -1,4 +1,4 @@
-"""Draws the panels of two dashboards with matplotlib; colours are always doubled by text or shape."""
+"""Draws the panels of three dashboards with matplotlib; colours are always doubled by text or shape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    Rows = Callable[[str], list[dict[str, Any]]]
+    Rows = Callable[..., list[dict[str, Any]]]
 
 TIME = "time"
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -34,6 +34,7 @@ LEVELS = {
     5: ("heavy", "#C1272D"),
 }
 ROMAN = ("", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ", "worse than Ⅴ")
+CURVES = ("without_changes", "chosen_scenario", "compared_scenario")
 MAX_REASON_CHARS, MAX_STRETCH_CHARS = 72, 44
 
 
@@ -80,6 +81,80 @@ def river_section(figure: Figure, rows: Rows) -> Figure:
         figure.add_subplot(grid[3, 1]), "Upstream ↑ and downstream ↓", rows("Upstream and downstream")
     )
     return figure
+
+
+def network_state(figure: Figure, rows: Rows) -> Figure:
+    """Draw the state of the networks: map of estimates, sources, arrivals, kept scenarios, curves."""
+    grid = figure.add_gridspec(4, 2, height_ratios=(2.2, 0.8, 0.7, 1.5))
+    _draw_state(figure.add_subplot(grid[0, :]), rows("Where"), rows("Where", 1))
+    sources = [
+        (one["incident"], one["source_place"], f"{one['probability']:.0%}", _moment(one["released_from"]))
+        for one in rows("Sources of open incidents")[:4]
+    ]
+    heads = ("incident", "source", "probability", "released from")
+    _draw_table(figure.add_subplot(grid[1, 0]), "Sources of open incidents", heads, sources)
+    arrivals = [
+        (
+            one["section_below"],
+            _moment(one["arrival"]),
+            _moment(one["arrival_from"]),
+            _moment(one["arrival_to"]),
+        )
+        for one in rows("Arrival downstream")[:4]
+    ]
+    heads = ("section below", "arrival", "earliest", "latest")
+    _draw_table(figure.add_subplot(grid[1, 1]), "Arrival downstream", heads, arrivals)
+    kept = [
+        (one["scenario"], one["who"], _moment(one["computed"]), shorten(one["changes"], 90, placeholder=" …"))
+        for one in rows("Kept scenarios")[:4]
+    ]
+    heads = ("scenario", "who", "computed", "changes")
+    _draw_table(figure.add_subplot(grid[2, :]), "Kept scenarios", heads, kept)
+    _draw_curves(figure.add_subplot(grid[3, 0]), rows("Curves of a scenario"))
+    places = [
+        (one["scenario_place"], *(_amount(one[name]) for name in CURVES))
+        for one in rows("Places side by side")[:9]
+    ]
+    heads = ("place", "without the changes", "chosen", "second")
+    _draw_table(figure.add_subplot(grid[3, 1]), "Places side by side [mg/L]", heads, places)
+    return figure
+
+
+def _moment(at: datetime | None) -> str:
+    return "–" if at is None else f"{at.astimezone(ZONE):%m-%d %H:%M}"
+
+
+def _amount(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _draw_state(axes: Any, nodes: list[dict[str, Any]], dots: list[dict[str, Any]]) -> None:
+    axes.set_title("Where: dissolved oxygen [mg/L], estimate ± standard deviation", loc="left", fontsize=10)
+    at = [one["longitude"] for one in dots], [one["latitude"] for one in dots]
+    axes.scatter(*at, s=1, c="#5794f2")
+    for is_measured, name, shape in ((1, "measured", "o"), (0, "estimated", "D")):
+        some = [one for one in nodes if one["is_measured"] == is_measured]
+        at = [one["longitude"] for one in some], [one["latitude"] for one in some]
+        style = {"c": "#1f4e79" if is_measured else "none", "edgecolors": "#1f4e79", "marker": shape}
+        axes.scatter(*at, s=34, label=f"{name} {len(some)}", zorder=3, **style)
+    for one in nodes:
+        place = (one["longitude"], one["latitude"])
+        axes.annotate(one["label"], place, xytext=(4, 5), textcoords="offset points", fontsize=7)
+    axes.legend(fontsize=7)
+    axes.tick_params(labelsize=7)
+
+
+def _draw_curves(axes: Any, rows: list[dict[str, Any]]) -> None:
+    axes.set_title("Curves of a scenario", loc="left", fontsize=10)
+    for name, style in zip(dict.fromkeys(one["curve"] for one in rows), ("-", "--", ":"), strict=False):
+        curve = [one for one in rows if one["curve"] == name]
+        axes.plot(
+            [one["hours"] for one in curve], [one["scenario_value"] for one in curve], style, label=name
+        )
+    axes.set(xlabel="hours [h]", ylabel="added concentration [mg/L]", ylim=(0, None))
+    axes.legend(fontsize=7)
+    axes.grid(visible=True, alpha=0.3)
+    axes.tick_params(labelsize=7)
 
 
 def _draw_number(axes: Any, number: str, text: str, colour: str) -> None:

@@ -48,6 +48,8 @@ class DashboardSpec:
     has_quantity_variable: bool = False
     single_quantity: str = ""
     """Query of the quantities of which one is selected; empty for the quantity variable of the sites."""
+    single_variables: tuple[str, ...] = ()
+    """Names of further variables and of their queries; of each one value is selected."""
     has_operator_variable: bool = False
     time: str = "now-24h"
     refresh: str = "30s"
@@ -103,6 +105,8 @@ def _variables(board: DashboardSpec, language: Language) -> Iterator[QueryVariab
         yield _variable("quantity", raw_sql("quantities", language), language)
     if board.single_quantity:
         yield _single(_variable("quantity", raw_sql(board.single_quantity, language), language))
+    for name in board.single_variables:
+        yield _single(_variable(name, raw_sql(name, language), language))
     if board.has_operator_variable:
         two = models.VariableOption(text="2", value="2")  # the default of the service's setting
         operators = _variable("operators", raw_sql("operators", language), language)

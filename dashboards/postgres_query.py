@@ -45,6 +45,9 @@ NAMES: dict[str, dict[str, tuple[str, str]]] = {
         for key, texts in TRANSLATIONS.items()
         if key.startswith("table_") and not key.startswith("table_sizes")
     },
+    "change": {
+        key.removeprefix("change_"): texts for key, texts in TRANSLATIONS.items() if key.startswith("change_")
+    },
     "heading": {one: TRANSLATIONS[f"heading_{one}"] for one in ("n", "ne", "e", "se", "s", "sw", "w", "nw")},
 }
 _NAMED = re.compile(r"NAMED\((?P<kind>[a-z]+), (?P<column>[a-z_.]+)\)")
@@ -69,8 +72,8 @@ def raw_sql(name: str, language: Language, **substitutions: str) -> str:
     ``LANG`` stands for the labels' language, ``_KINDS`` for the keyword argument ``kinds`` (likewise for
     every other keyword), and ``NAMED(quantity, x)`` for the name of the quantity in column x; likewise
     ``detector``, ``reason``, ``measure`` (quantity with unit), ``unit`` (of the quantity), ``action`` (on
-    what the detector found), ``cause`` and ``state`` (of incidents), ``relation`` (database table) and
-    ``heading``. ``WORD(key)`` stands for a text of `words.toml`. ``BINS`` is the common
+    what the detector found), ``cause`` and ``state`` (of incidents), ``change`` (of scenarios), ``relation``
+    (database table) and ``heading``. ``WORD(key)`` stands for a text of `words.toml`. ``BINS`` is the common
     table expression ``bin`` of the bins of the chosen time, and ``BIN(x)`` the bin of the time in column x:
     bars as wide as a bin need a row for every bin, also for an empty one.
     """

@@ -58,6 +58,7 @@ from gateway.console import (
     live_updates,
     network_pages,
     notification_pages,
+    placement_pages,
     scenario_pages,
     series_pages,
     settings_pages,
@@ -147,6 +148,7 @@ CONSOLE_MODULES = (
     notification_pages,
     enrolment_pages,
     network_pages,
+    placement_pages,
     scenario_pages,
     state_pages,
 )
@@ -273,7 +275,7 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
         replica=_read_replica(store, settings),
     )
     app.state.console_states = StateCaches()
-    _install_routes(app, [scenario_pages, state_pages])  # these have heavy requests
+    _install_routes(app, [placement_pages, scenario_pages, state_pages])  # these have heavy requests
     return app
 
 

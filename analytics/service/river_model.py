@@ -44,6 +44,22 @@ def whole_river(directory: Directory) -> RiverPart:
     return _part(directory, {one.node_id for one in directory.nodes})
 
 
+def connected_with(directory: Directory, node_ids: Collection[str]) -> RiverPart:
+    """Return the parts of the river that are connected with some of its nodes; ids of others are left out."""
+    neighbours: dict[str, list[str]] = {}
+    for link in directory.links:
+        if link.network == "river":
+            neighbours.setdefault(link.from_node, []).append(link.to_node)
+            neighbours.setdefault(link.to_node, []).append(link.from_node)
+    waiting = [one for one in node_ids if one in neighbours]
+    reached = set(waiting)
+    while waiting:
+        new = [one for one in dict.fromkeys(neighbours[waiting.pop()]) if one not in reached]
+        reached.update(new)
+        waiting += new
+    return _part(directory, reached)
+
+
 def upstream_of(directory: Directory, site_ids: Collection[str]) -> RiverPart:
     """Return the nodes and reaches upstream of sites, their nodes included; none if they are on no river.
 

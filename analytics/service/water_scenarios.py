@@ -130,31 +130,23 @@ def water_scenario(
 def _part_of(directory: Directory, changes: Sequence[WaterChange]) -> RiverPart:
     """Return the connected parts of the river that the changes are in."""
     whole = river_model.whole_river(directory)
-    neighbours: dict[str, list[str]] = {}
-    for link in whole.links:
-        neighbours.setdefault(link.from_node, []).append(link.to_node)
-        neighbours.setdefault(link.to_node, []).append(link.from_node)
     begins = {one.link_id: one.from_node for one in whole.links}
-    reached = set[str]()
+    on_river = {one.node_id for one in whole.nodes}
+    concerned = set[str]()
     for change in changes:
         node = begins.get(change.target, "") if change.kind == "sluice" else change.target
-        if node not in neighbours:
+        if node not in on_river:
             kind = "reach" if change.kind == "sluice" else "node"
             raise TwinModelError(
                 f"{change.kind} at {change.target!r}: no such {kind} of the river; see GET /v1/twin/network"
             )
-        waiting = [node]
-        while waiting:
-            one = waiting.pop()
-            if one not in reached:
-                reached.add(one)
-                waiting += neighbours[one]
-    if len(reached) > MAX_NODES:
+        concerned.add(node)
+    part = river_model.connected_with(directory, concerned)
+    if len(part.nodes) > MAX_NODES:
         raise TwinModelError(
-            f"the river has {len(reached):,} nodes there: {MAX_NODES:,} at most are computed"
+            f"the river has {len(part.nodes):,} nodes there: {MAX_NODES:,} at most are computed"
         )
-    links = [one for one in whole.links if one.from_node in reached]
-    return river_model.RiverPart([one for one in whole.nodes if one.node_id in reached], links)
+    return part
 
 
 def _model_changes(part: RiverPart, changes: Sequence[WaterChange]) -> dict[str, Any]:
@@ -219,11 +211,18 @@ def _sites(
                 "arrival_band_s": _band("arrival_s", passage, drawn),
                 "peak_band_mg_l": _band("peak_mg_l", passage, drawn),
                 "base": None if base is None else _passage(base.time_s, base.concentration_g_m3[:, number]),
-                "concentration_mg_l": [float(f"{one:.4g}") for one in values],
+                "concentration_mg_l": _curve(values),
+                "base_concentration_mg_l": None
+                if base is None
+                else _curve(base.concentration_g_m3[:, number]),
             }
         )
     found.sort(key=lambda one: (one["arrival_s"] is None, one["arrival_s"], -one["peak_mg_l"]))
     return found
+
+
+def _curve(values: Floats) -> list[float]:
+    return [float(f"{one:.4g}") for one in values]
 
 
 def _band(

@@ -10,13 +10,14 @@ The value of a set of sensors is the mean, over all releases, of half for detect
 other outfalls from which some sensor of the set separates it. Each further sensor adds at most what it would
 have added before (the function is submodular), so the greedy choice reaches at least 1 - 1/e of the best
 possible value (G. L. Nemhauser, L. A. Wolsey, M. L. Fisher, Math. Program. 14, 1978). What sensors separate
-only together, by the time between their peaks, is not counted: the value is a lower bound.
+only together, by the time between their peaks, is not counted: the value is a lower bound. Sensors that exist
+may count in advance: then the others are chosen for what they add to these.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,33 +32,46 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ALIKE = 0.9
+TRACEABLE_SHARE = 0.8
+OUTFALLS_AT_ONCE = 32  # carried through the network together: bounds the memory of their concentrations
+
+
+class SensorCoverage(NamedTuple):
+    """What a set of sensors achieves.
+
+    Attributes
+    ----------
+    value : of the set, 0 … 1
+    detected : share of releases that some sensor detects
+    separated : mean share of other outfalls from which a release is told apart
+    outfalls_traceable : number of outfalls of whose releases, on average, at least `TRACEABLE_SHARE` of the
+        other outfalls are told apart
+
+    """
+
+    value: float
+    detected: float
+    separated: float
+    outfalls_traceable: int
 
 
 @dataclass(frozen=True, slots=True)
 class SensorPlacement:
-    """Chosen nodes in order, and what each adds; (n_sensors,) each.
+    """Chosen nodes in order, and what each adds.
 
     Attributes
     ----------
-    node : cell of the node
-    gain : what it adds to the value
-    value : of all up to it, 0 … 1
-    detected : share of releases that some sensor up to it detects
-    separated : mean share of other outfalls from which a release is told apart
-    outfalls_traceable : (n_sensors,) number of outfalls of whose releases, on average, at least
-        `TRACEABLE_SHARE` of the other outfalls are told apart
+    node : (n_sensors,) cell of the node
+    gain : (n_sensors,) what it adds to the value
+    coverage : of all up to each, those that exist included
+    before : of those that exist alone
 
     """
 
     node: NDArray[np.intp]
     gain: Floats
-    value: Floats
-    detected: Floats
-    separated: Floats
-    outfalls_traceable: NDArray[np.intp]
-
-
-TRACEABLE_SHARE = 0.8
+    coverage: list[SensorCoverage]
+    before: SensorCoverage
 
 
 def place_sensors(
@@ -70,6 +84,7 @@ def place_sensors(
     detection_limit: float,
     release_every: int,
     follow_steps: int,
+    existing: NDArray[np.intp] | None = None,
 ) -> SensorPlacement:
     """Return up to ``n_sensors`` nodes, best first; fewer if no further node adds anything.
 
@@ -81,6 +96,7 @@ def place_sensors(
     amount_g : of each release [g], during one step
     detection_limit : concentration from which a sensor detects [g/m³]
     release_every, follow_steps : steps between the releases of an outfall; steps that each is followed
+    existing : those of ``nodes`` whose sensors count in advance; none by default
 
     Raises
     ------
@@ -96,7 +112,8 @@ def place_sensors(
     signals = _signals(history, outfalls, nodes, begins, follow_steps)
     signals *= amount_g / history.dt_s
     detects, separates = _coverage(signals, detection_limit)
-    return _greedy(nodes, detects, separates, min(n_sensors, len(nodes)))
+    is_existing = np.zeros(len(nodes), np.bool_) if existing is None else np.isin(nodes, existing)
+    return _greedy(nodes, detects, separates, n_sensors, is_existing)
 
 
 def _signals(
@@ -108,13 +125,14 @@ def _signals(
 ) -> NDArray[np.float32]:
     """Return concentrations after 1 g/s in one step, (n_nodes, n_outfalls, n_releases, follow_steps)."""
     as_it_is = ModelVariant(np.ones(int(history.grid.reach.max()) + 1), 1.0)
-    release = np.zeros((follow_steps, len(outfalls), len(outfalls)))
-    release[0] = np.eye(len(outfalls))
     signals = np.empty((len(nodes), len(outfalls), len(begins), follow_steps), np.float32)
-    for number, begin in enumerate(begins.tolist()):
-        part = history.between(begin, begin + follow_steps)
-        found = concentrations(part, as_it_is, release, outfalls)
-        signals[:, :, number] = found[:, nodes].transpose(1, 2, 0)
+    for first in range(0, len(outfalls), OUTFALLS_AT_ONCE):
+        some = outfalls[first : first + OUTFALLS_AT_ONCE]
+        release = np.zeros((follow_steps, len(some), len(some)))
+        release[0] = np.eye(len(some))
+        for number, begin in enumerate(begins.tolist()):
+            found = concentrations(history.between(begin, begin + follow_steps), as_it_is, release, some)
+            signals[:, first : first + len(some), number] = found[:, nodes].transpose(1, 2, 0)
     return signals
 
 
@@ -146,43 +164,38 @@ def _coverage(
 
 
 def _greedy(
-    nodes: NDArray[np.intp], detects: NDArray[np.bool_], separates: NDArray[np.bool_], n_sensors: int
+    nodes: NDArray[np.intp],
+    detects: NDArray[np.bool_],
+    separates: NDArray[np.bool_],
+    n_sensors: int,
+    is_existing: NDArray[np.bool_],
 ) -> SensorPlacement:
     n_nodes, n_outfalls = detects.shape[:2]
-    n_others = max(n_outfalls - 1, 1)
     flat_detects, flat_separates = detects.reshape(n_nodes, -1), separates.reshape(n_nodes, -1)
-    n_releases = flat_detects.shape[1]
-    is_covered = np.zeros(n_releases, np.bool_)
-    apart = np.zeros(flat_separates.shape[1], np.bool_)
+    n_pairs = flat_detects.shape[1] * max(n_outfalls - 1, 1)  # of a release and another outfall
+    is_covered, apart = flat_detects[is_existing].any(axis=0), flat_separates[is_existing].any(axis=0)
+    before = last = _achieved(is_covered, apart, n_outfalls)
     chosen: list[int] = []
-    rows: list[tuple[float, float, float, float, int]] = []
-    value = 0.0
-    for _ in range(n_sensors):
+    gains: list[float] = []
+    coverage: list[SensorCoverage] = []
+    while len(chosen) < n_sensors:
         values = 0.5 * (flat_detects | is_covered).mean(axis=1)
-        values += 0.5 * (flat_separates | apart).sum(axis=1) / (n_releases * n_others)
+        values += 0.5 * (flat_separates | apart).sum(axis=1) / n_pairs
         best = int(values.argmax())
-        if values[best] <= value + 1e-12:
+        if values[best] <= last.value + 1e-12:
             break
         is_covered, apart = is_covered | flat_detects[best], apart | flat_separates[best]
-        shares = apart.reshape(n_outfalls, -1, n_outfalls).sum(axis=2).mean(axis=1) / n_others
-        traceable = int((shares >= TRACEABLE_SHARE).sum())
-        rows.append(
-            (
-                float(values[best]) - value,
-                float(values[best]),
-                is_covered.mean(),
-                float(shares.mean()),
-                traceable,
-            )
-        )
+        gains.append(float(values[best]) - last.value)
+        last = _achieved(is_covered, apart, n_outfalls)
         chosen.append(best)
-        value = float(values[best])
-    table = np.array(rows).reshape(-1, 5)
-    return SensorPlacement(
-        nodes[np.array(chosen, np.intp)],
-        table[:, 0],
-        table[:, 1],
-        table[:, 2],
-        table[:, 3],
-        table[:, 4].astype(np.intp),
+        coverage.append(last)
+    return SensorPlacement(nodes[np.array(chosen, np.intp)], np.array(gains), coverage, before)
+
+
+def _achieved(is_covered: NDArray[np.bool_], apart: NDArray[np.bool_], n_outfalls: int) -> SensorCoverage:
+    """Return what sensors achieve that detect these releases and tell apart these pairs."""
+    shares = apart.reshape(n_outfalls, -1, n_outfalls).sum(axis=2).mean(axis=1) / max(n_outfalls - 1, 1)
+    detected, separated = float(is_covered.mean()), float(shares.mean())
+    return SensorCoverage(
+        0.5 * detected + 0.5 * separated, detected, separated, int((shares >= TRACEABLE_SHARE).sum())
     )

@@ -1,14 +1,19 @@
-"""Dashboard of the twin: the state of each node and link with its uncertainty, traced sources, arrivals."""
+"""Dashboard of the twin: the state of each node and link with its uncertainty, traces, kept scenarios."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from grafana_foundation_sdk.builders import xychart
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import xychart as xychart_models
+
 from dashboards import styling
 from dashboards.columns import DURATION
 from dashboards.dashboard_builder import DashboardSpec
 from dashboards.maps import state_map_panel
-from dashboards.panels import stat_panel, table_panel
+from dashboards.panels import legend, stat_panel, table_panel, with_title
+from dashboards.postgres_query import NamedQueryBuilder
 from dashboards.translations import Language, translate
 
 if TYPE_CHECKING:
@@ -60,10 +65,46 @@ def arrival_table(language: Language) -> table.Panel:
     return table_panel("trace_arrivals", "trace_arrivals", columns, language, to_console="incident")
 
 
+def scenario_table(language: Language) -> table.Panel:
+    """Table of the kept scenarios."""
+    columns = "scenario who computed begins changes found scenario_id"
+    return table_panel("scenario_list", "scenario_list", columns, language)
+
+
+def scenario_curves(language: Language) -> xychart.Panel:
+    """XY chart of the hours at one place: without the changes, with them, and of a second scenario.
+
+    The hours are those of the scenario, which may lie in the past or reach beyond now: no range of time fits.
+    """
+    partition = models.DataTransformerConfig(
+        id_val="partitionByValues", options={"fields": ["curve"], "keepFields": False}
+    )
+    panel = (
+        with_title(xychart.Panel(), "scenario_curves", language)
+        .with_target(NamedQueryBuilder("scenario_curves", language))
+        .with_transformation(partition)
+        .mapping(xychart_models.SeriesMapping.AUTO)
+        .show(xychart_models.XYShowMode.LINES)
+        .legend(legend())
+    )
+    for name in ("hours", "scenario_value"):
+        panel.override_by_name(
+            name, [styling.override_property("custom.axisLabel", translate(name, language))]
+        )
+    return panel
+
+
+def scenario_places(language: Language) -> table.Panel:
+    """Table of the largest values at each place, side by side."""
+    columns = "scenario_place without_changes chosen_scenario compared_scenario"
+    return table_panel("scenario_places", "scenario_places", columns, language)
+
+
 BOARD = DashboardSpec(
     name="network_state",
     kinds=(),
     single_quantity="estimated_quantities",
+    single_variables=("scenario", "second_scenario", "scenario_place"),
     rows=(
         (
             "row_now",
@@ -75,5 +116,6 @@ BOARD = DashboardSpec(
             ),
         ),
         ("row_trace", ((source_table, 24, 8), (arrival_table, 24, 8))),
+        ("row_scenarios", ((scenario_table, 24, 9), (scenario_curves, 24, 11), (scenario_places, 24, 9))),
     ),
 )

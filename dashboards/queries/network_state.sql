@@ -68,3 +68,38 @@ SELECT i.priority AS "priority", NAMED(cause, i.cause) AS "incident", a.node_LAN
 FROM incident_arrival_view AS a JOIN incident_view AS i USING (incident_id)
 WHERE i.is_open AND i.town_id = ANY (ARRAY[${town:sqlstring}]::text[])
 ORDER BY i.priority, a.arrival LIMIT 200;
+
+-- scenario_list: Kept scenarios of the chosen towns: who computed what, when, what was changed, what was found; newest first.
+SELECT s.name AS "scenario", s.who AS "who", s.created AS "computed", s."at" AS "begins",
+    (SELECT string_agg(concat(NAMED(change, c.kind), ' · ', c.place_LANG), WORD(list_separator) ORDER BY c.place)
+        FROM scenario_change_view AS c WHERE c.scenario_id = s.scenario_id) AS "changes",
+    s.found_LANG AS "found", s.scenario_id AS "scenario_id"
+FROM scenario_view AS s WHERE s.area_ids && ARRAY[${town:sqlstring}]::text[]
+ORDER BY s.created DESC, s.scenario_id DESC LIMIT 200;
+
+-- scenario_curves: At one place, over the hours of the scenario: without the changes, with them, and of the second scenario.
+SELECT part.curve AS "curve", c.hours AS "hours", part.amount AS "scenario_value"
+FROM scenario_curve_view AS c, LATERAL (VALUES
+    (1, WORD(without_changes), c.base, true), (2, WORD(chosen_scenario), c.value, true), (3, WORD(compared_scenario), c.value, false)
+) AS part (nth, curve, amount, is_chosen)
+WHERE c.place_id = ANY (ARRAY[${scenario_place:sqlstring}]::text[]) AND part.amount IS NOT NULL
+    AND c.scenario_id::text = ANY (CASE WHEN part.is_chosen THEN ARRAY[${scenario:sqlstring}]::text[] ELSE ARRAY[${second_scenario:sqlstring}]::text[] END)
+    AND (part.is_chosen OR c.scenario_id::text <> ALL (ARRAY[${scenario:sqlstring}]::text[]))
+    AND EXISTS (SELECT FROM scenario_view AS a, scenario_view AS b
+        WHERE a.scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) AND b.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
+            AND a.area_ids && ARRAY[${town:sqlstring}]::text[])
+ORDER BY part.nth, c.hours;
+
+-- scenario_places: The largest value at each place without the changes, with them, and of the second scenario.
+WITH peak AS (
+    SELECT scenario_id, place, place_id, place_LANG AS name, max(value) AS largest, max(base) AS usual FROM scenario_curve_view
+    WHERE scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) OR scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
+    GROUP BY scenario_id, place, place_id, place_LANG
+), a AS (
+    SELECT p.* FROM peak AS p JOIN scenario_view AS s USING (scenario_id)
+    WHERE p.scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) AND s.area_ids && ARRAY[${town:sqlstring}]::text[]
+)
+SELECT a.name AS "scenario_place", a.usual AS "without_changes", a.largest AS "chosen_scenario", b.largest AS "compared_scenario"
+FROM a JOIN peak AS b USING (place_id)
+WHERE b.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
+ORDER BY a.place LIMIT 200;

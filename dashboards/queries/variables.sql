@@ -23,3 +23,18 @@ WHERE town_id = ANY (ARRAY[${town:sqlstring}]::text[]) AND site_kind IN (_KINDS)
 -- estimated_quantities: The quantities with an estimated state in the chosen towns.
 SELECT DISTINCT NAMED(measure, quantity) AS "__text", quantity AS "__value" FROM node_estimate_view
 WHERE town_id = ANY (ARRAY[${town:sqlstring}]::text[]) ORDER BY 1;
+
+-- scenario: The kept scenarios of the chosen towns, newest first.
+SELECT concat(name, ' · ', to_char(created AT TIME ZONE 'Asia/Shanghai', 'MM-DD HH24:MI')) AS "__text", scenario_id::text AS "__value"
+FROM scenario_view WHERE area_ids && ARRAY[${town:sqlstring}]::text[] ORDER BY scenario_id DESC LIMIT 200;
+
+-- second_scenario: Those of the same network to compare it with, newest first; last itself, where there is no other.
+SELECT concat(b.name, ' · ', to_char(b.created AT TIME ZONE 'Asia/Shanghai', 'MM-DD HH24:MI')) AS "__text", b.scenario_id::text AS "__value"
+FROM scenario_view AS a JOIN scenario_view AS b USING (kind)
+WHERE a.scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) AND b.area_ids && ARRAY[${town:sqlstring}]::text[]
+ORDER BY b.scenario_id = a.scenario_id, b.scenario_id DESC LIMIT 200;
+
+-- scenario_place: The places that the chosen scenario alters, those that its changes alter most first.
+SELECT place_LANG AS "__text", place_id AS "__value" FROM scenario_curve_view
+WHERE scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[])
+GROUP BY place_id, place_LANG, place ORDER BY max(abs(value - base)) DESC NULLS LAST, place LIMIT 200;

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from deploy.settings import CommonSettings
     from ingest_service.storage.contract.models import Directory
 
-MAX_READINGS = 10_000
-MAX_SENSORS = 100
+MAX_SENSORS = 50
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +40,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=0.1,
         help="above the usual, that a sensor detects (0.1)",
     )
+    placement.add_argument(
+        "--keep-existing", action="store_true", help="sensors that exist count in advance; else they compete"
+    )
     placement.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     placement.add_argument(
         "--out", type=Path, metavar="FILE", help="write a report with map and recommendation: .pdf or .html"
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
 
     from analytics.errors import AnalyticsError
     from analytics.service import reports
-    from analytics.service.placement_report import placement_report
+    from analytics.service.placement_report import MAX_READINGS, placement_report
 
     report_format = next((one for one in reports.FORMATS if args.out and args.out.suffix == f".{one}"), None)
     if args.out and report_format is None:
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
             amount_kg=args.amount_kg,
             limit_mg_l=args.limit_mg_l,
             now_s=now_s,
+            keeps_existing=args.keep_existing,
         )
         if report_format is not None:
             _write(args, directory, report, zone=store.zone, now_s=now_s, form=report_format)
@@ -118,6 +121,10 @@ def _table(report: PlacementReport) -> str:
         f"{report.amount_kg:g} kg at each of {report.n_outfalls} outfalls; "
         f"a sensor detects {report.limit_mg_l:g} mg/L above the usual"
     )
+    before = (
+        f"with the {report.n_existing} sensors that exist {report.before.outfalls_traceable} of "
+        f"{report.n_outfalls} outfalls are traceable, {report.before.detected:.1%} detected"
+    )
     head = f"{'':>3} {'node':<20} {'gain':>6} {'detected':>9} {'separated':>11} {'traceable':>10}   name"
     lines = [_line(one, report.n_outfalls) for one in report.rows]
-    return "\n".join([given, head, *lines, "+: no site there yet"])
+    return "\n".join([given, *([before] if report.n_existing else []), head, *lines, "+: no site there yet"])

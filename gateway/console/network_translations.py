@@ -1,4 +1,4 @@
-"""Texts of the pages of the networks and of their estimated state, in English and Chinese."""
+"""Texts of the pages of networks, of their estimated state and of places for sensors, English and Chinese."""
 
 from __future__ import annotations
 
@@ -79,4 +79,63 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
         "估计值由全网传感器推算，水质按流程时间；预期值由判别器给出。",
     ),
     "state_nothing": ("No quantity of a network is measured.", "没有网络上的监测项。"),
+    "placement": ("sensors", "布点"),
+    "placement_title": ("where sensors make most outfalls traceable", "水质监测点位布设"),
+    "placement_all_areas": ("all rivers", "全部河网"),
+    "placement_sensors": ("sensors at most", "点位数上限"),
+    "placement_existing": ("sensors that exist", "现有点位"),
+    "placement_keep": ("count in advance", "预先计入"),
+    "placement_compete": ("compete with new places", "与新点位同等参选"),
+    "placement_amount": ("released at each outfall [kg]", "每个排口排放量（千克）"),
+    "placement_limit": ("a sensor detects, above the usual [mg/L]", "传感器可检出的高于常态浓度（毫克每升）"),
+    "placement_compute": ("compute", "计算"),
+    "placement_advice": ("recommendation", "建议"),
+    "placement_file": ("report as PDF", "下载报告"),
+    "placement_map": (
+        "places by number on the rivers, the first one adds most",
+        "河道上的建议点位，数字为次序，一号增益最大",
+    ),
+    "placement_worthwhile": ("recommended place", "建议点位"),
+    "placement_further": ("adds little", "增益甚微"),
+    "placement_outfall": ("outfall", "排口"),
+    "placement_gains": ("what each further sensor adds", "逐个新增点位的增益"),
+    "placement_table": ("places in order", "点位列表"),
+    "placement_curve": (
+        "shares that the sensors up to each number achieve; at 0 those that exist, where they count",
+        "点位数与效果；零处为预先计入的现有点位",
+    ),
+    "placement_number": ("number of further sensors", "新增点位数"),
+    "placement_traceable": ("traceable outfalls", "可溯源排口"),
+    "placement_detected": ("releases detected", "排放检出率"),
+    "placement_separated": ("outfalls told apart", "排口区分率"),
+    "placement_rank": ("number", "次序"),
+    "placement_place": ("place", "点位"),
+    "placement_site": ("state", "状态"),
+    "placement_gain": ("adds", "增益"),
+    "placement_of": ("{} of {}", "{}／{}"),
+    "placement_before": ("{} sensors that exist", "现有{}个点位"),
+    "placement_has_site": ("has a site", "已有站点"),
+    "placement_new": ("new", "新建"),
+    "placement_nothing": ("no further place adds anything", "其他点位均无增益"),
+    "placement_measured": (
+        "The flow is scaled to the discharges measured in the last two days.",
+        "流量按近两天实测流量换算。",
+    ),
+    "placement_usual": (
+        "No discharge was measured in the last two days: the flow is the usual one.",
+        "近两天无实测流量，采用常态流量。",
+    ),
+    "placement_hint": (
+        (
+            "The same amount is released at every outfall. An outfall is traceable if its release is told "
+            "apart from those of four fifths of the others. "
+            "A place adds half for detecting, half for telling apart."
+        ),
+        "假定每个排口排放量相同。某排口的排放能与五分之四的其他排口区分，即为可溯源。检出与区分各占增益的一半。",
+    ),
+    "placement_refused": (
+        "There is no outfall on the rivers of this area, or there are too many: choose another area.",
+        "该区域河网没有排口，或排口过多：请选择其他区域。",
+    ),
+    "rule_placement": ("a number within the limits of the field.", "请填写该项允许范围内的数值。"),
 }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from gateway.api.models.scenario_models import RoadScenarioResult
+from gateway.console.map_projection import fit_projection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 360, 240
 COLOURS = ("#009e73", "#8fb339", "#e69f00", "#d55e00", "#99004c")  # of the levels 1 smooth to 5 heavy
-MARGIN = 0.15  # around the altered roads, as a share of their extent
+MARGIN = 0.12  # around the altered roads, as a share of the picture's height
 
 
 class MapRoad(NamedTuple):
@@ -42,7 +41,8 @@ def maps_of(
     found = [one for one in results if isinstance(one, RoadScenarioResult) and one.roads]
     if not found or len(found) < len(results):
         return []
-    project = _projection([pair for one in found for road in one.roads for pair in road.coordinates])
+    coordinates = [pair for one in found for road in one.roads for pair in road.coordinates]
+    project = fit_projection(coordinates, width=WIDTH, height=HEIGHT, margin=MARGIN * HEIGHT).points
     positions = {one.node_id: [one.lon, one.lat] for one in directory.nodes}
     around = [
         project(
@@ -66,30 +66,3 @@ def maps_of(
         roads = [MapRoad(project(road.coordinates), COLOURS[road.level - 1], road) for road in one.roads]
         maps.append(RoadMap(number, around, roads))
     return maps
-
-
-class _Projection(NamedTuple):
-    """Longitudes and latitudes to points of the map; a degree is as long in both directions."""
-
-    west: float
-    north: float
-    scale: float
-    aspect: float
-
-    def __call__(self, coordinates: Sequence[Sequence[float]]) -> str:
-        return " ".join(
-            f"{(lon - self.west) * self.aspect * self.scale:.1f},{(self.north - lat) * self.scale:.1f}"
-            for lon, lat in coordinates
-        )
-
-
-def _projection(coordinates: Sequence[Sequence[float]]) -> _Projection:
-    lon, lat = np.array(coordinates).T
-    aspect = float(np.cos(np.deg2rad(lat.mean())))
-    extent = max(np.ptp(lon) * aspect / WIDTH, np.ptp(lat) / HEIGHT, 1e-5) * (1 + 2 * MARGIN)
-    return _Projection(
-        west=float((lon.min() + lon.max()) / 2 - extent * WIDTH / 2 / aspect),
-        north=float((lat.min() + lat.max()) / 2 + extent * HEIGHT / 2),
-        scale=1 / float(extent),
-        aspect=aspect,
-    )

@@ -171,6 +171,22 @@ def _targets(visitor: Visitor, state: PlatformState) -> dict[str, list[tuple[str
     return {group: sorted(options, key=lambda one: one[1]) for group, options in found.items()}
 
 
+def _changes(
+    visitor: Visitor, listed: list[models.ScenarioSummary], targets: dict[str, list[tuple[str, str]]]
+) -> dict[int, str]:
+    """Return what each scenario changes, in words; a place that is not there any more has its id."""
+    names = {place: name for options in targets.values() for place, name in options}
+    found = {}
+    for one in listed:
+        changes = []
+        for change in one.inputs.get("changes", []):
+            kind = visitor.text(f"scenario_{change['kind']}").partition(" [")[0].partition("（")[0]
+            place = change.get("node") or change.get("link")
+            changes.append(f"{kind} · {names.get(place, place)}")
+        found[one.scenario_id] = visitor.text("list_separator").join(changes)
+    return found
+
+
 async def _page(
     visitor: Visitor,
     state: PlatformState,
@@ -181,12 +197,15 @@ async def _page(
     form: ScenarioForm | None = None,
 ) -> HTMLResponse:
     context = visitor.context
+    targets = _targets(visitor, state)
 
     def read() -> dict[str, Any]:
         chosen = [scenarios.scenario(context, one) for one in (a, b) if one is not None]
         compared = scenarios.compare(context, a, b) if a is not None and b is not None else None
+        listed = scenarios.scenarios(context, MAX_LISTED).items
         return {
-            "listed": scenarios.scenarios(context, MAX_LISTED).items,
+            "listed": listed,
+            "changes": _changes(visitor, listed, targets),
             "chosen": chosen,
             "compared": compared,
             "plot": plot_of([one.result for one in chosen]),
@@ -200,7 +219,7 @@ async def _page(
         form=form or ScenarioForm(),
         rows=range(ROWS),
         kinds=[(one, visitor.text(f"scenario_{one}")) for one in KINDS],
-        groups=[(visitor.text(group), options) for group, options in _targets(visitor, state).items()],
+        groups=[(visitor.text(group), options) for group, options in targets.items()],
         may_run=visitor.may(SCENARIO_RUN),
         level_colours=COLOURS,
         refusal=refusal,

@@ -59,19 +59,26 @@ def plot_of(results: Sequence[WaterScenarioResult | RoadScenarioResult]) -> Scen
 
 
 def _concentrations(results: Sequence[WaterScenarioResult]) -> list[_Curve]:
-    """Return the concentrations at the places with most downstream."""
+    """Return the concentrations at some places below: of one scenario with those without it, or of both."""
     first = next((one for one in results if one.sites), None)
     if first is None:
         return []
     # the place of the spill would make all others flat
     sites = first.sites[1:] or first.sites
     names = [one.node_id for one in sites[:: max(1, -(-len(sites) // MAX_PLACES))]]
-    return [
+    curves = [
         _Curve(site.node_id, result.time_s, site.concentration_mg_l, DASHES[number], site, number)
         for number, result in enumerate(results)
         for site in result.sites
         if site.node_id in names
     ]
+    if len(results) == 1:
+        curves += [
+            _Curve(site.node_id, first.time_s, site.base_concentration_mg_l, DASHES[1], site, None)
+            for site in first.sites
+            if site.node_id in names and site.base_concentration_mg_l is not None
+        ]
+    return curves
 
 
 def _queues(results: Sequence[RoadScenarioResult]) -> list[_Curve]:

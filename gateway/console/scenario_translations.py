@@ -8,6 +8,8 @@ SCENARIO_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "scenario_name": ("name of the scenario", "情景名称"),
     "scenario_hours": ("computed time [h]", "计算时长（小时）"),
     "scenario_change": ("change {}", "变化{}"),
+    "scenario_changes": ("changes", "变化"),
+    "list_separator": ("; ", "；"),
     "scenario_kind": ("kind", "类型"),
     "scenario_spill": ("spill [kg]", "泄漏（千克）"),
     "scenario_sluice": ("sluice [opening, 0 to 1]", "水闸（开度，0至1）"),

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
+from gateway.console.map_projection import fit_projection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from analytics.service.estimated_state import EstimatedState, NodeEstimate
     from ingest_service.storage.contract.models import Directory
 
@@ -51,9 +47,8 @@ def state_map(state: EstimatedState, directory: Directory) -> StateMap:
     if not state.nodes:
         return StateMap([], [], [])
     nodes = {one.node_id: one for one in directory.nodes}
-    positions = np.array([(nodes[one.node_id].lon, nodes[one.node_id].lat) for one in state.nodes])
-    at = _project(positions)
-    found = dict(zip((one.node_id for one in state.nodes), at.tolist(), strict=True))
+    positions = {one.node_id: (nodes[one.node_id].lon, nodes[one.node_id].lat) for one in state.nodes}
+    projection = fit_projection(list(positions.values()), width=WIDTH, height=HEIGHT, margin=MARGIN)
     values = [one.estimated for one in state.nodes if one.estimated is not None]
     low, high = (min(values), max(values)) if values else (0.0, 0.0)
     width = (high - low) / len(COLOURS)
@@ -62,15 +57,15 @@ def state_map(state: EstimatedState, directory: Directory) -> StateMap:
     return StateMap(
         links=[
             MapLink(
-                _points((found[one.from_node], found[one.to_node])), _colour(by_link[one.link_id], low, width)
+                projection.points([positions[one.from_node], positions[one.to_node]]),
+                _colour(by_link[one.link_id], low, width),
             )
             for one in directory.links
             if one.link_id in by_link
         ],
         nodes=[
             MapNode(
-                found[one.node_id][0],
-                found[one.node_id][1],
+                *projection.point(*positions[one.node_id]),
                 _colour(one.estimated, low, width) or "none",
                 1.0 if one.source == "measured" else _opacity(one.deviation, largest),
                 one,
@@ -92,20 +87,3 @@ def _colour(value: float | None, low: float, width: float) -> str | None:
 
 def _opacity(deviation: float | None, largest: float) -> float:
     return 1.0 if not deviation else round(1.0 - (1.0 - FAINTEST) * deviation / largest, 2)
-
-
-def _points(ends: Sequence[Sequence[float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in ends)
-
-
-def _project(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return longitudes and latitudes as points of the SVG, (n, 2), north up, in true proportion."""
-    lon, lat = positions.T
-    aspect = float(np.cos(np.deg2rad(lat.mean())))
-    scale = min(
-        (WIDTH - 2 * MARGIN) / max(float(np.ptp(lon)) * aspect, 1e-6),
-        (HEIGHT - 2 * MARGIN) / max(float(np.ptp(lat)), 1e-6),
-    )
-    x = WIDTH / 2 + (lon - (lon.min() + lon.max()) / 2) * aspect * scale
-    y = HEIGHT / 2 - (lat - (lat.min() + lat.max()) / 2) * scale
-    return np.round(np.column_stack([x, y]), 1)

@@ -14,7 +14,7 @@ from analytics.service.estimated_state import NETWORK_OF_DOMAIN, estimate_quanti
 from edge.wire.quantities import QUANTITIES
 from gateway.api.current_estimates import with_estimates_of_towns
 from gateway.api.problems import ProblemError
-from gateway.auth.authorization import VIEWER, RequiredRight, requires
+from gateway.auth.authorization import TWIN_MODEL, requires
 from gateway.console.form_refusals import Refusal, refusal_of
 from gateway.console.incident_pages import local_form_time
 from gateway.console.page_parts import PageParts
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 ADDRESS = "/console/state"
-STATE = RequiredRight(VIEWER, "twin", heavy=True)
 PREFERRED = "dissolved_oxygen"
 MAX_SHOWN = 500  # nodes in the table, those with a sensor first: a browser draws more rows slowly
 
 
 @router.get(ADDRESS)
-@requires(STATE)
+@requires(TWIN_MODEL)
 async def state_page(
     visitor: CurrentVisitor,
     state: CurrentState,

@@ -47,6 +47,7 @@ NAVIGATION = (
     ("sites", "/console/sites", authorization.CONSOLE),
     ("state_estimated", "/console/state", authorization.TWIN),
     ("scenarios", "/console/scenarios", authorization.SCENARIOS),
+    ("placement", "/console/placement", authorization.TWIN),
     ("devices", "/console/devices", authorization.CONSOLE),
     ("dead_letters", "/console/dead-letters", authorization.DEAD_LETTERS),
     ("settings", "/console/settings", authorization.CONSOLE),

@@ -21,6 +21,7 @@ from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.demo_store import fill_with_demo
 from tests.support.grafana_macros import PanelRequest, expand
 from tests.support.process_heartbeats import alive
+from tests.support.scenario_examples import add_example_scenarios
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def filled(request: pytest.FixtureRequest) -> Iterator[DemoDatabase]:
         maintain_incidents(store, Settings())
         store_states(store, Settings())
         trace_incidents(store, Settings(trace_again_s=0))
+        add_example_scenarios(store, ("桥头泄漏", "桥头泄漏，关闸"))
         with psycopg.connect(dsn) as connection:
             connection.execute(ALARMS)
         panel_request = PanelRequest(end - timedelta(days=1), end + timedelta(seconds=60))

@@ -84,9 +84,9 @@ def test_the_frame_of_a_dashboard(name: str) -> None:
 def test_choices_follow_from_those_before_them(name: str) -> None:
     variables = BOARDS[name]["templating"]["list"]
     names = [one["name"] for one in variables]
-    assert names == [
-        one for one in ("city", "county", "town", "site", "quantity", "operators") if one in names
-    ]
+    scenarios = ("scenario", "second_scenario", "scenario_place")
+    order = ("city", "county", "town", "site", "quantity", *scenarios, "operators")
+    assert names == [one for one in order if one in names]
     assert names[:3] == ["city", "county", "town"]
     for position, one in enumerate(variables):
         assert (one["type"], one["refresh"]) == ("query", 2)

@@ -252,3 +252,44 @@ def test_a_panel_of_a_forecast_ends_after_now_and_has_its_band(
     measured = [time for time, one, _ in rows if one == name]
     assert measured
     assert courses[words[0]][-1][0] > max(measured)
+
+
+ROAD_SCENARIO = """
+INSERT INTO scenario (area_ids, kind, name, who, network_version, "at", computing_s, inputs, result)
+SELECT ARRAY[n.area_id], 'traffic', '封路', '李 (key:1)', 1, now(), 1,
+    replace('{"changes": [{"kind": "road_closure", "link": "LINK"}]}', 'LINK', k.link_id)::jsonb,
+    replace('{"time_s": [1800, 3600], "statements": [], "roads": [
+        {"link_id": "LINK", "zh": "路", "queue_veh": [4, 9], "base_queue_veh": [0, 1]}]}',
+        'LINK', k.link_id)::jsonb
+FROM link AS k JOIN node AS n ON n.node_id = k.from_node WHERE k.network = 'road' ORDER BY k.link_id LIMIT 1
+RETURNING scenario_id::text, inputs -> 'changes' -> 0 ->> 'link'
+"""
+
+
+def test_a_scenario_stands_beside_itself_without_the_changes_and_beside_a_second_one(
+    filled: DemoDatabase,
+) -> None:
+    board = "network_state.zh.json"
+    names = [row[0] for row in ask(filled, "scenario_list", board)]
+    assert names == ["桥头泄漏，关闸", "桥头泄漏"], "newest first"
+    changes = [row[4] for row in ask(filled, "scenario_list", board)]
+    assert changes[0].startswith(f"{changes[1]}；水闸 · ")
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for curve, *point in ask(filled, "scenario_curves", board):
+        curves.setdefault(curve, []).append((point[0], point[1]))
+    assert list(curves) == ["无变化", "所选情景", "对比情景"]
+    assert curves["无变化"] == curves["对比情景"] != curves["所选情景"], "the second one has the spill alone"
+    hours = [at for at, _ in curves["所选情景"]]
+    assert (hours == sorted(hours), len(hours), hours[-1]) == (True, 144, 24)
+    request = filled.on(board)
+    with psycopg.connect(filled.dsn) as connection:
+        scenario_id, link_id = connection.execute(ROAD_SCENARIO).fetchone() or ("", "")
+        chosen = {"scenario": [scenario_id], "second_scenario": [scenario_id], "scenario_place": [link_id]}
+        on_road = replace(request, variables=request.variables | chosen)
+        rows = {
+            name: connection.execute(expand(raw_sql(name, "zh"), on_road).encode()).fetchall()
+            for name in ("scenario_curves", "scenario_list")
+        }
+        connection.rollback()
+    assert [row[2] for row in rows["scenario_curves"]] == [0, 1, 4, 9]
+    assert rows["scenario_list"][0][:2] == ("封路", "李")

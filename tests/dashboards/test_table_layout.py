@@ -16,6 +16,7 @@ TABLES = of_types("table")
 STATES = {
     "age", "alarm", "class", "deviation", "flag", "flowing_hours", "good", "health", "level", "met", "online",
     "peak_load", "place", "priority", "received", "severity", "shard", "sounded", "source",
+    "scenario", "scenario_place",  # what was computed has no state
 }  # fmt: skip
 TIME_EXAMPLE, DURATION_EXAMPLE = "2026-11-28 06:32", "12 d 22:22:22"
 

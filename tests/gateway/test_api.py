@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from deploy import demo
 from ingest_service.storage.contract.errors import StoreRefusedError, StoreUnavailableError
 from ingest_service.storage.memory.store import MemoryStore
 from tests.support.gateway_access import gateway_app
@@ -152,9 +153,40 @@ def test_the_twin_estimates_a_quantity_where_it_is_not_measured(client: Client) 
     assert {one["estimated"] for one in before["links"]} == {None}
 
 
+def test_the_twin_places_sensors_for_a_network_a_budget_and_what_exists(client: Client) -> None:
+    path, county = "/v1/twin/placement", "330483"
+    whole, part = (
+        get(client, path, sensors=4),
+        get(client, path, sensors=4, area=county, existing="keep", limit_mg_l=0.5),
+    )
+    nodes = {one["node_id"]: one for one in get(client, "/v1/twin/state").json()["nodes"]}
+    outfalls = [one for one in demo.directory().nodes if one.kind == "outfall"]
+    assert whole.json()["n_outfalls"] == len(outfalls)
+    assert part.json()["n_outfalls"] == sum(one.area_id.startswith(county) for one in outfalls)
+    for found in (whole.json(), part.json()):
+        value = found["before"]["value"]
+        for one in found["items"]:
+            assert nodes[one["node_id"]]["network"] == "river"
+            assert one["value"] == pytest.approx(value + one["gain"], abs=2e-4)
+            value = one["value"]
+    assert (whole.json()["n_existing"], whole.json()["before"]["value"]) == (0, 0)
+    assert part.json()["n_existing"] > 0
+    assert part.json()["before"]["detected"] > 0
+    assert all(one["area_id"].startswith(county) for one in part.json()["items"])
+    page = get(client, f"{path}/report", sensors=2, area=county, format="html", language="en")
+    assert "Where further sensors trace most outfalls" in page.text
+    file = get(client, f"{path}/report", sensors=1)
+    assert (file.headers["content-type"], file.content[:5]) == ("application/pdf", b"%PDF-")
+
+
 @pytest.mark.parametrize(
     ("path", "params", "status", "says"),
     [
+        ("/v1/twin/placement", {"area": "mars"}, 404, "mars"),
+        ("/v1/twin/placement", {"sensors": 51}, 422, "less than or equal to 50"),
+        ("/v1/twin/placement", {"amount_kg": "nan"}, 422, "amount_kg"),
+        ("/v1/twin/placement", {"limit_mg_l": "inf"}, 422, "limit_mg_l"),
+        ("/v1/twin/placement", {"budget": 4}, 422, "there is no parameter 'budget'"),
         ("/v1/twin/estimates", {"quantity": "mood"}, 422, "there is no 'mood'"),
         ("/v1/twin/estimates", {"quantity": "rainfall"}, 422, "on no network: give one of water_temperature"),
         ("/v1/twin/estimates", {"quantity": "ph", "at": "2999-01-01T00:00:00Z"}, 422, "at: is in the future"),

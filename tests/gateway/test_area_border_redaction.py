@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import NamedServer, PostgresServer
 
 
-# Tested with their own forms: monthly reports, GeoJSON of incidents, files of networks.
-FORMS_OF_THEIR_OWN = {"/v1/reports/{area}/{month}", "/v1/incidents/export", "/v1/twin/network/export"}
+# Tested with their own forms: reports, GeoJSON of incidents, files of networks.
+FORMS_OF_THEIR_OWN = {
+    "/v1/reports/{area}/{month}",
+    "/v1/incidents/export",
+    "/v1/twin/network/export",
+    "/v1/twin/placement/report",
+}
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,7 @@ FORM_PAGES = (
     "settings/commands",
     "scenarios?a=1&b=2",
     "scenarios?a=3",
+    "placement?sensors=6&existing=compete",
 )
 
 
@@ -363,7 +364,7 @@ def test_each_role_sees_the_pages_that_it_may_use(console: FormsConsole) -> None
             links = re.findall(r'href="/console/(settings/\w+|enrolment)"', one.get("/console/settings").text)
             assert all(statuses[path] == 200 for path in links), (who, links)
     assert list(seen.values()) == sorted(seen.values())
-    assert (seen["viewer"], seen["administrator"]) == (5, len(FORM_PAGES))
+    assert (seen["viewer"], seen["administrator"]) == (6, len(FORM_PAGES))
 
 
 def test_commands_are_sent_to_a_town_and_listed_with_their_results(console: FormsConsole) -> None:
@@ -479,6 +480,8 @@ def test_scenarios_are_computed_and_compared(browser: Browser, console: FormsCon
     peaks = page.locator("#compared-sites tbody tr").last.locator("td").all_inner_texts()
     assert float(peaks[1]) > 0
     assert float(peaks[3]) == 0
+    kept = page.get_by_role("row").filter(has=page.get_by_role("link", name="乙", exact=True))
+    expect(kept).to_contain_text(re.compile("spill · .*market bridge.*; sluice · "))
     page.get_by_role("link", name="丁", exact=True).click()
     expect(page.locator("#statements")).to_contain_text("no other link leads on: vehicles wait")
     assert page.locator("#roads-altered tbody tr").count() >= 2
@@ -486,6 +489,41 @@ def test_scenarios_are_computed_and_compared(browser: Browser, console: FormsCon
     page.get_by_role("link", name=translations.translate("compare_with", "en").format("戊")).click()
     expect(page.locator("#compared-roads")).to_be_visible()
     assert page.locator(".road-maps figure").count() == 3
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_places_for_sensors_are_ranked_with_what_each_adds_and_as_a_report(
+    console: FormsConsole, language: Language
+) -> None:
+    address = "/console/placement"
+    with console.client("viewer", language) as one:
+        form = form_of(one.get(address).text, address)
+        assert (form["existing"], form["sensors"]) == (["keep"], ["5"])
+        page = one.get(address, params=form | {"area": "330483", "existing": "compete", "sensors": "4"}).text
+        ranks = re.findall(r'<tr><td class="number">(\d+)</td>', page)
+        assert ranks == [str(rank) for rank in range(1, len(ranks) + 1)]
+        assert page.count('<g class="place">') == len(ranks) > 1
+        assert page.count("<polyline") > 3
+        kept = one.get(address, params=form).text
+        assert re.search(r'<tr><td class="number">(\d+)</td>', kept)[1] == "0"  # type: ignore[index]
+        file = html.unescape(re.search(r'href="(/v1/twin/placement/report[^"]+)"', page)[1])  # type: ignore[index]
+        assert f"language={language}" in file
+        assert one.get(file.replace("format=pdf", "format=html")).text.count("<img ") == 2
+        rule = text("rule_placement", language)
+        for wrong, says in (
+            (
+                {"sensors": "1000000"},
+                text("refused_field", language, text("placement_sensors", language), rule),
+            ),
+            ({"amount_kg": "inf"}, text("refused_field", language, text("placement_amount", language), rule)),
+            ({"limit_mg_l": "0"}, text("refused_field", language, text("placement_limit", language), rule)),
+            ({"existing": "all"}, text("placement_existing", language)),
+            ({"area": "330483-d9"}, text("refused_unknown", language)),
+            ({"area": AREA, "sensors": "<b>"}, rule),
+        ):
+            refused = one.get(address, params=form | wrong)
+            assert (refused.status_code in {404, 422}, says in refused.text) == (True, True), wrong
+            assert "<b>" not in refused.text
 
 
 @pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("zh", "dark")])

@@ -124,6 +124,11 @@ REQUESTS: dict[str, tuple[str, Any]] = {
     "POST /v1/anomalies/{anomaly_id}/feedback": ("/v1/anomalies/1/feedback", FEEDBACK_BODY),
     "GET /v1/twin/state": ("/v1/twin/state", None),
     "GET /v1/twin/estimates": ("/v1/twin/estimates?quantity=dissolved_oxygen", None),
+    "GET /v1/twin/placement": ("/v1/twin/placement?area=330483&sensors=2&existing=keep", None),
+    "GET /v1/twin/placement/report": (
+        "/v1/twin/placement/report?area=330483&sensors=2&format=html&language=en",
+        None,
+    ),
     "GET /v1/twin/network": ("/v1/twin/network", None),
     "GET /v1/twin/network/findings": ("/v1/twin/network/findings", None),
     "POST /v1/twin/network/imports": (

@@ -190,25 +190,29 @@ def directory(area_name: str) -> Directory:
         channels=[Channel(device_id=f"device-{area_name}", name="ph", site_id=site, quantity="ph")],
         nodes=[
             Node(area_id=area_name, **coordinates, **node, **labels),
-            Node(
-                node_id=f"mouth-{area_name}",
-                network="river",
-                area_id=area_name,
-                kind="mouth",
-                **coordinates,
-                **labels,
+            *(
+                Node(
+                    node_id=f"{kind}-{area_name}",
+                    network="river",
+                    area_id=area_name,
+                    kind=kind,
+                    **coordinates,
+                    **labels,
+                )
+                for kind in ("mouth", "outfall")
             ),
         ],
         links=[
             Link(
-                link_id=f"reach-{area_name}",
+                link_id=f"{name}-{area_name}",
                 network="river",
-                from_node=f"node-{area_name}",
-                to_node=f"mouth-{area_name}",
+                from_node=f"{begin}-{area_name}",
+                to_node=f"{end}-{area_name}",
                 length_m=900.0,
                 speed_m_s=0.3,
                 **labels,
             )
+            for name, begin, end in (("reach", "node", "mouth"), ("drain", "outfall", "node"))
         ],
     )
 

@@ -21,11 +21,14 @@ SPILL = WaterChange(kind="spill", target=BRIDGE, start_s=0, duration_s=1800, amo
 CLOSED = WaterChange(kind="sluice", target=LAST_REACH, start_s=0, duration_s=86_400, amount=0)
 
 
-def add_example_scenarios(store: PostgresStore) -> None:
+NAMES = (f"{SCENARIO['name']}, sluice free", f"{SCENARIO['name']}, sluice closed")
+
+
+def add_example_scenarios(store: PostgresStore, names: tuple[str, str] = NAMES) -> None:
     """Store the example, and the same spill with the sluice at the end of the first town closed."""
     directory = store.directory()
     begin_s = time.time()
-    for name, changes in (("free", [SPILL]), ("closed", [SPILL, CLOSED])):
+    for name, changes in zip(names, ([SPILL], [SPILL, CLOSED]), strict=True):
         answer = water_scenario(
             directory,
             lambda series, from_s, to_s: store.readings(series, from_s, to_s, limit=10_000),
@@ -37,12 +40,14 @@ def add_example_scenarios(store: PostgresStore) -> None:
             Scenario(
                 area_ids=answer.areas,
                 kind="water",
-                name=f"{SCENARIO['name']}, sluice {name}",
+                name=name,
                 who="Wang Fang (key:1d5f0b93b0a1)",
                 network_version=directory.version,
                 at_s=begin_s,
                 computing_s=0.4,
-                inputs=SCENARIO,
+                inputs=SCENARIO
+                if len(changes) == 1
+                else SCENARIO | {"changes": [*SCENARIO["changes"], {"kind": "sluice", "link": LAST_REACH}]},
                 result=answer.result,
             )
         )

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from zoneinfo import ZoneInfo
 
     from analytics.service.placement_report import PlacementReport
@@ -59,13 +60,16 @@ def render_placement(
     now_s: float,
     language: Language,
     form: Format,
+    area_ids: Collection[str] | None = None,
 ) -> bytes:
-    """Return the report on the placement of sensors, made at a time [Unix s].
+    """Return the report on the placement of sensors, made at a time [Unix s], with a map of the areas.
 
     Raises `analytics.service.reports.errors.MissingExtraError` if the extra ``reports`` is not installed.
     """
     from analytics.service.reports import html, pdf, placement_content  # noqa: PLC0415 - as above
 
     with _PLOT_LOCK:
-        report = placement_content.build_placement_report(directory, placed, language, zone=zone, now_s=now_s)
+        report = placement_content.build_placement_report(
+            directory, placed, language, zone=zone, now_s=now_s, area_ids=area_ids
+        )
         return html.render_html(report) if form == "html" else pdf.render_pdf(report)

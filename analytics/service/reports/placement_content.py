@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from analytics.service.placement_report import WORTHWHILE
 from analytics.service.reports import map_plot, plots
 from analytics.service.reports.blocks import (
     Figure,
@@ -19,21 +20,29 @@ from analytics.service.reports.table_cells import percent_cell
 from analytics.service.reports.translations import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from zoneinfo import ZoneInfo
 
     from analytics.service.placement_report import PlacementReport, PlacementRow
     from analytics.service.reports.translations import Language
     from ingest_service.storage.contract.models import Directory, Node
 
-WORTHWHILE = 0.02  # what a sensor has to add to the value to be recommended
 HEADS = ("rank", "place", "town", "place_state", "gain", "traceable", "detected", "told_apart")
 
 
 def build_placement_report(
-    directory: Directory, placed: PlacementReport, language: Language, *, zone: ZoneInfo, now_s: float
+    directory: Directory,
+    placed: PlacementReport,
+    language: Language,
+    *,
+    zone: ZoneInfo,
+    now_s: float,
+    area_ids: Collection[str] | None = None,
 ) -> MonthlyReport:
-    """Build the report of a placement made with the discharges up to ``now_s`` [Unix s]."""
+    """Build the report of a placement made with the discharges up to ``now_s`` [Unix s].
+
+    The map has the rivers of the areas; None for all.
+    """
     day = f"{datetime.fromtimestamp(now_s, zone):%Y-%m-%d}"
     given = {"amount": f"{placed.amount_kg:g}", "limit": f"{placed.limit_mg_l:g}", "n": placed.n_outfalls}
     return MonthlyReport(
@@ -42,39 +51,62 @@ def build_placement_report(
         language=language,
         data_until_s=now_s,
         blocks=[
-            Paragraph(_recommendation(placed, language)),
-            Figure(_map(directory, placed, language), translate("picture_placement_map", language)),
+            Paragraph(recommendation(placed, language)),
+            Figure(_map(directory, placed, language, area_ids), translate("picture_placement_map", language)),
             _table(directory, placed, language),
             Figure(_course(placed, language), translate("picture_placement", language)),
             SectionHeading(translate("placement_method", language)),
-            Paragraph(translate("placement_about", language)),
+            Paragraph(
+                _joined(
+                    [
+                        translate("placement_about", language),
+                        translate("placement_kept" if placed.n_existing else "placement_compete", language),
+                    ],
+                    language,
+                )
+            ),
         ],
     )
 
 
-def worthwhile(placed: PlacementReport) -> int:
-    """Return how many of the sensors, from the first on, add at least `WORTHWHILE` each."""
-    return next((at for at, one in enumerate(placed.rows) if one.gain < WORTHWHILE), len(placed.rows))
-
-
-def _recommendation(placed: PlacementReport, language: Language) -> str:
-    number = worthwhile(placed)
+def recommendation(placed: PlacementReport, language: Language) -> str:
+    """Return in words what the sensors that exist achieve, and how many further places are worth it."""
+    number = placed.worthwhile
+    sentences = []
+    if placed.n_existing:
+        sentences.append(
+            translate(
+                "placement_before",
+                language,
+                n=placed.n_existing,
+                traceable=placed.before.outfalls_traceable,
+                outfalls=placed.n_outfalls,
+                detected=percent_cell(placed.before.detected, language).text,
+            )
+        )
     if not number:
-        return translate("placement_none", language)
+        sentences.append(translate("placement_enough" if placed.n_existing else "placement_none", language))
+        return _joined(sentences, language)
     last = placed.rows[number - 1]
-    advice = translate(
-        "placement_advice",
-        language,
-        n=number,
-        new=sum(not one.has_site for one in placed.rows[:number]),
-        traceable=last.outfalls_traceable,
-        outfalls=placed.n_outfalls,
-        detected=percent_cell(last.detected, language).text,
+    sentences.append(
+        translate(
+            "placement_advice",
+            language,
+            n=number,
+            new=sum(not one.has_site for one in placed.rows[:number]),
+            traceable=last.outfalls_traceable,
+            outfalls=placed.n_outfalls,
+            detected=percent_cell(last.detected, language).text,
+        )
     )
-    if number == len(placed.rows):
-        return advice
-    further = translate("placement_further", language, least=percent_cell(WORTHWHILE, language).text)
-    return f"{advice} {further}" if language == "en" else advice + further
+    if number < len(placed.rows):
+        least = percent_cell(WORTHWHILE, language).text
+        sentences.append(translate("placement_further", language, least=least))
+    return _joined(sentences, language)
+
+
+def _joined(sentences: list[str], language: Language) -> str:
+    return (" " if language == "en" else "").join(sentences)
 
 
 def _table(directory: Directory, placed: PlacementReport, language: Language) -> ReportTable:
@@ -97,12 +129,13 @@ def _table(directory: Directory, placed: PlacementReport, language: Language) ->
 
 
 def _course(placed: PlacementReport, language: Language) -> bytes:
-    """Draw what the sensors up to each number achieve."""
-    numbers = [one.rank for one in placed.rows]
+    """Draw what the sensors up to each number achieve; at 0, those that exist."""
+    achieved = [placed.before, *placed.rows]
+    numbers = list(range(len(achieved)))
     shares = {
-        "detected": [100 * one.detected for one in placed.rows],
-        "told_apart": [100 * one.separated for one in placed.rows],
-        "traceable_share": [100 * one.outfalls_traceable / placed.n_outfalls for one in placed.rows],
+        "detected": [100 * one.detected for one in achieved],
+        "told_apart": [100 * one.separated for one in achieved],
+        "traceable_share": [100 * one.outfalls_traceable / placed.n_outfalls for one in achieved],
     }
     figure, axes, font = plots.new_figure(3.2)
     for (key, values), colour, style in zip(
@@ -117,8 +150,14 @@ def _course(placed: PlacementReport, language: Language) -> bytes:
     return plots.save_png(figure, font)
 
 
-def _map(directory: Directory, placed: PlacementReport, language: Language) -> bytes:
-    nodes = {one.node_id: one for one in directory.nodes if one.network == "river"}
+def _map(
+    directory: Directory, placed: PlacementReport, language: Language, area_ids: Collection[str] | None
+) -> bytes:
+    nodes = {
+        one.node_id: one
+        for one in directory.nodes
+        if one.network == "river" and (area_ids is None or one.area_id in area_ids)
+    }
     lines = [
         map_plot.MapLine("", one.network, course_of(one, nodes), None)
         for one in directory.links

@@ -190,6 +190,9 @@ class ScenarioSiteResponse(PassageResponse):
     peak_band_mg_l: list[float] | None
     base: PassageResponse | None = Field(description="The same spill without the other changes")
     concentration_mg_l: list[float] = Field(description="Added at each `time_s`")
+    base_concentration_mg_l: list[float] | None = Field(
+        default=None, description="The same without the other changes; null where they alter no flow"
+    )
 
 
 class ScenarioLinkResponse(ApiModel):

@@ -1,8 +1,8 @@
-"""Response models of the estimated state of the networks, and of what can't be right in them."""
+"""Response models of the twin: estimated state, what can't be right in the networks, places for sensors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from pydantic import Field
@@ -13,6 +13,7 @@ from gateway.api.models.resource_models import ApiModel, UtcTime, utc_datetime
 
 if TYPE_CHECKING:
     from analytics.service.estimated_state import EstimatedState
+    from analytics.service.placement_report import PlacementCoverage, PlacementReport
 
 
 class NodeEstimateResponse(ApiModel):
@@ -71,6 +72,68 @@ class NetworkFindingResponse(ApiModel):
     lat: float
     explanation_en: str
     explanation_zh: str
+
+
+class PlacementCoverageResponse(ApiModel):
+    """What a set of sensors achieves, for a release at each of the outfalls."""
+
+    value: float = Field(description="Mean of the two shares that follow", examples=[0.62])
+    detected: float = Field(description="Share of the releases that some sensor detects", examples=[0.71])
+    separated: float = Field(
+        description="Mean share of other outfalls from which a release is told apart", examples=[0.53]
+    )
+    outfalls_traceable: int = Field(
+        description="Outfalls that are told apart from four fifths of the others", examples=[9]
+    )
+
+
+class PlacedSensorResponse(PlacementCoverageResponse):
+    """A place in the list: what it adds, and what all sensors up to it achieve."""
+
+    rank: int = Field(examples=[1])
+    node_id: str = Field(examples=["330483-d1-r04"])
+    area_id: str
+    en: str
+    zh: str
+    has_site: bool
+    gain: float = Field(description="What it adds to the value", examples=[0.31])
+
+
+class PlacementResponse(ApiModel):
+    """Places for water-quality sensors, each chosen for what it adds to those before it."""
+
+    n_outfalls: int
+    amount_kg: float
+    limit_mg_l: float
+    is_discharge_measured: bool = Field(description="Else the flow is the usual one")
+    n_existing: int = Field(description="Sensors that count in advance")
+    before: PlacementCoverageResponse = Field(description="What these achieve alone")
+    worthwhile: int = Field(
+        description="How many to take: up to the last that adds 0.02, or makes another outfall traceable",
+        examples=[3],
+    )
+    items: list[PlacedSensorResponse]
+
+
+def placement_response(one: PlacementReport) -> PlacementResponse:
+    """Return the placement as a model; shares have four digits."""
+    return PlacementResponse(
+        n_outfalls=one.n_outfalls,
+        amount_kg=one.amount_kg,
+        limit_mg_l=one.limit_mg_l,
+        is_discharge_measured=one.is_discharge_measured,
+        n_existing=one.n_existing,
+        before=PlacementCoverageResponse(**_rounded(one.before)),
+        worthwhile=one.worthwhile,
+        items=[PlacedSensorResponse(**_rounded(row)) for row in one.rows],
+    )
+
+
+def _rounded(one: PlacementCoverage) -> dict[str, Any]:
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in msgspec.structs.asdict(one).items()
+    }
 
 
 def estimated_state_response(one: EstimatedState) -> EstimatedStateResponse:

@@ -1,21 +1,22 @@
-"""Routes of the twin: river and road networks as GeoJSON, and the state of their nodes and links."""
+"""Routes of the twin: networks as GeoJSON, the state of their nodes and links, places for sensors."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from analytics.errors import TwinModelError
 from analytics.service import estimated_state, geojson, network_checks, network_state
-from gateway.api import directory_cache, query_params
+from gateway.api import directory_cache, query_params, sensor_placements
 from gateway.api.current_estimates import with_estimates_of_towns
 from gateway.api.models import conversion, resource_models, state_models
 from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
-from gateway.auth.authorization import TWIN, VIEWER, RequiredRight, requires
+from gateway.api.sensor_placements import CurrentPlacementOptions
+from gateway.auth.authorization import TWIN, TWIN_MODEL, requires
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from analytics.service.network_state import TwinState
 
 router = APIRouter(prefix="/v1/twin", tags=["twin"])
+
+MEDIA_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 
 def current_twin_state(context: RequestContext) -> TwinState:
@@ -41,7 +44,7 @@ def state(context: CurrentContext) -> resource_models.TwinStateResponse:
 
 
 @router.get("/estimates", responses=problem_responses())
-@requires(RequiredRight(VIEWER, "twin", heavy=True))
+@requires(TWIN_MODEL)
 def estimates(
     context: CurrentContext,
     quantity: Annotated[str, Query(description="One quantity", examples=["dissolved_oxygen"])],
@@ -104,3 +107,35 @@ def network_findings(
         state_models.NetworkFindingResponse(**msgspec.structs.asdict(one))
         for one in network_checks.check_networks(directory)
     ]
+
+
+@router.get("/placement", responses=problem_responses(404))
+@requires(TWIN_MODEL)
+def placement(context: CurrentContext, options: CurrentPlacementOptions) -> state_models.PlacementResponse:
+    """Where water-quality sensors make most outfalls traceable, and what each further one adds.
+
+    The same amount is released at every outfall and carried by the flow of the last two days. Outfalls and
+    places are those of the area, the river is that connected with them, as far as the principal may read it.
+    """
+    return state_models.placement_response(sensor_placements.compute_placement(context, options).report)
+
+
+@router.get(
+    "/placement/report",
+    response_class=Response,
+    responses={
+        200: {"content": {one: {} for one in ("text/html", "application/pdf")}},
+        **problem_responses(404, 501),
+    },
+)
+@requires(TWIN_MODEL._replace(audits_export=True))
+def placement_file(
+    context: CurrentContext,
+    options: CurrentPlacementOptions,
+    form: Annotated[Literal["html", "pdf"], Query(alias="format", description="Of the file")] = "pdf",
+    language: Annotated[Literal["zh", "en"], Query(description="Of the words")] = "zh",
+) -> Response:
+    """The placement as a report with a recommendation, a map of the places, and what each adds."""
+    content = sensor_placements.render_placement(context, options, language=language, form=form)
+    headers = {"Content-Disposition": f'inline; filename="towntwin-placement.{form}"'}
+    return Response(content, media_type=MEDIA_TYPES[form], headers=headers)

@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from msgspec import structs
 
+from analytics.errors import TwinModelError
 from analytics.service import reports
-from analytics.service.placement_report import placement_report
+from analytics.service.placement_report import MAX_OUTFALLS, PlacementReport, placement_report
 from analytics.service.reports import map_content, map_plot, placement_content, plots
 from analytics.service.reports.blocks import Figure, Paragraph, ReportTable, SectionHeading
 from analytics.service.reports.report_data import ReportData
@@ -116,6 +118,33 @@ def test_labels_neither_overlap_nor_leave_the_map_and_the_bar_is_as_long_as_it_s
     assert length_m == pytest.approx(1000 * float(text.removesuffix(" km")), rel=0.005)
 
 
+def test_more_outfalls_than_can_be_computed_are_refused_and_those_of_an_area_are_placed() -> None:
+    outfall = next(one for one in DIRECTORY.nodes if one.kind == "outfall")
+    drain = next(one for one in DIRECTORY.links if one.from_node == outfall.node_id)
+    names = [f"more-{at}" for at in range(MAX_OUTFALLS)]
+    crowded = structs.replace(
+        DIRECTORY,
+        nodes=[*DIRECTORY.nodes, *(structs.replace(outfall, node_id=one) for one in names)],
+        links=[*DIRECTORY.links, *(structs.replace(drain, link_id=one, from_node=one) for one in names)],
+    )
+    elsewhere = {one.area_id for one in DIRECTORY.areas if one.area_id.startswith("330402")}
+    assert outfall.area_id not in elsewhere
+
+    def placed(areas: set[str] | None) -> PlacementReport:
+        return placement_report(
+            crowded, lambda *_: np.zeros(0, READING), n_sensors=2, amount_kg=50.0, limit_mg_l=0.1,
+            now_s=1.7e9, area_ids=areas, keeps_existing=True,
+        )  # fmt: skip
+
+    with pytest.raises(TwinModelError, match="outfalls: at most 100 are computed; name an area with fewer"):
+        placed(None)
+    with pytest.raises(TwinModelError, match="no outfall with a reach is enrolled there"):
+        placed(set())
+    found = placed(elsewhere)
+    assert found.n_existing > 0
+    assert {one.area_id for one in found.rows} <= elsewhere
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_placement_is_a_report_with_advice_map_table_and_course(language: Language) -> None:
     placed = placement_report(
@@ -123,8 +152,10 @@ def test_a_placement_is_a_report_with_advice_map_table_and_course(language: Lang
     )
     made = placement_content.build_placement_report(DIRECTORY, placed, language, zone=ZONE, now_s=1.7e9)
     advice, town_map, table, course, *_ = made.blocks
-    number = placement_content.worthwhile(placed)
+    number = placed.worthwhile
     assert 0 < number <= len(placed.rows)
+    traceable = {one.outfalls_traceable for one in placed.rows[number - 1 :]}
+    assert len(traceable) == 1, "no place after the recommended ones makes another outfall traceable"
     assert isinstance(advice, Paragraph)
     assert str(number) in advice.text
     assert isinstance(table, ReportTable)

@@ -266,10 +266,11 @@ def test_sensors_are_placed_where_they_separate_most() -> None:
         follow_steps=24,
     )
     assert (np.diff(placed.gain) <= 1e-12).all(), "each further sensor adds at most what the one before added"
-    np.testing.assert_allclose(placed.gain.cumsum(), placed.value)
+    np.testing.assert_allclose(placed.gain.cumsum(), [one.value for one in placed.coverage])
     assert len(set(placed.node.tolist())) == len(placed.node)
-    assert placed.value[-1] == pytest.approx(1), "sensors at the outfalls themselves separate all"
-    assert placed.outfalls_traceable[-1] == len(OUTFALLS)
+    assert placed.coverage[-1].value == pytest.approx(1), "sensors at the outfalls themselves separate all"
+    assert placed.coverage[-1].outfalls_traceable == len(OUTFALLS)
+    assert placed.before == (0, 0, 0, 0)
 
 
 def test_the_greedy_choice_is_that_of_trying_every_addition() -> None:
@@ -282,12 +283,20 @@ def test_the_greedy_choice_is_that_of_trying_every_addition() -> None:
         apart = separates[nodes].any(axis=0).sum(axis=2) / 2
         return float(0.5 * detects[nodes].any(axis=0).mean() + 0.5 * apart.mean())
 
-    placed = sensor_placement._greedy(np.arange(8), detects, separates, 4)
-    chosen = placed.node.tolist()
-    for count in range(1, 5):
-        best = max(value([*chosen[: count - 1], other]) for other in range(8))
-        assert placed.value[count - 1] == pytest.approx(best)
-        assert value(chosen[:count]) == pytest.approx(best)
+    for existing in ([], [1, 6]):
+        placed = sensor_placement._greedy(
+            np.arange(8), detects, separates, 4, np.isin(np.arange(8), existing)
+        )
+        chosen = [*existing, *placed.node.tolist()]
+        assert placed.before.value == (pytest.approx(value(existing)) if existing else 0)
+        assert len(set(chosen)) == len(chosen) == len(existing) + 4
+        for count, achieved in enumerate(placed.coverage, start=len(existing)):
+            best = max(value([*chosen[:count], other]) for other in range(8))
+            assert achieved.value == pytest.approx(best)
+            assert value(chosen[: count + 1]) == pytest.approx(best)
+        np.testing.assert_allclose(
+            placed.before.value + placed.gain.cumsum(), [one.value for one in placed.coverage]
+        )
 
 
 def test_a_placement_without_outfalls_is_a_sentence() -> None:
