@@ -137,7 +137,7 @@ class _ReadingResults(NamedTuple):
         return _ReadingResults(*flags, *estimates, self.score[at], self.novelty[at])
 
 
-def judge_compiled(
+def judge_compiled(  # noqa: PLR0917 - the arguments of `judge`, and the kernel
     kernel: MachineCodeKernel | ModuleType,
     state: State,
     parameters: Parameters,

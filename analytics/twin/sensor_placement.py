@@ -173,7 +173,8 @@ def _greedy(
     n_nodes, n_outfalls = detects.shape[:2]
     flat_detects, flat_separates = detects.reshape(n_nodes, -1), separates.reshape(n_nodes, -1)
     n_pairs = flat_detects.shape[1] * max(n_outfalls - 1, 1)  # of a release and another outfall
-    is_covered, apart = flat_detects[is_existing].any(axis=0), flat_separates[is_existing].any(axis=0)
+    is_covered: NDArray[np.bool_] = np.logical_or.reduce(flat_detects[is_existing], axis=0)
+    apart: NDArray[np.bool_] = np.logical_or.reduce(flat_separates[is_existing], axis=0)
     before = last = _achieved(is_covered, apart, n_outfalls)
     chosen: list[int] = []
     gains: list[float] = []
