@@ -30,10 +30,12 @@ SELECT a.site_id, s.quantity, split_part(a.subject, '/', 1), a.start, a."end", a
     a.n_readings, a.reason_en, a.reason_zh, a.evidence::text
 FROM anomaly AS a LEFT JOIN series AS s USING (series_id) ORDER BY 1, 2, 3, 4
 """
+# Anomalies of the town's platform itself stay there, and its incidents come without them.
 INCIDENTS = """
 SELECT i.area_ids, i.main_site_id, i.cause, i.priority, i.state, i.alarm_state, i.opened, i.closed, i.summary,
     (SELECT array_agg((a.start, a.state)::text ORDER BY a.start, a.state)
-        FROM incident_anomaly AS m JOIN anomaly AS a USING (anomaly_id) WHERE m.incident_id = i.incident_id),
+        FROM incident_anomaly AS m JOIN anomaly AS a USING (anomaly_id)
+        WHERE m.incident_id = i.incident_id AND a.subject NOT LIKE 'platform/%'),
     (SELECT array_agg((h."at", h.event, h.who, h.to_state)::text ORDER BY h."at", h.event)
         FROM incident_history AS h WHERE h.incident_id = i.incident_id)
 FROM incident AS i ORDER BY i.opened, i.main_site_id
