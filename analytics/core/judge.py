@@ -19,7 +19,7 @@ import numpy as np
 from analytics.core import events, numpy_judge
 from analytics.core.compiled import constants
 from analytics.core.parameters import Parameters
-from analytics.core.state import SCALAR_COLUMN, State
+from analytics.core.state import ALIGNED, SCALAR_COLUMN, State
 from analytics.core.tick import Tick
 
 if TYPE_CHECKING:
@@ -97,10 +97,12 @@ def judge(
         If the readings are not in that order; the state is then unchanged.
 
     """
-    # Numba would compile another version for strided or read-only arrays, which takes half a minute.
-    series = np.require(series, requirements=("C", "W"))
-    time_s, value = (np.require(one, requirements=("C", "W")) for one in (time_s, value))
+    # Numba would compile another version for strided or read-only arrays, which takes half a minute; those of
+    # a message of Dask are not aligned.
+    series, time_s, value = (np.require(one, requirements=ALIGNED) for one in (series, time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
+    if use_compiled:
+        state.align()
     if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.last_time_s)):
         _check_order(state, series, time_s)
     if parameters.needs_records:
@@ -150,6 +152,10 @@ def judge_compiled(  # noqa: PLR0917 - the arguments of `judge`, and the kernel
     The readings are in order, and in writable arrays in C order, which `judge` sees to.
     """
     n, arrays = len(series), tuple(state.arrays().values())
+    limits = tuple(
+        np.require(one, requirements=ALIGNED)
+        for one in (parameters.by_series, parameters.seasonal, parameters.seasonal_of)
+    )
     results, buffer_rows = _ReadingResults.allocate(n), min(n, COMPILED_BLOCK_READINGS)
     revised, closed, still_open = (
         np.empty((buffer_rows, 4)),
@@ -165,9 +171,7 @@ def judge_compiled(  # noqa: PLR0917 - the arguments of `judge`, and the kernel
             part_series,
             time_s[at],
             value[at],
-            parameters.by_series,
-            parameters.seasonal,
-            parameters.seasonal_of,
+            *limits,
             arrays,
             part,
             *buffers,

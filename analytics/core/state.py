@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+ALIGNED: Final[list[Literal["C", "W", "A"]]] = ["C", "W", "A"]
+"""Arrays for the compiled judge are in C order, writable and aligned, in terms of `numpy.require`."""
 BINS_PER_DAY = 48  # of the daily profile (half an hour each)
 BIN_S = 86_400.0 / BINS_PER_DAY
 HOURS_PER_WEEK = 168  # bins of the weekly profile
@@ -180,6 +182,11 @@ class State:
         """Keep records of novelty from now on."""
         if not self.has_records:
             self.records = np.tile(_INITIAL_RECORDS, (len(self), 1))
+
+    def align(self) -> None:
+        """Replace the arrays that are not as the compiled judge needs them by copies that are."""
+        for name, array in self.arrays().items():
+            setattr(self, name, np.require(array, requirements=ALIGNED))
 
     def extended_to(self, n_series: int) -> Self:
         """Return a copy with initial states of more series appended."""

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -94,6 +94,23 @@ def assert_same_state(one: State, other: State) -> None:
 def test_the_compiler_is_there() -> None:
     assert constants.NUMBA_AVAILABLE, "the tests' requirements bring it"
     assert hasattr(kernel.judge_block, "signatures")
+
+
+def test_arrays_that_are_not_aligned_are_judged() -> None:
+    """Those of a message of Dask begin at any byte; the machine code refused them."""
+
+    def not_aligned(array: np.ndarray) -> np.ndarray:
+        memory = np.empty(array.nbytes + 1, np.uint8)[1:]
+        memory[:] = np.frombuffer(array.tobytes(), np.uint8)
+        return memory.view(array.dtype).reshape(array.shape)
+
+    series, time_s, value = history(3, 50)
+    parameters = Parameters.of(N_SERIES, **LIMITS)
+    usual = judge(State.empty(N_SERIES), parameters, series, time_s, value)
+    moved = replace(parameters, by_series=not_aligned(parameters.by_series))
+    state = State(*map(not_aligned, State.empty(N_SERIES).arrays().values()))
+    assert not state.scalars.flags.aligned
+    assert_same(judge(state, moved, *map(not_aligned, (series, time_s, value))), usual)
 
 
 def test_the_compiler_ends_with_its_parent_and_leaves_no_cache(tmp_path: Path) -> None:
