@@ -99,7 +99,8 @@ def judge(
     """
     # Numba would compile another version for strided or read-only arrays, which takes half a minute; those of
     # a message of Dask are not aligned.
-    series, time_s, value = (np.require(one, requirements=ALIGNED) for one in (series, time_s, value))
+    series = np.require(series, requirements=ALIGNED)
+    time_s, value = (np.require(one, requirements=ALIGNED) for one in (time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if use_compiled:
         state.align()
