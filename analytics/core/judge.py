@@ -97,9 +97,9 @@ def judge(
         If the readings are not in that order; the state is then unchanged.
 
     """
-    # Numba would compile another version for strided or read-only arrays, which takes half a minute.
-    series = np.require(series, requirements=("C", "W"))
-    time_s, value = (np.require(one, requirements=("C", "W")) for one in (time_s, value))
+    # Machine code takes no others, and Numba would compile another version, which takes half a minute.
+    series = np.require(series, np.intp, ("C", "A", "W"))
+    time_s, value = (np.require(one, np.float64, ("C", "A", "W")) for one in (time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.last_time_s)):
         _check_order(state, series, time_s)
@@ -260,6 +260,10 @@ def _check_order(state: State, series: NDArray[np.intp], time_s: Floats) -> None
     for i in np.flatnonzero(is_out_of_order)[:1]:
         raise ValueError(
             f"reading {i + 1} (series {series[i + 1]}) is not later than the one before: sort by series, time"
+        )
+    if series[0] < 0 or series[-1] >= len(state):
+        raise ValueError(
+            f"series {series[0]} to {series[-1]} are not all among the {len(state)} of the state"
         )
     first = np.concatenate([[True], ~same])
     for i in np.flatnonzero(first & ~(time_s > state.last_time_s[series]))[:1]:
