@@ -74,7 +74,7 @@ def measure_rejudging() -> None:
         took["one process"], following = _rejudging.times_of_a_turn(store, "", ROUNDS, 1)
         for workers in WORKERS:
             with LocalCluster(
-                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
             ) as cluster:
                 took[f"workers: {workers}"], following = _rejudging.times_of_a_turn(
                     store, cluster.scheduler_address, ROUNDS, following
@@ -113,7 +113,7 @@ def measure_backtests(series: int, days: int) -> None:
     took["threads"], _ = best_s(lambda: parallel.map_in_parallel(backtest.judge_history, given), reference)
     for workers in WORKERS:
         with LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster:
             address = cluster.scheduler_address
             parallel.map_in_parallel(backtest.judge_history, given[:workers], cluster=address)  # compiles

@@ -97,10 +97,10 @@ def judge(
         If the readings are not in that order; the state is then unchanged.
 
     """
-    # Numba would compile another version for strided or read-only arrays, which takes half a minute; those of
-    # a message of Dask are not aligned.
-    series = np.require(series, requirements=ALIGNED)
-    time_s, value = (np.require(one, requirements=ALIGNED) for one in (time_s, value))
+    # Machine code takes no others, such as those of a message of Dask or of one row of several columns, and
+    # Numba would compile another version, which takes half a minute.
+    series = np.require(series, np.intp, ALIGNED)
+    time_s, value = (np.require(one, np.float64, ALIGNED) for one in (time_s, value))
     use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if use_compiled:
         state.align()
@@ -265,6 +265,10 @@ def _check_order(state: State, series: NDArray[np.intp], time_s: Floats) -> None
     for i in np.flatnonzero(is_out_of_order)[:1]:
         raise ValueError(
             f"reading {i + 1} (series {series[i + 1]}) is not later than the one before: sort by series, time"
+        )
+    if series[0] < 0 or series[-1] >= len(state):
+        raise ValueError(
+            f"series {series[0]} to {series[-1]} are not all among the {len(state)} of the state"
         )
     first = np.concatenate([[True], ~same])
     for i in np.flatnonzero(first & ~(time_s > state.last_time_s[series]))[:1]:

@@ -68,6 +68,20 @@ def judge_block(request: BlockRequest) -> BlockJudgement:
     return BlockJudgement(quality, rules, anomalies)
 
 
+def judge_on_worker(request: BlockRequest, version: str) -> BlockJudgement:
+    """Judge as `judge_block`, on a worker, by the service's version of the judge.
+
+    Raises
+    ------
+    DaskClusterError
+        If this worker has another one, which would judge otherwise.
+
+    """
+    if version != core.VERSION:
+        raise DaskClusterError(f"a worker has version {core.VERSION} of the judge, the service {version}")
+    return judge_block(request)
+
+
 class BlockJudge(Protocol):
     """Judges some blocks at a time, each under a key.
 
@@ -137,7 +151,11 @@ class ClusterJudge:
 
     def submit(self, key: int, request: BlockRequest) -> None:
         """Send a block to the cluster; keep it until it is judged."""
-        future = None if self.is_lost else self._client.submit(judge_block, request, pure=False)
+        if not self.is_lost and self._client.status == "closed":  # it closes by itself without a scheduler
+            self._lose(DaskClusterError("the connection to the scheduler ended"))
+        future = None
+        if not self.is_lost:
+            future = self._client.submit(judge_on_worker, request, core.VERSION, pure=False)
         self._under_way[key] = future, request
 
     def next_judged(self) -> tuple[int, Callable[[], BlockJudgement]]:
@@ -177,7 +195,7 @@ class ClusterJudge:
         if not self.is_lost:
             try:
                 found: BlockJudgement = future.result()
-            except (OSError, ImportError, TimeoutError, CancelledError, KilledWorker) as error:
+            except (OSError, ImportError, CancelledError, KilledWorker, DaskClusterError) as error:
                 self._lose(error)
             else:
                 return found

@@ -29,13 +29,12 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:
     gc.disable()  # imports leave no garbage; collecting during them takes a tenth of a restart
     from ingest_service.storage.postgres import store as _  # noqa: F401 - not on two threads at once
 
-    with ThreadPoolExecutor(
-        1, "open-store"
-    ) as opening:  # the database answers while the pipeline is imported
+    with ThreadPoolExecutor(1, "open-store") as opening:  # the database answers during the import below
         opened = opening.submit(open_store, common, args, stop)
         from ingest_service.pipeline import process
-    gc.freeze()
-    gc.enable()
+
+        gc.freeze()
+        gc.enable()  # each attempt at a database that is away leaves garbage
     try:
         store = opened.result()
     except StoreUnavailableError:

@@ -374,13 +374,16 @@ def _remember(r: NDArray[Any], s: int, t: float, v: float, quality: int, rules: 
 def is_in_order(
     series: NDArray[np.intp], time_s: NDArray[np.float64], last_time_s: NDArray[np.float64]
 ) -> bool:
-    """Whether readings are sorted by series and time, and later than the last judged time of their series."""
+    """Whether readings are sorted by series and time, and later than the last judged time of their series.
+
+    It is also whether each series is one of the state: no access to an array below is checked.
+    """
     last_series = -1
     last_time = np.nan
     for j in range(len(series)):
         s = series[j]
         if s != last_series:
-            if s < last_series:
+            if s < last_series or s >= len(last_time_s):
                 return False
             last_series, last_time = s, last_time_s[s]
         if not time_s[j] > last_time:

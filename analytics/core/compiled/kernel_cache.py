@@ -89,11 +89,26 @@ def _read_machine_code() -> MachineCodeKernel:
     object_files: dict[str, bytes] = {}
     for name in ARGUMENTS:
         path = _find(name)
-        stored = b"" if path is None else path.read_bytes()
+        stored = b"" if path is None else _read_trusted(path)
         checksum, object_files[name] = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
         if sha256(object_files[name]).digest() != checksum:
             raise ObjectCodeError(f"the machine code of {name} is not there, or damaged: compile it")
     return MachineCodeKernel(object_files)
+
+
+def _read_trusted(path: Path) -> bytes:
+    """Return the content of a file of this process's user, of the owner of this code, or of root.
+
+    Raises
+    ------
+    ObjectCodeError
+        If another user has made it: its machine code would have this process's rights.
+
+    """
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_uid not in {0, os.geteuid(), SOURCE_FOLDER.stat().st_uid}:
+            raise ObjectCodeError(f"{path} is of another user: set NUMBA_CACHE_DIR to a folder of your own")
+        return file.read()
 
 
 def _find(name: str) -> Path | None:

@@ -99,7 +99,7 @@ class FederatedRows:
                 with cursor.copy(QUERIES["select_conflicts"]) as copy:
                     conflicts = sum(len(block) for block in binary_copy.decode_copy(copy))
                 if is_newest:
-                    write_batch.judge_repeats(cursor)
+                    write_batch.judge_repeats(cursor, rows)
                     revised = _revise(cursor)
             return StoredReadings(len(inserted), revised, conflicts, undefined)
 

@@ -150,20 +150,22 @@ def _insert_doubtful(
         with cursor.copy(QUERIES["select_conflicts"]) as copy:
             conflicts = np.concatenate([conflicts, *binary_copy.decode_copy(copy)])
         if np.any(rows["rules"] & UNJUDGED_RULES == 0):
-            judge_repeats(cursor)
+            judge_repeats(cursor, rows)
     return inserted[:, :2], len(late), conflicts
 
 
-def judge_repeats(cursor: Cursor[Any]) -> None:
+def judge_repeats(cursor: Cursor[Any], staged: NDArray[np.void]) -> None:
     """Replace stored readings that were not judged when they came first by staged repeats that are.
 
     Their device repeats them, as it got no receipt, and its clock is right meanwhile. The judge's state has
     them, so a replay of the stored readings must have them, too.
     """
-    judged = np.array(cursor.execute(QUERIES["judge_repeats"]).fetchall(), np.int64).reshape(-1, 2)
+    bounds = {"first_us": int(staged["time_us"].min()), "last_us": int(staged["time_us"].max())}
+    judged = np.array(cursor.execute(QUERIES["judge_repeats"], bounds).fetchall(), np.int64).reshape(-1, 2)
     if len(judged):
         judged = judged[np.lexsort((judged[:, 1], judged[:, 0]))]
-        cursor.execute(QUERIES["judge_latest"], (np.unique(judged[:, 0]).tolist(),))
+        series_ids = np.unique(judged[:, 0]).tolist()
+        cursor.execute(QUERIES["judge_latest"], bounds | {"series_ids": series_ids})
         mark_rollups_due(cursor, judged[:, 0], judged[:, 1])
 
 

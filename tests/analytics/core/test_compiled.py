@@ -152,6 +152,12 @@ def test_the_machine_code_that_is_cached_is_used_and_no_damaged_one(
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     kernel_cache.write_machine_code({"is_in_order": stored, "judge_block": stored})
     assert kernel_cache.is_machine_code_cached()
+    if os.geteuid() == 0:
+        for path in tmp_path.iterdir():
+            os.chown(path, 65_534, -1)
+        with pytest.raises(ObjectCodeError, match="of another user"):
+            kernel_cache._read_machine_code()
+        kernel_cache.write_machine_code({"is_in_order": stored, "judge_block": stored})
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ObjectCodeError, match="damaged"):
@@ -174,6 +180,16 @@ def test_read_only_and_strided_readings_need_no_further_version() -> None:
     judged = judge(State.empty(1), Parameters.of(1), series, time_s, value.copy(), use_compiled=True)
     series.flags.writeable = time_s.flags.writeable = False
     again = judge(State.empty(1), Parameters.of(1), series, time_s, value, use_compiled=True)
+    assert_same(judged, again)
+
+
+def test_readings_from_a_dask_cluster_are_judged_wherever_they_begin_in_memory() -> None:
+    """Arrays within a message begin at any byte: the machine code refused them, and the series stayed due."""
+    series, time_s = np.zeros(40, np.intp), np.linspace(0, 11_700, 40)
+    unaligned = np.frombuffer(bytearray(b"\0" + time_s.tobytes()), np.float64, offset=1)
+    assert not unaligned.flags.aligned
+    judged = judge(State.empty(1), Parameters.of(1), series, time_s, time_s, use_compiled=True)
+    again = judge(State.empty(1), Parameters.of(1), series, unaligned, unaligned, use_compiled=True)
     assert_same(judged, again)
 
 

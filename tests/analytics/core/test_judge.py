@@ -216,6 +216,21 @@ def test_a_wrong_order_is_refused_and_changes_nothing(series: list[int], time_s:
     assert all(np.array_equal(array, before[name], equal_nan=True) for name, array in state.arrays().items())
 
 
+@pytest.mark.parametrize("series", [-1, 2, 10**9])
+@pytest.mark.parametrize("use_compiled", [False, True])
+def test_a_series_that_the_state_has_not_is_refused(*, series: int, use_compiled: bool) -> None:
+    """Machine code checks no index: it would read and write beside the state."""
+    with pytest.raises(ValueError, match="not all among the 2 of the state"):
+        judge(
+            State.empty(2),
+            Parameters.of(2),
+            np.array([series]),
+            np.array([0.5]),
+            np.array([1.0]),
+            use_compiled=use_compiled,
+        )
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -310,7 +310,7 @@ def everything_in(store: Store) -> str:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
     ) as found:
         yield found
 
@@ -370,3 +370,31 @@ def test_without_the_cluster_the_service_judges_itself(
     assert isinstance(state.judge_choice.judge(settings.rejudge_cluster), LocalJudge)
     rejudge(there.store, settings, UNLIMITED, state)
     assert everything_in(there.store) == everything_in(here.store)
+
+
+def test_workers_with_another_version_of_the_judge_judge_nothing(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = sections_with_late_readings(1), sections_with_late_readings(1)
+    rejudge(here.store, SETTINGS)
+    monkeypatch.setattr("analytics.core.judge.VERSION", "0")  # of this process, not of the workers
+    state = ServiceState()
+    rejudge(there.store, Settings(rejudge_cluster=cluster.scheduler_address), UNLIMITED, state)
+    assert everything_in(there.store) == everything_in(here.store)
+    assert isinstance(state.judge_choice.judge(cluster.scheduler_address), LocalJudge)
+
+
+def test_a_scheduler_that_ends_between_two_turns_delays_no_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client closes itself, and refuses each block afterwards."""
+    monkeypatch.setattr("analytics.service.block_judging.CONNECT_S", 0.5)
+    there, state = sections_with_late_readings(1), ServiceState()
+    with LocalCluster(
+        n_workers=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as found:
+        settings = Settings(rejudge_cluster=found.scheduler_address)
+        judge = state.judge_choice.judge(settings.rejudge_cluster)
+    assert isinstance(judge, ClusterJudge)
+    wait_until(lambda: judge._client.status == "closed", within_s=60, what="the client closes itself")
+    rejudge(there.store, settings, UNLIMITED, state)
+    assert there.store.health().rejudge_due == 0
+    assert isinstance(state.judge_choice.judge(settings.rejudge_cluster), LocalJudge)

@@ -83,6 +83,7 @@ def test_a_county_has_the_newest_forecast_of_each_series_once(
             assert [stored] == rows_of(timescale_dsn, FORECASTS)
             assert stored[4] == [7.5, 8.5], "an older block that is repeated replaces nothing"
             check_what_is_left_out(line, county_dsn)
+            check_the_countys_own_stays(line, county, county_dsn)
         assert county.dead_letters(DeadLetterQuery()) == []
         check_the_county(county, county_dsn, monkeypatch)
 
@@ -99,6 +100,19 @@ def check_what_is_left_out(line: FederatedPair, dsn: str) -> None:
     line.repeat()
     assert rows_of(dsn, "SELECT DISTINCT origin FROM series_forecast") == [(BOX,)]
     assert len(rows_of(dsn, "SELECT FROM series_forecast")) == 1
+
+
+def check_the_countys_own_stays(line: FederatedPair, county: Any, dsn: str) -> None:
+    """Check that the county's own forecast, made once the town's had ended, stays when the town has none."""
+    series = {(one.site_id, one.quantity): one.series_id for one in county.directory().series}
+    SeriesForecasts(county).replace(series["s1", "turbidity"], forecast(30.0))
+    last = federation.decode_message(line.sent[-1].payload)
+    none = federation.ForwardedForecast(site_id="s1", quantity="turbidity", issued_us=1)
+    message = msgspec.structs.replace(last, block=last.block + 1, forecasts=[none])
+    line.sent = [msgspec.structs.replace(line.sent[-1], payload=federation.encode_message(message))]
+    line.repeat()
+    assert (None,) in rows_of(dsn, "SELECT origin FROM series_forecast")
+    SeriesForecasts(county).replace(series["s1", "turbidity"], None)
 
 
 def check_the_county(county: Any, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,3 +39,27 @@ def test_readings_can_be_compressed(community: TimescaleCommunity, schema: list[
         queries=["SELECT proc_name FROM timescaledb_information.jobs WHERE hypertable_name = 'reading'"],
     )
     assert jobs == [{"proc_name": "policy_compression"}]
+
+
+def test_a_repeat_of_an_unjudged_reading_decompresses_few_readings(
+    community: TimescaleCommunity, schema: list[str]
+) -> None:
+    """TimescaleDB refuses a statement that decompresses more readings than its limit, 100,000 by default."""
+    columns = '"time", received, value, series_id, expected, spread, quality, rules'
+    minute = "'2026-01-01'::timestamptz + i * interval '1 minute'"
+    minutes, repeats = "generate_series(1, 2500) AS i", "generate_series(10, 12) AS i"
+    found, stored = community.run(
+        *schema,
+        f"INSERT INTO reading ({columns}) SELECT {minute}, '2026-01-03', 7, 1, 7, 1, 1, 512 FROM {minutes}",
+        "SELECT compress_before('reading', '2027-01-01', 10)",
+        named_queries.QUERIES["staging"].replace("DELETE ROWS", "PRESERVE ROWS"),
+        f"INSERT INTO staging ({columns}) SELECT {minute}, '2026-01-04', 7, 1, 7, 1, 1, 0 FROM {repeats}",
+        "SET timescaledb.max_tuples_decompressed_per_dml_transaction = 1000",
+        queries=[
+            named_queries.QUERIES["judge_repeats"]
+            % {"first_us": 1_767_225_600_000_000, "last_us": 1_767_229_200_000_000},
+            "SELECT rules, count(*)::int AS readings FROM reading GROUP BY rules ORDER BY rules",
+        ],
+    )
+    assert len(found) == 3
+    assert stored == [{"rules": 0, "readings": 3}, {"rules": 512, "readings": 2497}]

@@ -24,9 +24,10 @@ SELECT series_id, (extract(epoch FROM issued) * 1000000)::bigint AS issued_us,
     "values", low, high
 FROM series_forecast WHERE times[cardinality(times)] > now() AND series_id = ANY (%s::int[]) ORDER BY series_id;
 
--- forget_forwarded_forecast: Delete the forecast of a series that a town has defined, its own or one made here.
+-- forget_forwarded_forecast: Delete the forecast of a series that a town has defined; one made here only if the town has another.
 DELETE FROM series_forecast USING series AS s JOIN site USING (site_id)
-WHERE series_forecast.series_id = s.series_id AND site.origin = %(origin)s AND s.site_id = %(site_id)s AND s.quantity = %(quantity)s;
+WHERE series_forecast.series_id = s.series_id AND site.origin = %(origin)s AND s.site_id = %(site_id)s AND s.quantity = %(quantity)s
+    AND (series_forecast.origin IS NOT NULL OR cardinality(%(times_us)s::bigint[]) > 0);
 
 -- store_forwarded_forecast: Insert the forecast of a series that a town has defined.
 INSERT INTO series_forecast (series_id, issued, times, "values", low, high, origin)

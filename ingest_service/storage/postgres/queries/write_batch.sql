@@ -20,16 +20,29 @@ COPY (
     FROM staging AS s JOIN reading AS r USING (series_id, "time") WHERE s.value <> r.value
 ) TO STDOUT (FORMAT binary);
 
--- judge_repeats: Judged repeats of stored readings that were not judged, as of a clock that was wrong, replace them.
-UPDATE reading AS r SET received = s.received, expected = s.expected, spread = s.spread, quality = s.quality, rules = s.rules
-FROM staging AS s
-WHERE r.series_id = s.series_id AND r."time" = s."time" AND r.value = s.value AND r.received <> s.received
-    AND s.rules & 16960 = 0 AND r.rules & 16960 <> 0
-RETURNING r.series_id, (extract(epoch FROM r."time") * 1000000)::bigint;
+-- first_staged: Time of the first reading that may be a repeat.
+'epoch'::timestamptz + %(first_us)s * interval '1 microsecond';
+
+-- last_staged: Likewise of the last one.
+'epoch'::timestamptz + %(last_us)s * interval '1 microsecond';
+
+-- judge_repeats: Judged repeats of stored readings that were not judged, as of a clock that was wrong, replace them. An UPDATE would decompress all readings.
+WITH judged AS MATERIALIZED (
+    SELECT DISTINCT ON (s.series_id, s."time") s.* FROM staging AS s JOIN reading AS r USING (series_id, "time")
+    WHERE s.value = r.value AND s.received <> r.received AND s.rules & 16960 = 0 AND r.rules & 16960 <> 0
+        AND r."time" BETWEEN {{first_staged}} AND {{last_staged}}
+    ORDER BY s.series_id, s."time", s.received
+)
+INSERT INTO reading ("time", received, value, series_id, expected, spread, quality, rules)
+SELECT "time", received, value, series_id, expected, spread, quality, rules FROM judged
+ON CONFLICT (series_id, "time") DO UPDATE SET received = excluded.received, expected = excluded.expected,
+    spread = excluded.spread, quality = excluded.quality, rules = excluded.rules
+RETURNING series_id, (extract(epoch FROM "time") * 1000000)::bigint;
 
 -- judge_latest: The newest readings of some series are as they are stored.
 UPDATE latest AS l SET received = r.received, expected = r.expected, spread = r.spread, quality = r.quality, rules = r.rules
-FROM reading AS r WHERE l.series_id = ANY (%s::int[]) AND r.series_id = l.series_id AND r."time" = l."time";
+FROM reading AS r WHERE l.series_id = ANY (%(series_ids)s::int[]) AND r.series_id = l.series_id AND r."time" = l."time"
+    AND r."time" BETWEEN {{first_staged}} AND {{last_staged}};
 
 -- upsert_latest: Update the newest reading of each series; never to an older one.
 INSERT INTO latest AS l (series_id, "time", received, value, expected, spread, quality, rules)
