@@ -77,12 +77,13 @@ SELECT s.name AS "scenario", s.who AS "who", s.created AS "computed", s."at" AS 
 FROM scenario_view AS s WHERE s.area_ids && ARRAY[${town:sqlstring}]::text[]
 ORDER BY s.created DESC, s.scenario_id DESC LIMIT 200;
 
--- scenario_curves: At one place, over the hours of the scenario: without the changes, with them, and of the second scenario.
+-- scenario_curves: At one place, over the hours of the scenario: without the changes, with them, and of the second scenario. No other is unnested.
 SELECT part.curve AS "curve", c.hours AS "hours", part.amount AS "scenario_value"
 FROM scenario_curve_view AS c, LATERAL (VALUES
     (1, WORD(without_changes), c.base, true), (2, WORD(chosen_scenario), c.value, true), (3, WORD(compared_scenario), c.value, false)
 ) AS part (nth, curve, amount, is_chosen)
 WHERE c.place_id = ANY (ARRAY[${scenario_place:sqlstring}]::text[]) AND part.amount IS NOT NULL
+    AND c.scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[] || ARRAY[${second_scenario:sqlstring}]::text[])
     AND c.scenario_id::text = ANY (CASE WHEN part.is_chosen THEN ARRAY[${scenario:sqlstring}]::text[] ELSE ARRAY[${second_scenario:sqlstring}]::text[] END)
     AND (part.is_chosen OR c.scenario_id::text <> ALL (ARRAY[${scenario:sqlstring}]::text[]))
     AND EXISTS (SELECT FROM scenario_view AS a, scenario_view AS b
