@@ -91,7 +91,7 @@ WHERE c.place_id = ANY (ARRAY[${scenario_place:sqlstring}]::text[]) AND part.amo
             AND a.area_ids && ARRAY[${town:sqlstring}]::text[])
 ORDER BY part.nth, c.hours;
 
--- scenario_places: The largest value at each place without the changes, with them, and of the second scenario.
+-- scenario_places: The largest value at each place without the changes, with them, and of the second scenario, empty where it has none.
 WITH peak AS (
     SELECT scenario_id, place, place_id, place_LANG AS name, max(value) AS largest, max(base) AS usual FROM scenario_curve_view
     WHERE scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) OR scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
@@ -101,6 +101,5 @@ WITH peak AS (
     WHERE p.scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) AND s.area_ids && ARRAY[${town:sqlstring}]::text[]
 )
 SELECT a.name AS "scenario_place", a.usual AS "without_changes", a.largest AS "chosen_scenario", b.largest AS "compared_scenario"
-FROM a JOIN peak AS b USING (place_id)
-WHERE b.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
+FROM a LEFT JOIN peak AS b ON b.place_id = a.place_id AND b.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
 ORDER BY a.place LIMIT 200;

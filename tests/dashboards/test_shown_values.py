@@ -295,14 +295,18 @@ def test_a_scenario_stands_beside_itself_without_the_changes_and_beside_a_second
                 expand(raw_sql("scenario_list", "zh"), on_road).encode()
             ).fetchall()
         }
-        connection.execute(
-            CURVES_THAT_CANNOT_BE_UNNESTED
-        )  # queries unnest those of the chosen scenarios alone
+        # queries unnest the curves of the chosen scenarios alone
+        connection.execute(CURVES_THAT_CANNOT_BE_UNNESTED)
         rows |= {
             name: connection.execute(expand(raw_sql(name, "zh"), on_road).encode()).fetchall()
             for name in ("scenario_curves", "scenario_places", "scenario_place")
         }
+        elsewhere = {"second_scenario": request.variables["scenario"]}
+        beside_other = replace(on_road, variables=on_road.variables | elsewhere)
+        sql = expand(raw_sql("scenario_places", "zh"), beside_other)
+        rows["other_places"] = connection.execute(sql.encode()).fetchall()
         connection.rollback()
     assert [row[2] for row in rows["scenario_curves"]] == [0, 1, 4, 9]
     assert rows["scenario_places"] == [("路", 1, 9, 9)]
+    assert rows["other_places"] == [("路", 1, 9, None)], "also what the second one does not alter"
     assert rows["scenario_list"][0][:2] == ("封路", "李")
