@@ -57,19 +57,27 @@ def _load() -> None:
 
 
 def _run_child() -> None:
-    with suppress(subprocess.TimeoutExpired):
-        subprocess.run(
-            [sys.executable, "-m", "gateway.compile_steps"],
-            cwd=IMPORT_FOLDER,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # the first scenario meets the same error and reports it
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway.compile_steps"],
+        cwd=IMPORT_FOLDER,
+        stdin=subprocess.PIPE,  # ends with this process
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # the first scenario meets the same error and reports it
+    ) as child:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(TIMEOUT_S)
+        child.kill()
+
+
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)  # unbuffered: Python could not end while a thread has the buffer
+    os._exit(1)
 
 
 if __name__ == "__main__":
+    # The heavy worker ignores signals, which its child inherits, and ends without waiting for threads: a
+    # child that went on would hold up the stop of the service.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from analytics.twin import compile_ahead
 
     os.nice(NICENESS)

@@ -122,7 +122,7 @@ def fit(values: Floats, plan: ForecastPlan, neighbours: Neighbours | None = None
     forecasts = np.concatenate([anchored, baselines], axis=3)
     actual = _targets(scale.standardised(values), origins, plan.horizons)
     errors = mean(losses(forecasts - actual[..., None], plan.loss))
-    share = combination_weights(errors, plan.validation_ticks // plan.block_ticks, plan.loss)
+    share = combination_weights(errors, _validated_blocks(actual, plan), plan.loss)
     residuals = actual - (forecasts * share).sum(axis=3)
     own_losses = losses(residuals, plan.loss)
     baseline_losses = losses(baselines - actual[..., None], plan.loss)
@@ -172,6 +172,16 @@ def _targets(observed: Floats, origins: NDArray[np.intp], horizons: tuple[int, .
     targets[at >= len(observed)] = np.nan
     restored: Floats = targets.swapaxes(1, 2)
     return restored
+
+
+def _validated_blocks(actual: Floats, plan: ForecastPlan) -> Floats:
+    """Return how many blocks of the validation part have values, (n, k), of ``actual`` (n_origins, n, k).
+
+    A target after the end of the record is no missing value.
+    """
+    possible = plan.validation_ticks - np.array(plan.horizons)
+    there: Floats = np.isfinite(actual).sum(axis=0) / np.maximum(possible, 1)
+    return there * (plan.validation_ticks // plan.block_ticks)
 
 
 def _anchor_columns(plan: ForecastPlan) -> list[int]:

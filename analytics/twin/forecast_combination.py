@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 LIKELIHOOD_SHARE: dict[Loss, float] = {"squared": 0.5, "absolute": 1.0}
 
 
-def combination_weights(errors: Floats, n_blocks: int, loss: Loss) -> Floats:
+def combination_weights(errors: Floats, n_blocks: Floats | float, loss: Loss) -> Floats:
     """Return the weights of candidates, (…, n_candidates); they are 0 or more and sum to 1.
 
     Parameters
     ----------
     errors : (…, n_candidates) mean validation losses; NaN is without any, all weights are equal then
-    n_blocks : independent stretches of the validation part
+    n_blocks : independent stretches of the validation part that have values, (…,) or one for all
     loss : of the errors
 
     """
@@ -39,7 +39,7 @@ def combination_weights(errors: Floats, n_blocks: int, loss: Loss) -> Floats:
     best = compared.min(axis=-1, keepdims=True)
     with np.errstate(over="ignore"):  # beside a candidate without errors
         excess = (compared - best) / np.maximum(best, np.finfo(np.float64).tiny)
-    weights = np.exp(-LIKELIHOOD_SHARE[loss] * n_blocks * excess)
+        weights = np.exp(-LIKELIHOOD_SHARE[loss] * np.asarray(n_blocks)[..., None] * excess)
     normalised: Floats = weights / weights.sum(axis=-1, keepdims=True)
     return normalised
 
@@ -50,7 +50,8 @@ def conformal_band(residuals: Floats, share: float, block_ticks: int) -> tuple[F
     The ends have the ranks (ν + 1) tail and (ν + 1) (1 - tail) among ν independent residuals, with
     tail = (1 - share) / 2, interpolated. Residuals of neighbouring ticks are alike, so that ν is less than
     their number: it is the number of independent ones whose held share would vary as much as that of the
-    blocks does (the design effect; L. Kish, "Survey Sampling", 1965).
+    blocks does (the design effect; L. Kish, "Survey Sampling", 1965); it is 1 where one block alone has
+    residuals. Distances are 0 or more: a forecast is in its band, also where all residuals have one sign.
 
     Parameters
     ----------
@@ -69,7 +70,8 @@ def conformal_band(residuals: Floats, share: float, block_ticks: int) -> tuple[F
         independent = np.fmin(share * (1 - share) / uncertainty**2, count)
     independent = np.maximum(np.where(np.isfinite(independent), independent, count), 1)
     rank = np.clip(((independent + 1) * tail - 0.5) / independent, 0, tail)
-    return -_quantile(ordered, count, rank), _quantile(ordered, count, 1 - rank)
+    below, above = -_quantile(ordered, count, rank), _quantile(ordered, count, 1 - rank)
+    return np.maximum(below, 0), np.maximum(above, 0)
 
 
 def _quantile(ordered: Floats, count: NDArray[np.intp], level: Floats) -> Floats:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+MIN_COMPARED = 2  # blocks with values
+
 
 def losses(residuals: Floats, loss: Loss) -> Floats:
     """Return the loss of each residual, as a plan measures it."""
@@ -29,9 +31,13 @@ def mean(values: Floats) -> Floats:
 
 
 def mean_of_blocks(values: Floats, block_ticks: int) -> tuple[Floats, Floats]:
-    """Return the mean of the means of consecutive blocks of ticks, and the standard error of that mean."""
+    """Return the mean of the means of consecutive blocks of ticks, and the standard error of that mean.
+
+    The error is infinite where fewer than two blocks have values: how much blocks differ is not known then.
+    """
     blocks = range(0, len(values), block_ticks)
     means = np.stack([mean(values[first : first + block_ticks]) for first in blocks])
-    count = np.maximum(np.isfinite(means).sum(axis=0), 1)
+    count = np.isfinite(means).sum(axis=0)
     averaged = mean(means)
-    return averaged, np.sqrt(mean((means - averaged) ** 2) / np.maximum(count - 1, 1))
+    error = np.sqrt(mean((means - averaged) ** 2) / np.maximum(count - 1, 1))
+    return averaged, np.where(count < MIN_COMPARED, np.inf, error)

@@ -4,7 +4,7 @@ Releases of one amount at every outfall and at several times are carried through
 a release if its concentration reaches the limit of detection there. A node *separates* a release from another
 outfall if it detects the release, and none of the other outfall's releases looks alike there: the cosine
 between the two concentrations over time, shifted so that their peaks coincide (neither time nor amount of a
-release is known beforehand), stays below `ALIKE`.
+release is known beforehand), stays below `ALIKE`. Where there is one outfall, what is detected is told apart.
 
 The value of a set of sensors is the mean, over all releases, of half for detection and half for the share of
 other outfalls from which some sensor of the set separates it. Each further sensor adds at most what it would
@@ -160,6 +160,8 @@ def _coverage(
         aligned[~detects[node].ravel()] = 0  # what is not detected looks like nothing
         cosine = (aligned @ aligned.T).reshape(n_outfalls, n_releases, n_outfalls, n_releases)
         separates[node] = detects[node][:, :, None] & (cosine.max(axis=3) < ALIKE)
+    if n_outfalls == 1:  # there is no other that a release could be of
+        separates[..., 0] = detects
     return detects, separates
 
 

@@ -77,12 +77,13 @@ SELECT s.name AS "scenario", s.who AS "who", s.created AS "computed", s."at" AS 
 FROM scenario_view AS s WHERE s.area_ids && ARRAY[${town:sqlstring}]::text[]
 ORDER BY s.created DESC, s.scenario_id DESC LIMIT 200;
 
--- scenario_curves: At one place, over the hours of the scenario: without the changes, with them, and of the second scenario.
+-- scenario_curves: At one place, over the hours of the scenario: without the changes, with them, and of the second scenario. No other is unnested.
 SELECT part.curve AS "curve", c.hours AS "hours", part.amount AS "scenario_value"
 FROM scenario_curve_view AS c, LATERAL (VALUES
     (1, WORD(without_changes), c.base, true), (2, WORD(chosen_scenario), c.value, true), (3, WORD(compared_scenario), c.value, false)
 ) AS part (nth, curve, amount, is_chosen)
 WHERE c.place_id = ANY (ARRAY[${scenario_place:sqlstring}]::text[]) AND part.amount IS NOT NULL
+    AND c.scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[] || ARRAY[${second_scenario:sqlstring}]::text[])
     AND c.scenario_id::text = ANY (CASE WHEN part.is_chosen THEN ARRAY[${scenario:sqlstring}]::text[] ELSE ARRAY[${second_scenario:sqlstring}]::text[] END)
     AND (part.is_chosen OR c.scenario_id::text <> ALL (ARRAY[${scenario:sqlstring}]::text[]))
     AND EXISTS (SELECT FROM scenario_view AS a, scenario_view AS b
@@ -90,7 +91,7 @@ WHERE c.place_id = ANY (ARRAY[${scenario_place:sqlstring}]::text[]) AND part.amo
             AND a.area_ids && ARRAY[${town:sqlstring}]::text[])
 ORDER BY part.nth, c.hours;
 
--- scenario_places: The largest value at each place without the changes, with them, and of the second scenario.
+-- scenario_places: The largest value at each place without the changes, with them, and of the second scenario, empty where it has none.
 WITH peak AS (
     SELECT scenario_id, place, place_id, place_LANG AS name, max(value) AS largest, max(base) AS usual FROM scenario_curve_view
     WHERE scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) OR scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
@@ -100,6 +101,5 @@ WITH peak AS (
     WHERE p.scenario_id::text = ANY (ARRAY[${scenario:sqlstring}]::text[]) AND s.area_ids && ARRAY[${town:sqlstring}]::text[]
 )
 SELECT a.name AS "scenario_place", a.usual AS "without_changes", a.largest AS "chosen_scenario", b.largest AS "compared_scenario"
-FROM a JOIN peak AS b USING (place_id)
-WHERE b.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
+FROM a LEFT JOIN peak AS b ON b.place_id = a.place_id AND b.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
 ORDER BY a.place LIMIT 200;

@@ -264,6 +264,10 @@ SELECT ARRAY[n.area_id], 'traffic', '封路', '李 (key:1)', 1, now(), 1,
 FROM link AS k JOIN node AS n ON n.node_id = k.from_node WHERE k.network = 'road' ORDER BY k.link_id LIMIT 1
 RETURNING scenario_id::text, inputs -> 'changes' -> 0 ->> 'link'
 """
+CURVES_THAT_CANNOT_BE_UNNESTED = """
+INSERT INTO scenario (area_ids, kind, name, who, network_version, "at", computing_s, inputs, result)
+SELECT area_ids, 'water', 'x', 'x', 1, now(), 1, '{}', '{"sites": {}}' FROM scenario LIMIT 1
+"""
 
 
 def test_a_scenario_stands_beside_itself_without_the_changes_and_beside_a_second_one(
@@ -287,9 +291,22 @@ def test_a_scenario_stands_beside_itself_without_the_changes_and_beside_a_second
         chosen = {"scenario": [scenario_id], "second_scenario": [scenario_id], "scenario_place": [link_id]}
         on_road = replace(request, variables=request.variables | chosen)
         rows = {
-            name: connection.execute(expand(raw_sql(name, "zh"), on_road).encode()).fetchall()
-            for name in ("scenario_curves", "scenario_list")
+            "scenario_list": connection.execute(
+                expand(raw_sql("scenario_list", "zh"), on_road).encode()
+            ).fetchall()
         }
+        # queries unnest the curves of the chosen scenarios alone
+        connection.execute(CURVES_THAT_CANNOT_BE_UNNESTED)
+        rows |= {
+            name: connection.execute(expand(raw_sql(name, "zh"), on_road).encode()).fetchall()
+            for name in ("scenario_curves", "scenario_places", "scenario_place")
+        }
+        elsewhere = {"second_scenario": request.variables["scenario"]}
+        beside_other = replace(on_road, variables=on_road.variables | elsewhere)
+        sql = expand(raw_sql("scenario_places", "zh"), beside_other)
+        rows["other_places"] = connection.execute(sql.encode()).fetchall()
         connection.rollback()
     assert [row[2] for row in rows["scenario_curves"]] == [0, 1, 4, 9]
+    assert rows["scenario_places"] == [("路", 1, 9, 9)]
+    assert rows["other_places"] == [("路", 1, 9, None)], "also what the second one does not alter"
     assert rows["scenario_list"][0][:2] == ("封路", "李")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -179,6 +181,25 @@ def test_the_process_loads_compiled_steps_before_the_first_scenario_needs_them(g
     while missing := {one for one in wanted if not any(one in row.path for row in process.memory_maps())}:
         assert time.monotonic() < until_s, f"the process has not loaded {missing}"
         time.sleep(0.2)
+
+
+def test_a_compiler_of_steps_ends_with_its_process_though_it_ignores_signals(tmp_path: Path) -> None:
+    """It compiled on after the worker's end, and held up the stop of the service, for it ignored SIGTERM."""
+    program = """
+import os, psutil, signal, time
+from gateway import compile_steps
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+compile_steps.start_loading()
+while not (children := psutil.Process().children()):
+    time.sleep(0.05)
+print(children[0].pid, flush=True)
+os._exit(0)
+"""
+    environ = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, check=True)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(ended.stdout)).wait(120)
+    assert not list(tmp_path.rglob("*.nbi")), "it has compiled nothing more"
 
 
 def test_the_process_ends_with_the_gateway(gateways: Gateways) -> None:

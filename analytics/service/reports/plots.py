@@ -126,10 +126,12 @@ def new_figure(height_in: float) -> tuple[Any, Any, Any]:
     Raises `MissingExtraError` if the extra is not installed.
     """
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+        from matplotlib import rcParams  # noqa: PLC0415 - an extra
+        from matplotlib.figure import Figure  # noqa: PLC0415
         from matplotlib.font_manager import FontProperties  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("pictures need the extra reports: pip install towntwin[reports]") from error
+    rcParams["text.parse_math"] = False  # names of places are no formulas
     figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
     return figure, figure.subplots(), FontProperties(fname=font_path(), size=8)
 

@@ -183,16 +183,6 @@ def test_read_only_and_strided_readings_need_no_further_version() -> None:
     assert_same(judged, again)
 
 
-def test_readings_from_a_dask_cluster_are_judged_wherever_they_begin_in_memory() -> None:
-    """Arrays within a message begin at any byte: the machine code refused them, and the series stayed due."""
-    series, time_s = np.zeros(40, np.intp), np.linspace(0, 11_700, 40)
-    unaligned = np.frombuffer(bytearray(b"\0" + time_s.tobytes()), np.float64, offset=1)
-    assert not unaligned.flags.aligned
-    judged = judge(State.empty(1), Parameters.of(1), series, time_s, time_s, use_compiled=True)
-    again = judge(State.empty(1), Parameters.of(1), series, unaligned, unaligned, use_compiled=True)
-    assert_same(judged, again)
-
-
 def test_the_names_that_the_compiler_freezes_are_those_of_the_state() -> None:
     for name, row in [*SCALAR_COLUMN.items(), *RECORD_COLUMN.items()]:
         assert getattr(constants, name.upper()) == row

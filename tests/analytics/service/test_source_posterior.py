@@ -248,6 +248,19 @@ def test_sensors_are_suggested_where_outfalls_become_traceable() -> None:
     assert {one.node_id for one in found.rows}.isdisjoint({"a", "b"})
 
 
+def test_the_one_outfall_of_a_river_is_traceable_where_it_is_detected() -> None:
+    """The report recommended a place with which 0 of 1 outfalls were traceable."""
+    one = directory()
+    one.nodes = [node for node in one.nodes if node.node_id != "b"]
+    one.links = [link for link in one.links if link.from_node != "b"]
+    found = placement_report(
+        one, readings(at_up=False), n_sensors=3, amount_kg=20, limit_mg_l=0.1, now_s=START_S
+    )
+    assert [(row.node_id, row.value, row.separated, row.outfalls_traceable) for row in found.rows] == [
+        ("end", 1, 1, 1)
+    ]
+
+
 def test_a_river_without_outfalls_is_a_sentence() -> None:
     empty = directory()
     empty.nodes = [one for one in empty.nodes if one.node_id not in {"a", "b"}]

@@ -91,6 +91,37 @@ def test_candidates_of_equal_errors_weigh_the_same_and_worse_ones_less() -> None
     assert weights[1:] == pytest.approx(np.array([[0.5, 0.5, 0], [1 / 3] * 3]))
 
 
+def test_one_day_of_validation_proves_no_skill_and_is_no_narrow_band() -> None:
+    """Half of 300 random walks had skill where readings were missing after the first day of validation."""
+    plan = PLAN._replace(validation_ticks=14 * DAY, horizons=(1, 4), penalties=(1e-4, 1e-2))
+    values = np.cumsum(np.random.default_rng(3).normal(0, 1, (30 * DAY, 100)), axis=0)
+    values[-14 * DAY + plan.block_ticks :] = np.nan
+    model = forecast.fit(values, plan)
+    assert np.isfinite(model.skill).all()
+    assert not model.has_skill.any()
+    rng = np.random.default_rng(5)
+    errors = np.full((14 * DAY, 1, 1), np.nan)
+    errors[:DAY] = rng.normal(0, 1, (DAY, 1, 1))
+    below, above = conformal_band(errors, 0.8, DAY)
+    assert (-below.item(), above.item()) == (np.nanmin(errors), np.nanmax(errors)), "one independent residual"
+    few, many = (combination_weights(np.array([1.0, 2.0]), number, "squared") for number in (0.5, 14))
+    assert few[1] > 0.4 > many[1], "what is little validated is near the mean"
+    actual = np.zeros((plan.validation_ticks - 1, 3, 2))
+    actual[-3:, :, 1] = np.nan  # the targets after the end of the record
+    actual[plan.block_ticks :, 1] = actual[:, 2] = np.nan
+    assert forecast._validated_blocks(actual, plan) == pytest.approx(
+        np.array([[84, 84], [1, 1], [0, 0]]), abs=0.02
+    )
+
+
+def test_a_forecast_lies_in_its_band_where_all_errors_have_one_sign() -> None:
+    errors = np.random.default_rng(0).normal(3, 0.1, (300, 1, 1))
+    for residuals in (errors, -errors):
+        below, above = conformal_band(residuals, 0.8, 24)
+        assert min(below.item(), above.item()) == 0
+        assert max(below.item(), above.item()) > 3
+
+
 def test_a_forecast_uses_nothing_measured_later() -> None:
     values = days_and_walk(30)
     model = forecast.fit(values, PLAN, Neighbours(np.empty((0, 2, 2)), np.array([[1], [0]])))
