@@ -105,7 +105,11 @@ class Visitor:
         name, site = self.name(one), index.sites.get(site_id or "")
         if site is None or name not in index.repeated_names:
             return name
-        town = self.name(index.areas[site.area_id])
+        return self.in_town(name, site.area_id)
+
+    def in_town(self, name: str, area_id: str) -> str:
+        """Return a name with its town in brackets."""
+        town = self.name(self.context.directories.cached_index(self.context.principal.areas).areas[area_id])
         return f"{name}（{town}）" if self.language == "zh" else f"{name} ({town})"
 
     def quantity(self, name: str) -> str:
