@@ -48,7 +48,7 @@ def river_statements(
         found.append(
             ScenarioStatement(
                 "no_discharge",
-                "No discharge was measured in the river in the day before: flows are the model's assumptions.",
+                "No discharge of the river was measured in the day before: flows are assumed ones.",
                 "此前一天没有河道流量测值：流量按模型假定计算。",
             )
         )

@@ -42,9 +42,6 @@ TRACED_QUANTITIES = ("ammonia_nitrogen", "permanganate_index", "total_nitrogen",
 CANDIDATE_KINDS = ("outfall", "source")
 AFTER_S = 21_600.0  # readings after the beginning of the anomaly that are used
 N_VARIANTS = 12
-# From the first to the last detect, for a forecast of arrivals: a single high reading may be an air bubble, and
-# while a concentration begins to rise, any amount fits: the peak was forecast up to 18 times too high.
-LEAST_SPAN_STEPS = 2
 MAX_CELLS, MAX_CANDIDATES, MAX_STEPS = 3000, 100, 120
 LEAST_RESPONSE = 1e-6  # as a share of the strongest response of the same reading
 MAX_RESPONSES = 2_000_000  # of readings to releases, for each variant: bounds time and memory
@@ -150,8 +147,6 @@ def infer_sources(
     if inference is None:
         return None
     answer = _answer(quantity, part, inference, rows, begin_s=begin_s, has_discharge=has_discharge)
-    if np.ptp(rows.step[inference.detected]) < LEAST_SPAN_STEPS:
-        return answer
     arrivals = downstream_arrivals.forecast_arrivals(
         directory,
         downstream_arrivals.TracedRiver(part, inference.variants, inference.candidates, inference.posterior),

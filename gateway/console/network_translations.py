@@ -122,7 +122,7 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
         "流量按近两天实测流量换算。",
     ),
     "placement_usual": (
-        "In the last two days no discharge was measured in the river (outfalls apart): the flow is the usual one.",
+        "No discharge of the river was measured in the last two days: the flow is the usual one.",
         "近两天河道无实测流量（排口除外），采用常态流量。",
     ),
     "placement_hint": (

@@ -179,9 +179,7 @@ def _targets(visitor: Visitor, state: PlatformState) -> dict[str, list[tuple[str
     return {group: sorted(options, key=lambda one: one[1]) for group, options in found.items()}
 
 
-def _changes(
-    visitor: Visitor, listed: list[models.ScenarioSummary], names: dict[str, str]
-) -> dict[int, str]:
+def _changes(visitor: Visitor, listed: list[models.ScenarioSummary], names: dict[str, str]) -> dict[int, str]:
     """Return what each scenario changes, in words; a place that is not there any more has its id."""
     found = {}
     for one in listed:
