@@ -486,7 +486,10 @@ def test_scenarios_are_computed_and_compared(browser: Browser, console: FormsCon
     sites = page.locator("#compared-sites tbody th").all_inner_texts()
     assert len(set(sites)) == len(sites), "sections of two towns with one name"
     listed = page.locator("table").last
-    assert listed.get_by_role("link", name=translations.translate("compare_with", "en").format("丁")).count() == 0
+    assert (
+        listed.get_by_role("link", name=translations.translate("compare_with", "en").format("丁")).count()
+        == 0
+    )
     page.get_by_role("link", name="丁", exact=True).click()
     expect(page.locator("#statements")).to_contain_text("no other link leads on: vehicles wait")
     assert page.locator("#roads-altered tbody tr").count() >= 2
