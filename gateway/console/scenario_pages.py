@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Form, Query
@@ -157,11 +156,7 @@ def _targets(visitor: Visitor, state: PlatformState) -> dict[str, list[tuple[str
     A name that nodes of several towns have stands with the town.
     """
     directory = state.directory_index.directory
-    counts = Counter(visitor.name(one) for one in directory.nodes)
-    names = {
-        one.node_id: visitor.in_town(name, one.area_id) if counts[name := visitor.name(one)] > 1 else name
-        for one in directory.nodes
-    }
+    names = visitor.node_names(directory.nodes)
     found: dict[str, list[tuple[str, str]]] = {
         "scenario_nodes": [
             (one.node_id, names[one.node_id]) for one in directory.nodes if one.network == "river"
