@@ -35,6 +35,9 @@ MAX_CELLS = 1500
 ARRIVAL_SHARE = 0.1
 LEAST_PEAK_MG_L = 0.02  # as the least noise of readings: a site with less is not reached
 LEAST_PROBABILITY = 0.5
+# Of the readings, from the first to the last: a single one may be an air bubble, and while a concentration
+# begins to rise, any amount fits: the peak was forecast up to 18 times too high.
+LEAST_SPAN_STEPS = 2
 BAND = (0.1, 0.5, 0.9)
 AMOUNT_FACTORS = (0.1, 10.0)  # limits of the amount fitted again
 
@@ -100,6 +103,8 @@ def forecast_arrivals(
 ) -> list[DownstreamArrival]:
     """Return the arrivals at the sites below a site, those with the earliest arrival first.
 
+    There are none before the readings span `LEAST_SPAN_STEPS`.
+
     Parameters
     ----------
     directory : the network
@@ -113,7 +118,7 @@ def forecast_arrivals(
     from analytics.twin.water_response import draw_variants  # noqa: PLC0415 - scipy, on the first use: 25 MB
 
     below = river_model.downstream_sites(directory, site_id)
-    if not below:
+    if not below or np.ptp(readings.step) < LEAST_SPAN_STEPS:
         return []
     part = river_model.upstream_of(directory, [one.site_id for one in below if one.site_id])
     at = {one.node_id: number for number, one in enumerate(part.nodes)}

@@ -40,7 +40,7 @@ KEPT_S: Final = 3 * 86_400.0  # an incident without news for so long is not trac
 WINDOW_S, AFTER_S = 86_400.0, 86_400.0  # before and after the first anomaly
 STAGES_S: Final = (3_600.0, 3 * 3_600.0, 6 * 3_600.0, 12 * 3_600.0, AFTER_S)
 CHECK_AGAIN_S: Final = 60.0  # for a further stage, of an incident whose anomalies are the same
-VERSION: Final = "5"  # of the computation: another one computes all open incidents anew
+VERSION: Final = "6"  # of the computation: another one computes all open incidents anew
 
 TRACE_SECONDS = Histogram("towntwin_service_trace_seconds", "Time that the trace of an incident took")
 

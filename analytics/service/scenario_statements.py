@@ -48,8 +48,8 @@ def river_statements(
         found.append(
             ScenarioStatement(
                 "no_discharge",
-                "No discharge was measured in the day before: flows are those of the model's assumptions.",
-                "此前一天没有流量测值：流量按模型假定计算。",
+                "No discharge of the river was measured in the day before: flows are assumed ones.",
+                "此前一天没有河道流量测值：流量按模型假定计算。",
             )
         )
     return found

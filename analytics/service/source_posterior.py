@@ -79,7 +79,8 @@ class SourcePosteriorAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Posterior over sources, likeliest first; ``fit`` is the share of the readings that is explained.
 
     ``n_detects`` and ``n_non_detects`` are the readings above and below the limit of detection.
-    ``arrivals`` are those at the sites below that of the anomaly, earliest first.
+    ``arrivals`` are those at the sites below that of the anomaly, earliest first; none before the
+    detects span an hour.
     """
 
     quantity: str

@@ -151,9 +151,12 @@ def _replay_form(visitor: Visitor, incident_id: int) -> ScenarioForm:
 
 
 def _targets(visitor: Visitor, state: PlatformState) -> dict[str, list[tuple[str, str]]]:
-    """Return id and name of the nodes and reaches of the river, and of the links of the roads."""
+    """Return id and name of the nodes and reaches of the river, and of the links of the roads.
+
+    A name that nodes of several towns have stands with the town.
+    """
     directory = state.directory_index.directory
-    names = {one.node_id: visitor.name(one) for one in directory.nodes}
+    names = visitor.node_names(directory.nodes)
     found: dict[str, list[tuple[str, str]]] = {
         "scenario_nodes": [
             (one.node_id, names[one.node_id]) for one in directory.nodes if one.network == "river"
@@ -171,18 +174,21 @@ def _targets(visitor: Visitor, state: PlatformState) -> dict[str, list[tuple[str
     return {group: sorted(options, key=lambda one: one[1]) for group, options in found.items()}
 
 
-def _changes(
-    visitor: Visitor, listed: list[models.ScenarioSummary], targets: dict[str, list[tuple[str, str]]]
-) -> dict[int, str]:
+def _changes(visitor: Visitor, listed: list[models.ScenarioSummary], names: dict[str, str]) -> dict[int, str]:
     """Return what each scenario changes, in words; a place that is not there any more has its id."""
-    names = {place: name for options in targets.values() for place, name in options}
     found = {}
     for one in listed:
         changes = []
         for change in one.inputs.get("changes", []):
-            kind = visitor.text(f"scenario_{change['kind']}").partition(" [")[0].partition("（")[0]
+            kind = change["kind"]
+            amount = change.get(AMOUNTS.get(kind, ""))
+            done = (
+                visitor.text(f"scenario_{kind}")
+                if amount is None
+                else visitor.text(f"changed_{kind}", f"{amount:g}")
+            )
             place = change.get("node") or change.get("link")
-            changes.append(f"{kind} · {names.get(place, place)}")
+            changes.append(f"{done} · {names.get(place, place)}")
         found[one.scenario_id] = visitor.text("list_separator").join(changes)
     return found
 
@@ -198,6 +204,7 @@ async def _page(
 ) -> HTMLResponse:
     context = visitor.context
     targets = _targets(visitor, state)
+    names = {place: name for options in targets.values() for place, name in options}
 
     def read() -> dict[str, Any]:
         chosen = [scenarios.scenario(context, one) for one in (a, b) if one is not None]
@@ -205,9 +212,10 @@ async def _page(
         listed = scenarios.scenarios(context, MAX_LISTED).items
         return {
             "listed": listed,
-            "changes": _changes(visitor, listed, targets),
+            "changes": _changes(visitor, listed, names),
             "chosen": chosen,
             "compared": compared,
+            "names": names,
             "plot": plot_of([one.result for one in chosen]),
             "maps": maps_of([one.result for one in chosen], state.directory_index.directory),
         }

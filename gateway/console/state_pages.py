@@ -101,8 +101,7 @@ def _refusal(error: ProblemError, visitor: Visitor) -> Refusal:
 
 def _values(found: EstimatedState, directory: Directory, visitor: Visitor) -> dict[str, Any]:
     """Return what the template shows of an estimated state."""
-    nodes = {one.node_id: one for one in directory.nodes}
-    names = {name: visitor.site_name(one, one.site_id) for name, one in nodes.items()}
+    names = visitor.node_names(directory.nodes)
     ordered = sorted(found.nodes, key=lambda one: (one.measured is None, names[one.node_id]))
     return {
         "at_s": found.at_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -27,7 +28,10 @@ from gateway.transport.security_headers import CONSOLE_POLICY
 from ingest_service.storage.contract.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gateway.settings import Settings
+    from ingest_service.storage.contract.models import Node
 
 LANGUAGE_COOKIE = "towntwin_language"
 MAP_WORDS = {  # MapLibre's own texts
@@ -105,8 +109,23 @@ class Visitor:
         name, site = self.name(one), index.sites.get(site_id or "")
         if site is None or name not in index.repeated_names:
             return name
-        town = self.name(index.areas[site.area_id])
+        return self.in_town(name, site.area_id)
+
+    def in_town(self, name: str, area_id: str) -> str:
+        """Return a name with its town in brackets; without, where the town may not be read."""
+        area = self.context.directories.cached_index(self.context.principal.areas).areas.get(area_id)
+        if area is None:
+            return name
+        town = self.name(area)
         return f"{name}（{town}）" if self.language == "zh" else f"{name} ({town})"
+
+    def node_names(self, nodes: Collection[Node]) -> dict[str, str]:
+        """Return the names of nodes by id, with the town where several nodes have that name."""
+        counts = Counter(self.name(one) for one in nodes)
+        return {
+            one.node_id: self.in_town(name, one.area_id) if counts[name := self.name(one)] > 1 else name
+            for one in nodes
+        }
 
     def quantity(self, name: str) -> str:
         """Return a quantity with its unit."""

@@ -25,6 +25,8 @@ CONSOLE_POLICY = (
     " connect-src 'self'; worker-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none';"
     " form-action 'self'"
 )
+# A report is one file: its style and its pictures are in it.
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 CONSOLE_PREFIX = "/console/"
 STATIC_PREFIX = "/console/static/"
 # A form of a page sends its origin, by which the gateway recognises its own pages, under this policy only.

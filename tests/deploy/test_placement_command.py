@@ -29,5 +29,5 @@ def test_a_placement_is_written_as_a_report_in_the_chosen_language(
     assert main([*command, "--language", "en", "--out", str(out)]) == 0
     assert str(out) in capsys.readouterr().out
     page = out.read_text("utf-8")
-    assert "Recommended: the first 2 places" in page
+    assert "Recommended places, in the order of the list: 2" in page
     assert page.count("<img ") == 2

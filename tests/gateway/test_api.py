@@ -175,6 +175,7 @@ def test_the_twin_places_sensors_for_a_network_a_budget_and_what_exists(client: 
     assert all(one["area_id"].startswith(county) for one in part.json()["items"])
     page = get(client, f"{path}/report", sensors=2, area=county, format="html", language="en")
     assert "Where further sensors trace most outfalls" in page.text
+    assert "img-src data:" in page.headers["content-security-policy"], "a browser shows no picture of it"
     file = get(client, f"{path}/report", sensors=1)
     assert (file.headers["content-type"], file.content[:5]) == ("application/pdf", b"%PDF-")
 

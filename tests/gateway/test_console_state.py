@@ -40,6 +40,8 @@ def test_the_state_has_every_node_now_and_at_a_past_time(
     expect(page.locator("#state-map circle")).to_have_count(len(river))
     rows = page.locator("#state-table tbody tr")
     expect(rows).to_have_count(len(river))
+    names = rows.locator("th").all_inner_texts()
+    assert len(set(names)) == len(names), "nodes of two towns with one name"
     expect(rows.first.locator("td").nth(1)).to_contain_text("±")
     unmeasured = rows.nth(len(river) - 1).locator("td")
     expect(unmeasured.nth(2)).to_have_text("–")

@@ -16,6 +16,7 @@ from gateway.api.models.resource_models import PageResponse, utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext
 from gateway.auth.authorization import VIEWER, RequiredRight, requires
+from gateway.transport.security_headers import REPORT_POLICY
 from ingest_service.storage.postgres.assessments import (
     Assessment,
     AssessmentKind,
@@ -100,7 +101,10 @@ def report(
         raise not_found("report", f"{area}/{month}") from error
     except MissingExtraError as error:
         raise ProblemError(501, str(error)) from error
-    headers = {"Content-Disposition": f'inline; filename="towntwin-{month}.{form}"'}
+    headers = {
+        "Content-Disposition": f'inline; filename="towntwin-{month}.{form}"',
+        "Content-Security-Policy": REPORT_POLICY,
+    }
     return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
 
 

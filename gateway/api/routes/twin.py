@@ -17,6 +17,7 @@ from gateway.api.problems import ProblemError, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.api.sensor_placements import CurrentPlacementOptions
 from gateway.auth.authorization import TWIN, TWIN_MODEL, requires
+from gateway.transport.security_headers import REPORT_POLICY
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.contract.paging import all_anomalies
 
@@ -137,5 +138,8 @@ def placement_file(
 ) -> Response:
     """The placement as a report with a recommendation, a map of the places, and what each adds."""
     content = sensor_placements.render_placement(context, options, language=language, form=form)
-    headers = {"Content-Disposition": f'inline; filename="towntwin-placement.{form}"'}
+    headers = {
+        "Content-Disposition": f'inline; filename="towntwin-placement.{form}"',
+        "Content-Security-Policy": REPORT_POLICY,
+    }
     return Response(content, media_type=MEDIA_TYPES[form], headers=headers)

@@ -89,3 +89,11 @@ def test_a_section_below_more_sensors_than_are_used_has_a_trace_by_the_nearest()
     assert found.candidates[0].node_id == SLUG.origin
     assert len(found.sensors) == source_readings.MAX_SENSORS
     assert {DETECTED_AT, *TOWN_B, "330402-d1-r05"} <= set(found.sensors), "those that detected"
+
+
+def test_the_first_high_readings_are_no_arrival_downstream() -> None:
+    """Half an hour after the first one, 27 mg/L were forecast at the next section, where 1.5 came."""
+    detected_s = RELEASED_S + 3.2 * 3600
+    assert posterior_at(DETECTED_AT, detected_s, detected_s + 1800).arrivals == []
+    (first, *_) = posterior_at(DETECTED_AT, detected_s, detected_s + 4500).arrivals
+    assert first.peak_mg_l < 2 * concentration(TOWN_B[0], np.arange(RELEASED_S, NOW_S + 36_000, 60.0)).max()
