@@ -69,43 +69,43 @@ def _load(object_file: bytes) -> LoadedFunction:
     (table,) = sections[sections["type"] == SHT_SYMTAB]
     symbols = _entries(object_file, table, SYMBOL)
     names = _bytes(object_file, sections[table["link"]])
-    places, size = _layout(sections)
+    offsets, size = _layout(sections)
     memory = mmap.mmap(-1, size)
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for at, place in places.items():
+    for at, offset in offsets.items():
         content = _bytes(object_file, sections[at])
-        memory[place : place + len(content)] = content
+        memory[offset : offset + len(content)] = content
     for relocations in sections[sections["type"] == SHT_RELA]:
         at = int(relocations["info"])
-        for one in _entries(object_file, relocations, RELOCATION) if at in places else ():
+        for one in _entries(object_file, relocations, RELOCATION) if at in offsets else ():
             if one["type"] != R_X86_64_64:
                 raise ObjectCodeError(f"the machine code has relocations of type {one['type']}: report it")
             symbol = symbols[one["symbol"]]
             value = (
                 _library_function(names, int(symbol["name"]))
                 if symbol["section"] == SHN_UNDEF
-                else base + places[int(symbol["section"])] + int(symbol["value"])
+                else base + offsets[int(symbol["section"])] + int(symbol["value"])
             )
-            target = places[at] + int(one["offset"])
+            target = offsets[at] + int(one["offset"])
             memory[target : target + 8] = (value + int(one["addend"])).to_bytes(8, "little")
     (function,) = symbols[(symbols["info"] & 0xF == STT_FUNC) & (symbols["section"] != SHN_UNDEF)]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mprotect(ctypes.c_void_p(base), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC):
         raise ObjectCodeError("the system forbids executable memory (mprotect): the judge needs it")
-    return LoadedFunction(base + places[int(function["section"])] + int(function["value"]), memory)
+    return LoadedFunction(base + offsets[int(function["section"])] + int(function["value"]), memory)
 
 
 def _layout(sections: np.ndarray) -> tuple[dict[int, int], int]:
     """Return the offset in memory of each section that is loaded, and the size of all."""
-    places: dict[int, int] = {}
+    offsets: dict[int, int] = {}
     size = 0
     for at in np.flatnonzero(sections["flags"] & SHF_ALLOC).tolist():
         if sections[at]["type"] == SHT_NOBITS:
             raise ObjectCodeError("the machine code has variables: report it")
         alignment = max(1, int(sections[at]["alignment"]))
-        places[at] = -(-size // alignment) * alignment
-        size = places[at] + int(sections[at]["size"])
-    return places, size
+        offsets[at] = -(-size // alignment) * alignment
+        size = offsets[at] + int(sections[at]["size"])
+    return offsets, size
 
 
 def _bytes(object_file: bytes, section: np.void) -> bytes:
