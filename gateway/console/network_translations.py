@@ -90,7 +90,7 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "placement_limit": ("a sensor detects, above the usual [mg/L]", "传感器可检出的高于常态浓度（毫克每升）"),
     "placement_compute": ("compute", "计算"),
     "placement_advice": ("recommendation", "建议"),
-    "placement_file": ("report as PDF", "下载报告（PDF）"),
+    "placement_file": ("report as PDF", "下载报告"),
     "placement_map": (
         "places by number on the rivers, the first one adds most",
         "河道上的建议点位，数字为次序，一号增益最大",

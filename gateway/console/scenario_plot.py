@@ -105,7 +105,9 @@ def _plot(shows: str, curves: Sequence[_Curve]) -> ScenarioPlot | None:
         return None
     target_ids = list(dict.fromkeys(one.target_id for one in curves))
     end_s = max(one.time_s[-1] for one in curves)
-    largest = max(max(one.values) for one in curves) or 1.0
+    least = 1.0 if shows == "queue_over_time" else 0.0  # less than a vehicle is no queue
+    largest = max(max(one.values) for one in curves)
+    largest = max(largest, least) or 1.0
     lines = []
     for one in curves:
         points = " ".join(

@@ -63,7 +63,7 @@ TRANSLATIONS: dict[str, tuple[str, str]] = {
     "forecast_ahead": ("ahead", "提前"),
     "forecast_gain": ("error smaller by", "误差减小"),
     "forecast_hidden": (
-        "No value at {} more times, up to {} ahead: not reliably better than a simple forecast.",
+        "Times without a value: {}, up to {} ahead: not reliably better than a simple forecast.",
         "另有{}个时刻（最多提前{}）不给出预报值：不明显优于简单预报。",
     ),
     "forecast_made": (
