@@ -88,7 +88,7 @@ def network_state(figure: Figure, rows: Rows) -> Figure:
     grid = figure.add_gridspec(4, 2, height_ratios=(2.2, 0.8, 0.7, 1.5))
     _draw_state(figure.add_subplot(grid[0, :]), rows("Where"), rows("Where", 1))
     sources = [
-        (one["incident"], one["source_place"], f"{one['probability']:.0%}", _moment(one["released_from"]))
+        (one["incident"], one["source_place"], f"{one['probability']:.0%}", _time_text(one["released_from"]))
         for one in rows("Sources of open incidents")[:4]
     ]
     heads = ("incident", "source", "probability", "released from")
@@ -96,31 +96,36 @@ def network_state(figure: Figure, rows: Rows) -> Figure:
     arrivals = [
         (
             one["section_below"],
-            _moment(one["arrival"]),
-            _moment(one["arrival_from"]),
-            _moment(one["arrival_to"]),
+            _time_text(one["arrival"]),
+            _time_text(one["arrival_from"]),
+            _time_text(one["arrival_to"]),
         )
         for one in rows("Arrival downstream")[:4]
     ]
     heads = ("section below", "arrival", "earliest", "latest")
     _draw_table(figure.add_subplot(grid[1, 1]), "Arrival downstream", heads, arrivals)
     kept = [
-        (one["scenario"], one["who"], _moment(one["computed"]), shorten(one["changes"], 90, placeholder=" …"))
+        (
+            one["scenario"],
+            one["who"],
+            _time_text(one["computed"]),
+            shorten(one["changes"], 90, placeholder=" …"),
+        )
         for one in rows("Kept scenarios")[:4]
     ]
     heads = ("scenario", "who", "computed", "changes")
     _draw_table(figure.add_subplot(grid[2, :]), "Kept scenarios", heads, kept)
     _draw_curves(figure.add_subplot(grid[3, 0]), rows("Curves of a scenario"))
-    places = [
+    by_node = [
         (one["scenario_place"], *(_amount(one[name]) for name in CURVES))
         for one in rows("Places side by side")[:9]
     ]
     heads = ("place", "without the changes", "chosen", "second")
-    _draw_table(figure.add_subplot(grid[3, 1]), "Places side by side [mg/L]", heads, places)
+    _draw_table(figure.add_subplot(grid[3, 1]), "Places side by side [mg/L]", heads, by_node)
     return figure
 
 
-def _moment(at: datetime | None) -> str:
+def _time_text(at: datetime | None) -> str:
     return "–" if at is None else f"{at.astimezone(ZONE):%m-%d %H:%M}"
 
 
@@ -138,8 +143,8 @@ def _draw_state(axes: Any, nodes: list[dict[str, Any]], dots: list[dict[str, Any
         style = {"c": "#1f4e79" if is_measured else "none", "edgecolors": "#1f4e79", "marker": shape}
         axes.scatter(*at, s=34, label=f"{name} {len(some)}", zorder=3, **style)
     for one in nodes:
-        place = (one["longitude"], one["latitude"])
-        axes.annotate(one["label"], place, xytext=(4, 5), textcoords="offset points", fontsize=7)
+        position = (one["longitude"], one["latitude"])
+        axes.annotate(one["label"], position, xytext=(4, 5), textcoords="offset points", fontsize=7)
     axes.legend(fontsize=7)
     axes.tick_params(labelsize=7)
 

@@ -113,9 +113,9 @@ def placement_report(
     part = _part_of(directory, area_ids)
     is_chosen = [area_ids is None or one.area_id in area_ids for one in part.nodes]
     outfalls = _numbers(part, is_chosen, is_outfall=True)
-    places = _numbers(part, is_chosen, is_outfall=False)
-    _check_size(part, len(places), len(outfalls))
-    existing = _existing(directory, part, places) if keeps_existing else places[:0]
+    candidates = _numbers(part, is_chosen, is_outfall=False)
+    _check_size(part, len(candidates), len(outfalls))
+    existing = _existing(directory, part, candidates) if keeps_existing else candidates[:0]
     history, is_measured = river_model.flow_history(
         directory,
         part,
@@ -127,7 +127,7 @@ def placement_report(
     placed = place_sensors(
         history,
         outfalls,
-        places,
+        candidates,
         n_sensors=n_sensors,
         amount_g=1000 * amount_kg,
         detection_limit=limit_mg_l,
@@ -186,14 +186,14 @@ def _check_size(part: RiverPart, n_places: int, n_outfalls: int) -> None:
             )
 
 
-def _existing(directory: Directory, part: RiverPart, places: Numbers) -> Numbers:
-    """Return those of the places whose site measures a quantity that a released substance alters."""
+def _existing(directory: Directory, part: RiverPart, candidates: Numbers) -> Numbers:
+    """Return those of the candidates whose site measures a quantity that a released substance alters."""
     detecting = {
         one.site_id
         for one in directory.series
         if QUANTITIES[one.quantity].domain == "water" and one.quantity not in DETECT_NO_SUBSTANCE
     }
-    return places[[part.nodes[at].site_id in detecting for at in places.tolist()]]
+    return candidates[[part.nodes[at].site_id in detecting for at in candidates.tolist()]]
 
 
 def _row(rank: int, node: Node, gain: float, achieved: SensorCoverage) -> PlacementRow:

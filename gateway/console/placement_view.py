@@ -52,7 +52,7 @@ class PlacementMap(NamedTuple):
 
     rivers: list[str]
     outfalls: list[tuple[float, float]]
-    places: list[MapPlace]
+    markers: list[MapPlace]
 
 
 def placement_curve(report: PlacementReport) -> PlacementCurve:

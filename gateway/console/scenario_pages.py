@@ -187,8 +187,8 @@ def _changes(visitor: Visitor, listed: list[models.ScenarioSummary], names: dict
                 if amount is None
                 else visitor.text(f"changed_{kind}", f"{amount:g}")
             )
-            place = change.get("node") or change.get("link")
-            changes.append(f"{done} · {names.get(place, place)}")
+            target = change.get("node") or change.get("link")
+            changes.append(f"{done} · {names.get(target, target)}")
         found[one.scenario_id] = visitor.text("list_separator").join(changes)
     return found
 
@@ -204,7 +204,7 @@ async def _page(
 ) -> HTMLResponse:
     context = visitor.context
     targets = _targets(visitor, state)
-    names = {place: name for options in targets.values() for place, name in options}
+    names = {target: name for options in targets.values() for target, name in options}
 
     def read() -> dict[str, Any]:
         chosen = [scenarios.scenario(context, one) for one in (a, b) if one is not None]
