@@ -178,7 +178,7 @@ def test_a_forecast_uses_no_reading_of_another_area(world: World) -> None:
     before = forecast(world, "traffic_speed")
     times_s = grid(10, 300)
     neighbour = world.ids[f"{NEIGHBOUR} traffic_speed"]
-    world.store.commit(Batch(fresh=rows(neighbour, times_s, rush_hours(times_s + 1800))))
+    world.store.commit(Batch(fresh=rows(neighbour, times_s, rush_hours(times_s, ahead_s=1800))))
     fresh = World(gateway_app(world.store), world.store, world.ids)
     before_by_time, after_by_time = (
         {one["time"]: one["value"] for one in found["points"]}

@@ -41,8 +41,13 @@ def wave(times_s: Floats) -> Floats:
     return 8 + 1.5 * np.sin(2 * np.pi * times_s / DAY_S) + around(len(times_s), 0.97, 0.06)
 
 
-def rush_hours(times_s: Floats) -> Floats:
-    """Return the speed of a road that is congested twice a day, now earlier and now later [km/h]."""
+def rush_hours(times_s: Floats, *, ahead_s: float = 0.0) -> Floats:
+    """Return the speed of a road that is congested twice a day, now earlier and now later [km/h].
+
+    The last time is at seven o'clock, before the first congestion: at night nothing has skill. With
+    ``ahead_s``, the same happens so much earlier [s].
+    """
+    times_s = times_s - times_s[-1] + 1000 * DAY_S + 7 * 3600 + ahead_s
     day = (times_s // DAY_S).astype(int)
     shifts_h = np.random.default_rng(5).normal(0, 0.7, day.max() - day.min() + 1)[day - day.min()]
     hour = times_s % DAY_S / 3600 - shifts_h
