@@ -2,7 +2,7 @@
 
 A step's matrix is A = D - R with a diagonal D and an R ≥ 0, and loses by columns: what R takes out of a cell
 is less than its D by the cell's volume V. With the rate ρ = max (D - V) / D < 1, x ← D⁻¹ (b + R x) (Jacobi)
-converges by ρ a round, in the sum over cells of |D x| for A, and in the greatest |x| for its transpose (R. S.
+converges by ρ a round, in the 1-norm of D x for A, and in the maximum norm of x for its transpose (R. S.
 Varga, Matrix Iterative Analysis, 1962). V x are masses, and all of A's columns sum to V at least: the masses
 are wrong in sum by the sum of the residual's absolute values at most, which is known in each round.
 
