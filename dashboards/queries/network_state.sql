@@ -102,4 +102,5 @@ WITH peak AS (
 )
 SELECT a.name AS "scenario_place", a.usual AS "without_changes", a.largest AS "chosen_scenario", b.largest AS "compared_scenario"
 FROM a LEFT JOIN peak AS b ON b.place_id = a.place_id AND b.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[])
+WHERE EXISTS (SELECT FROM scenario_view AS s WHERE s.scenario_id::text = ANY (ARRAY[${second_scenario:sqlstring}]::text[]))
 ORDER BY a.place LIMIT 200;
