@@ -32,6 +32,7 @@ from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, sign_in, wait_for_map
 from tests.support.federated_towns import add_example_town
+from tests.support.html_forms import form_of
 from tests.support.process_heartbeats import alive
 from tests.support.scenario_examples import BRIDGE, LAST_REACH, ROAD
 from tests.support.throwaway_servers import fresh_database
@@ -144,32 +145,6 @@ def spill_and_sluice(name: str, targets: list[str], amount: str = "50") -> dict[
 def text(key: str, language: Language = "en", *values: object) -> str:
     """A text of the console, as HTML has it."""
     return html.escape(translations.translate(key, language).format(*values), quote=True)
-
-
-def form_of(page: str, address: str) -> dict[str, Any]:
-    """The fields of the form that is sent to an address, as a browser would send them."""
-    found = re.search(rf'<form[^>]*action="{re.escape(address)}".*?</form>', page, re.DOTALL)
-    assert found is not None, page
-    fields: dict[str, Any] = {}
-
-    def add(name: str, value: str) -> None:
-        fields.setdefault(name, []).append(html.unescape(value))
-
-    pattern = (
-        r'<input[^>]*>|<textarea[^>]*name="(?P<area>[^"]+)"[^>]*>(?P<text>.*?)</textarea>'
-        r'|<select[^>]*name="(?P<select>[^"]+)".*?</select>'
-    )
-    for one in re.finditer(pattern, found[0], re.DOTALL):
-        if one["area"]:
-            add(one["area"], one["text"])
-        elif one["select"]:
-            options = re.findall(r'<option value="([^"]*)"[^>]*?( selected)?>', one[0])
-            add(one["select"], next((value for value, is_chosen in options if is_chosen), options[0][0]))
-        else:
-            attributes = dict(re.findall(r'([a-z_-]+)="([^"]*)"', one[0]))
-            if "name" in attributes and (attributes.get("type") != "checkbox" or " checked" in one[0]):
-                add(attributes["name"], attributes.get("value", ""))
-    return fields
 
 
 def test_a_team_is_edited_and_keeps_what_was_not_touched(console: FormsConsole) -> None:
