@@ -1,10 +1,10 @@
-"""Chooses nodes for sensors, one after the other, so that most releases are detected and told apart.
+"""Chooses nodes for sensors, one after the other, so that most releases are detected and distinguished.
 
 Releases of one amount at every outfall and at several times are carried through the network. A node *detects*
 a release if its concentration reaches the limit of detection there. A node *separates* a release from another
 outfall if it detects the release, and none of the other outfall's releases looks alike there: the cosine
 between the two concentrations over time, shifted so that their peaks coincide (neither time nor amount of a
-release is known beforehand), stays below `ALIKE`. Where there is one outfall, what is detected is told apart.
+release is known beforehand), stays below `ALIKE`. With one outfall, what is detected is distinguished.
 
 The value of a set of sensors is the mean, over all releases, of half for detection and half for the share of
 other outfalls from which some sensor of the set separates it. Each further sensor adds at most what it would
@@ -43,9 +43,9 @@ class SensorCoverage(NamedTuple):
     ----------
     value : of the set, 0 … 1
     detected : share of releases that some sensor detects
-    separated : mean share of other outfalls from which a release is told apart
+    separated : mean share of other outfalls from which a release is distinguished
     outfalls_traceable : number of outfalls of whose releases, on average, at least `TRACEABLE_SHARE` of the
-        other outfalls are told apart
+        other outfalls are distinguished
 
     """
 
@@ -196,7 +196,7 @@ def _greedy(
 
 
 def _achieved(is_covered: NDArray[np.bool_], apart: NDArray[np.bool_], n_outfalls: int) -> SensorCoverage:
-    """Return what sensors achieve that detect these releases and tell apart these pairs."""
+    """Return what sensors achieve that detect these releases and distinguish these pairs."""
     shares = apart.reshape(n_outfalls, -1, n_outfalls).sum(axis=2).mean(axis=1) / max(n_outfalls - 1, 1)
     detected, separated = float(is_covered.mean()), float(shares.mean())
     return SensorCoverage(

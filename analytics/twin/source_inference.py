@@ -127,7 +127,7 @@ class SourcePosterior:
     first_step : (n_candidates, 3) quantiles 5, 50, 95 % of the step of the first release
     amount_g : (n_candidates, 3) likewise of the amount [g]
     duration_s : (n_candidates, 3) likewise of the duration [s]
-    group : number of the group of candidates that the observations do not tell apart; 0 is the likeliest
+    group : number of the group of candidates that the observations do not distinguish; 0 is the likeliest
     best_fit : share of the observed variance (weighted by the noise) that the best hypothesis explains
     hypotheses : what the above was computed from
 

@@ -107,7 +107,7 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
     "placement_number": ("number of further sensors", "新增点位数"),
     "placement_traceable": ("traceable outfalls", "可溯源排口"),
     "placement_detected": ("releases detected", "排放检出率"),
-    "placement_separated": ("pairs of outfalls told apart", "排口区分率"),
+    "placement_separated": ("pairs of outfalls distinguished", "排口区分率"),
     "placement_rank": ("number", "次序"),
     "placement_place": ("place", "点位"),
     "placement_site": ("state", "状态"),
@@ -127,9 +127,9 @@ NETWORK_TRANSLATIONS: dict[str, tuple[str, str]] = {
     ),
     "placement_hint": (
         (
-            "The same amount is released at every outfall. An outfall is traceable if its release is told "
-            "apart from those of four fifths of the others. "
-            "A place adds half for detecting, half for telling apart."
+            "The same amount is released at every outfall. An outfall is traceable if its release is "
+            "distinguished from those of four fifths of the others. "
+            "Half of a place's gain is for detecting releases, half for distinguishing them."
         ),
         "假定每个排口排放量相同。某排口的排放能与五分之四的其他排口区分，即为可溯源。检出与区分各占增益的一半。",
     ),

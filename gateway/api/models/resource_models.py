@@ -273,7 +273,7 @@ class PosteriorCandidateResponse(ApiModel):
         description="Quantiles 5, 50, 95 % of the amount [kg]: not calibrated, often too low; null if unknown"
     )
     group: int = Field(
-        description="Candidates of one group can't be told apart by these readings; 0 is the likeliest"
+        description="Candidates of one group can't be distinguished by these readings; 0 is the likeliest"
     )
 
 

@@ -80,10 +80,10 @@ class PlacementCoverageResponse(ApiModel):
     value: float = Field(description="Mean of the two shares that follow", examples=[0.62])
     detected: float = Field(description="Share of the releases that some sensor detects", examples=[0.71])
     separated: float = Field(
-        description="Mean share of other outfalls from which a release is told apart", examples=[0.53]
+        description="Mean share of other outfalls from which a release is distinguished", examples=[0.53]
     )
     outfalls_traceable: int = Field(
-        description="Outfalls that are told apart from four fifths of the others", examples=[9]
+        description="Outfalls that are distinguished from four fifths of the others", examples=[9]
     )
 
 

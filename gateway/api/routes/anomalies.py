@@ -160,7 +160,7 @@ def trace(
     """Which nodes upstream could have caused an anomaly on the river, and when.
 
     By travel time; with `posterior=true` also by the concentrations at all sensors upstream: probability,
-    time, duration and amount for each outfall, what can't be told apart, and where to take one more sample.
+    time, duration and amount for each outfall, which can't be distinguished, and where to sample once more.
     """
     matched = _visible_anomaly(context, anomaly_id)
     directory = context.directory_index.directory.valid_at(matched.start_s)
