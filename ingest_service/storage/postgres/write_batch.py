@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import psycopg
+from psycopg import generators
 from psycopg.types.json import Jsonb
 
 from ingest_service.storage.contract.batch import Committed
@@ -120,6 +121,9 @@ def _commit_once(
             upsert_revisions(cursor, batch.revisions)
             upsert_anomalies(cursor, batch.anomalies)
             _write_remaining(cursor, batch, replayed=() if len(conflicts) else batch.replayed)
+            # psycopg's `sync` waits for answers even where a part of the statements is unsent, as they exceed
+            # what the sockets hold; the server would wait for the rest.
+            connection.wait(generators.send(connection.pgconn))
             # Raises the first error. Leaving the context raises the last of two: the `PipelineAborted` of a
             # later statement counts as a lost connection, and would be retried for ever.
             pipeline.sync()
