@@ -9,17 +9,18 @@ floating-point results agree to one part in 100,000 (tests/analytics/core/test_c
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from analytics.core import events, numpy_judge
 from analytics.core.compiled import constants
 from analytics.core.parameters import Parameters
-from analytics.core.state import ALIGNED, SCALAR_COLUMN, State
+from analytics.core.state import SCALAR_COLUMN, State, aligned
 from analytics.core.tick import Tick
 
 if TYPE_CHECKING:
@@ -99,17 +100,18 @@ def judge(
     """
     # Machine code takes no others, such as those of a message of Dask or of one row of several columns, and
     # Numba would compile another version, which takes half a minute.
-    series = np.require(series, np.intp, ALIGNED)
-    time_s, value = (np.require(one, np.float64, ALIGNED) for one in (time_s, value))
-    use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
-    if use_compiled:
-        state.align()
-    if not (use_compiled and _load_kernel().is_in_order(series, time_s, state.last_time_s)):
-        _check_order(state, series, time_s)
+    series, time_s, value = (
+        aligned(series, np.intp),
+        aligned(time_s, np.float64),
+        aligned(value, np.float64),
+    )
     if parameters.needs_records:
         state.keep_records()
+    use_compiled = constants.NUMBA_AVAILABLE if use_compiled is None else use_compiled
     if use_compiled:
         return judge_compiled(_load_kernel(), state, parameters, series, time_s, value)
+    if error := _order_error(state, series, time_s):
+        raise error
     return _judge_with_numpy(state, parameters, series, time_s, value)
 
 
@@ -120,24 +122,52 @@ def warm_up() -> None:
 
 
 class _ReadingResults(NamedTuple):
-    """Output arrays of a block, ``(n,)`` each; see `Judgement`."""
+    """Output arrays of a block of n readings; see `Judgement`.
+
+    Attributes
+    ----------
+    quality, rules : (n,)
+    estimates : (4, n) expected, spread, score, novelty
+
+    """
 
     quality: Flags
     rules: NDArray[np.uint16]
-    expected: NDArray[np.float32]
-    spread: NDArray[np.float32]
-    score: NDArray[np.float32]
-    novelty: NDArray[np.float32]
+    estimates: NDArray[np.float32]
 
     @classmethod
     def allocate(cls, n: int) -> _ReadingResults:
         """Allocate uninitialised arrays for n readings."""
-        return cls(np.empty(n, np.uint8), np.empty(n, np.uint16), *np.empty((4, n), np.float32))
+        return cls(np.empty(n, np.uint8), np.empty(n, np.uint16), np.empty((4, n), np.float32))
 
-    def part(self, at: slice) -> _ReadingResults:
-        """Return views of a slice of the readings."""
-        flags, estimates = (self.quality[at], self.rules[at]), (self.expected[at], self.spread[at])
-        return _ReadingResults(*flags, *estimates, self.score[at], self.novelty[at])
+
+class _KernelBuffers(threading.local):
+    """Buffers of one thread for results of which there are few, with room for one row a reading.
+
+    They are kept from block to block. Only rows that were filled once occupy memory.
+    """
+
+    def __init__(self) -> None:
+        self.n_rows = 0
+        self.arrays: tuple[Floats, Floats, Positions] = (
+            np.empty((0, 4)),
+            np.empty((0, 0)),
+            np.empty(0, np.intp),
+        )
+
+    def of_rows(self, n: int) -> tuple[Floats, Floats, Positions]:
+        """Return buffers ``revised``, ``closed`` and ``still_open`` of at least n rows."""
+        if self.n_rows < n:
+            self.n_rows = n
+            self.arrays = (
+                np.empty((n, 4)),
+                np.empty((n, 1 + len(SCALAR_COLUMN))),
+                np.empty(n, np.intp),
+            )
+        return self.arrays
+
+
+_buffers = _KernelBuffers()
 
 
 def judge_compiled(  # noqa: PLR0917 - the arguments of `judge`, and the kernel
@@ -150,43 +180,63 @@ def judge_compiled(  # noqa: PLR0917 - the arguments of `judge`, and the kernel
 ) -> Judgement:
     """Judge series by series with a compiled kernel; in parts, as each reading may close an event.
 
-    The readings are in order, and in writable arrays in C order, which `judge` sees to.
+    Parameters
+    ----------
+    series, time_s, value : (n,) writable, aligned and in C order, which `judge` sees to
+
+    Raises
+    ------
+    ValueError
+        If the readings are not in order.
+
     """
-    n, arrays = len(series), tuple(state.arrays().values())
-    limits = tuple(
-        np.require(one, requirements=ALIGNED)
-        for one in (parameters.by_series, parameters.seasonal, parameters.seasonal_of)
+    n, arrays = len(series), state.aligned_arrays()
+    limits = (
+        aligned(parameters.by_series, np.float64),
+        aligned(parameters.seasonal, np.float64),
+        aligned(parameters.seasonal_of, np.intp),
     )
-    results, buffer_rows = _ReadingResults.allocate(n), min(n, COMPILED_BLOCK_READINGS)
-    revised, closed, still_open = (
-        np.empty((buffer_rows, 4)),
-        np.empty((buffer_rows, 1 + len(SCALAR_COLUMN))),
-        np.empty(buffer_rows, np.intp),
-    )
-    all_revised, all_closed, n_open = [revised[:0]], [closed[:0]], 0
-    for begin in range(0, n, COMPILED_BLOCK_READINGS):
-        at = slice(begin, begin + COMPILED_BLOCK_READINGS)
-        part_series, part = series[at], results.part(at)
-        buffers = (revised[: len(part_series)], closed[: len(part_series)], still_open[: len(part_series)])
-        n_revised, n_closed, n_open = kernel.judge_block(
-            part_series,
-            time_s[at],
-            value[at],
-            *limits,
-            arrays,
-            part,
-            *buffers,
+    if n <= COMPILED_BLOCK_READINGS:
+        return _assemble_judgement(state, *_judge_part(kernel, state, arrays, limits, series, time_s, value))
+    # The kernel checks the order of its part; the state must be unchanged if it is wrong in a later one.
+    if not kernel.is_in_order(series, time_s, state.last_time_s):
+        raise _order_error(state, series, time_s) or ValueError("the readings are not in order")
+    parts = [
+        _judge_part(kernel, state, arrays, limits, series[at], time_s[at], value[at])
+        for at in (
+            slice(begin, begin + COMPILED_BLOCK_READINGS) for begin in range(0, n, COMPILED_BLOCK_READINGS)
         )
-        all_revised.append(revised[:n_revised].copy())
-        all_closed.append(closed[:n_closed].copy())
+    ]
+    all_results, revised, closed, _ = zip(*parts, strict=True)
+    quality, rules, estimates = zip(*all_results, strict=True)
     return _assemble_judgement(
         state,
-        results,
-        np.concatenate(all_revised),
-        np.concatenate(all_closed),
+        _ReadingResults(np.concatenate(quality), np.concatenate(rules), np.concatenate(estimates, axis=1)),
+        np.concatenate(revised),
+        np.concatenate(closed),
         # The kernel lists those of its part, in which a series may not end.
-        still_open[:n_open] if n <= COMPILED_BLOCK_READINGS else _series_with_open_event(state, series),
+        _series_with_open_event(state, series),
     )
+
+
+def _judge_part(  # noqa: PLR0917 - called for each block: keywords take longer
+    kernel: MachineCodeKernel | ModuleType,
+    state: State,
+    arrays: tuple[NDArray[Any], ...],
+    limits: tuple[NDArray[Any], ...],
+    series: Positions,
+    time_s: Floats,
+    value: Floats,
+) -> tuple[_ReadingResults, Floats, Floats, Positions]:
+    """Judge one part; return its results, revised readings, closed events and series with an open event."""
+    results = _ReadingResults.allocate(len(series))
+    revised, closed, still_open = _buffers.of_rows(len(series))
+    n_revised, n_closed, n_open = kernel.judge_block(
+        series, time_s, value, *limits, arrays, results, revised, closed, still_open
+    )
+    if n_revised < 0:
+        raise _order_error(state, series, time_s) or ValueError("the readings are not in order")
+    return results, revised[:n_revised].copy(), closed[:n_closed].copy(), still_open[:n_open].copy()
 
 
 @cache
@@ -209,8 +259,12 @@ def _judge_with_numpy(
             Tick.of(state, parameters.select_series(part_series), part_series, time_s[at], value[at])
         )
         results.quality[at], results.rules[at] = tick_result.quality, tick_result.rules
-        results.expected[at], results.spread[at] = tick_result.expected, tick_result.spread
-        results.score[at], results.novelty[at] = tick_result.score, tick_result.novelty
+        results.estimates[:, at] = (
+            tick_result.expected,
+            tick_result.spread,
+            tick_result.score,
+            tick_result.novelty,
+        )
         columns = (
             part_series,
             tick_result.revised_time_s,
@@ -244,7 +298,8 @@ def _assemble_judgement(
         )
     of, time_s, quality, rules = revised.T
     changed = (of.astype(np.intp), time_s.copy(), quality.astype(np.uint8), rules.astype(np.uint16))
-    return Judgement(*results, *changed, block_events)
+    expected, spread, score, novelty = results.estimates
+    return Judgement(results.quality, results.rules, expected, spread, score, novelty, *changed, block_events)
 
 
 def _tick_positions(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
@@ -257,19 +312,21 @@ def _tick_positions(series: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
         yield order[begin:end]
 
 
-def _check_order(state: State, series: NDArray[np.intp], time_s: Floats) -> None:
+def _order_error(state: State, series: NDArray[np.intp], time_s: Floats) -> ValueError | None:
+    """Return the error of the first reading that is not in order; None if all are."""
     if not len(series):
-        return
+        return None
     same = series[1:] == series[:-1]
     is_out_of_order = (series[1:] < series[:-1]) | (same & ~(time_s[1:] > time_s[:-1]))
     for i in np.flatnonzero(is_out_of_order)[:1]:
-        raise ValueError(
+        return ValueError(
             f"reading {i + 1} (series {series[i + 1]}) is not later than the one before: sort by series, time"
         )
     if series[0] < 0 or series[-1] >= len(state):
-        raise ValueError(
+        return ValueError(
             f"series {series[0]} to {series[-1]} are not all among the {len(state)} of the state"
         )
     first = np.concatenate([[True], ~same])
     for i in np.flatnonzero(first & ~(time_s > state.last_time_s[series]))[:1]:
-        raise ValueError(f"reading {i} (series {series[i]}) is not later than its series was judged up to")
+        return ValueError(f"reading {i} (series {series[i]}) is not later than its series was judged up to")
+    return None

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
-ALIGNED: Final[list[Literal["C", "W", "A"]]] = ["C", "W", "A"]
-"""Arrays for the compiled judge are in C order, writable and aligned, in terms of `numpy.require`."""
 BINS_PER_DAY = 48  # of the daily profile (half an hour each)
 BIN_S = 86_400.0 / BINS_PER_DAY
 HOURS_PER_WEEK = 168  # bins of the weekly profile
@@ -133,6 +131,13 @@ SHAPES: dict[str, tuple[int, ...]] = {
 FLOAT32_ARRAYS = ("daily", "week")  # averages: half the memory suffices
 
 
+def aligned(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array in C order, writable and aligned, as the compiled judge needs it: itself or a copy."""
+    if array.dtype == dtype and array.flags.carray:  # `require` alone takes ten times as long
+        return array
+    return np.require(array, dtype, ["C", "W", "A"])
+
+
 @dataclass(slots=True)
 class State:
     """State of detection for n series; each array is (n_series, …).
@@ -183,10 +188,13 @@ class State:
         if not self.has_records:
             self.records = np.tile(_INITIAL_RECORDS, (len(self), 1))
 
-    def align(self) -> None:
-        """Replace the arrays that are not as the compiled judge needs them by copies that are."""
-        for name, array in self.arrays().items():
-            setattr(self, name, np.require(array, requirements=ALIGNED))
+    def aligned_arrays(self) -> tuple[NDArray[np.floating], ...]:
+        """Return all arrays; those that the compiled judge can't read are replaced by copies that it can."""
+        for name in SHAPES:
+            array = getattr(self, name)
+            if not array.flags.carray:
+                setattr(self, name, aligned(array, array.dtype))
+        return self.last_time_s, self.scalars, self.daily, self.week, self.records
 
     def extended_to(self, n_series: int) -> Self:
         """Return a copy with initial states of more series appended."""

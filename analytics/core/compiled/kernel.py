@@ -370,8 +370,8 @@ def _remember(r: NDArray[Any], s: int, t: float, v: float, quality: int, rules: 
     r[s, k.QUALITY_1], r[s, k.RULES_1] = quality, rules
 
 
-@entry_kernel
-def is_in_order(
+@inlined_kernel
+def _is_in_order(
     series: NDArray[np.intp], time_s: NDArray[np.float64], last_time_s: NDArray[np.float64]
 ) -> bool:
     """Whether readings are sorted by series and time, and later than the last judged time of their series.
@@ -393,6 +393,14 @@ def is_in_order(
 
 
 @entry_kernel
+def is_in_order(
+    series: NDArray[np.intp], time_s: NDArray[np.float64], last_time_s: NDArray[np.float64]
+) -> bool:
+    """Whether `judge_block` takes readings that are passed to it in several parts."""
+    return _is_in_order(series, time_s, last_time_s)
+
+
+@entry_kernel
 def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
@@ -406,7 +414,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     closed: NDArray[np.float64],
     still_open: NDArray[np.intp],
 ) -> tuple[int, int, int]:
-    """Judge n readings sorted by series and time, and update the state in place.
+    """Judge n readings sorted by series and time, and update the state in place; none if they are not sorted.
 
     Parameters
     ----------
@@ -416,18 +424,22 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     p : (n_series, len(DEFAULTS)) limits
     seasonal, seasonal_of : limits by month and hour, and the table of each series (`Parameters`)
     state : arrays of the state, in the order of `analytics.core.state.SHAPES`
-    results : (n,) each, filled: quality uint8, rules uint16, expected, spread, score, novelty float32
+    results : filled: quality (n,) uint8, rules (n,) uint16, and (4, n) float32 of expected, spread, score,
+        novelty
     revised : (n, 4) buffer: series, time, flag and rules of readings whose flag changed
     closed : (n, 1 + len(SCALARS)) buffer: series, and its scalars at the end of the event
     still_open : (n,) buffer: series whose event is open
 
     Returns
     -------
-    Numbers of rows filled of ``revised``, ``closed`` and ``still_open``
+    Numbers of rows filled of ``revised``, ``closed`` and ``still_open``; the first is -1 if the readings are
+    not in order
 
     """
-    quality_out, rules_out, expected_out, spread_out, score_out, novelty_out = results
+    quality_out, rules_out, estimates_out = results
     last_time_s, r, daily, week, records = state
+    if not _is_in_order(series, time_s, last_time_s):
+        return -1, 0, 0
     n_revised = n_closed = n_open = 0
     for j in range(len(series)):
         s: Any = np.uintp(series[j])  # unsigned: the code that wraps negative indices is a tenth of the time
@@ -535,9 +547,9 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             _remember(r, s, t, v, quality, rules)
         last_time_s[s] = t
         quality_out[j], rules_out[j] = quality, rules
-        expected_out[j], spread_out[j] = shown_expected, shown_spread
-        score_out[j] = score if can_be_scored else np.nan
-        novelty_out[j] = novelty if usable and is_warmed_up else np.nan
+        estimates_out[0, j], estimates_out[1, j] = shown_expected, shown_spread
+        estimates_out[2, j] = score if can_be_scored else np.nan
+        estimates_out[3, j] = novelty if usable and is_warmed_up else np.nan
         if r[s, k.EVENT] > 0 and (j + 1 == len(series) or series[j + 1] != s):
             still_open[n_open] = s
             n_open += 1
