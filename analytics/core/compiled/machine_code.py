@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-import weakref
-from itertools import chain
+import threading
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from analytics.core.compiled.object_code import ObjectCodeError
 from analytics.core.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -32,6 +32,7 @@ OWNER, PARENT = 0, 0
 WORD_BYTES = 8
 REGISTER_WORDS = 4  # of the first array: two of six registers have the addresses of result and error
 AnyArray: TypeAlias = "NDArray[Any]"
+_NO_BYTES = ctypes.c_char * 0  # arrays may be empty
 
 
 class ArrayKind(NamedTuple):
@@ -54,42 +55,16 @@ ARGUMENTS: dict[str, tuple[ArrayKind | tuple[ArrayKind, ...], ...]] = {
 """Types of the arguments of the functions of `analytics.core.compiled.kernel`."""
 
 
-class ArrayArgument:
-    """One array of a call: checks it, and encodes it as the words of Numba's calling convention.
+class _Words(threading.local):
+    """Arrays of the last call of this thread, and the words that stand for them.
 
-    The words of the last array are kept, as the state and the limits are the same in most calls; it is
-    referred to weakly, so that nothing lives longer by it.
+    Words are written anew only for other arrays: the state, the limits and the buffers are the same in most
+    calls. That the arrays are kept until the next call makes sure that no other has their identity.
     """
 
-    def __init__(self, kind: ArrayKind) -> None:
-        self._kind = kind
-        self._dtype = np.dtype(kind.elements)
-        self._pack = struct.Struct(f"{5 + 2 * kind.dimensions}q").pack
-        self._last: tuple[Callable[[], AnyArray | None], bytes] = (lambda: None, b"")
-
-    def encode(self, array: AnyArray) -> bytes:
-        """Return the words of an array.
-
-        Raises
-        ------
-        TypeError
-            If it has another type, or is not writable and in C order: the code would read elsewhere.
-
-        """
-        last, words = self._last
-        if last() is array:
-            return words
-        if array.dtype != self._dtype or array.ndim != self._kind.dimensions or not array.flags.carray:
-            raise TypeError(f"the kernel takes {self._kind} in C order, not {array.__array_interface__}")
-        memory: Any = array
-        # Takes a fifth of the time of `__array_interface__`.
-        address = ctypes.addressof(_NO_BYTES.from_buffer(memory))
-        words = self._pack(OWNER, PARENT, array.size, array.itemsize, address, *array.shape, *array.strides)
-        self._last = weakref.ref(array), words  # in one step, as other threads call, too
-        return words
-
-
-_NO_BYTES = ctypes.c_char * 0  # arrays may be empty
+    def __init__(self, words: type[ctypes.Structure], n_arrays: int) -> None:
+        self.words = words()
+        self.arrays: list[AnyArray | None] = [None] * n_arrays
 
 
 class MachineCodeFunction:
@@ -103,39 +78,76 @@ class MachineCodeFunction:
     """
 
     def __init__(self, name: str, object_file: bytes) -> None:
-        kinds = _flat(ARGUMENTS[name], ArrayKind)
+        kinds = [kind for one in ARGUMENTS[name] for kind in ([one] if isinstance(one, ArrayKind) else one)]
+        n_words = [5 + 2 * one.dimensions for one in kinds]
+        offsets = [WORD_BYTES * one for one in accumulate(n_words, initial=0)]
         self._name = name
-        self._encoders = [ArrayArgument(one).encode for one in kinds]
+        self._kinds = [
+            (np.dtype(kind.elements), kind.dimensions, struct.Struct(f"{n}q").pack_into, offset)
+            for kind, n, offset in zip(kinds, n_words, offsets, strict=False)
+        ]
+        on_stack = _structure(words=(sum(n_words) - REGISTER_WORDS) * ctypes.c_int64)
+        all_words = _structure(in_registers=REGISTER_WORDS * ctypes.c_int64, on_stack=on_stack)
+        self._local = _Words(all_words, len(kinds))
         self._loaded = object_code.load_function(object_file)
-        n_words = sum(5 + 2 * one.dimensions for one in kinds) - REGISTER_WORDS
-        self._stack_words: Any = type(
-            "StackWords", (ctypes.Structure,), {"_fields_": [("words", n_words * ctypes.c_int64)]}
-        )
         self._call = ctypes.CFUNCTYPE(
-            ctypes.c_int32, *2 * (ctypes.c_void_p,), *REGISTER_WORDS * (ctypes.c_int64,), self._stack_words
+            ctypes.c_int32, *2 * (ctypes.c_void_p,), *REGISTER_WORDS * (ctypes.c_int64,), on_stack
         )(self._loaded.address)
 
-    def __call__(self, *arguments: Any) -> tuple[int, int, int]:
+    def __call__(self, *arguments: AnyArray | tuple[AnyArray, ...]) -> tuple[int, int, int]:
         """Return the three words of the result.
 
         Raises
         ------
         TypeError
-            If an array is none of `ARGUMENTS`.
+            If an array has another type than `ARGUMENTS`, or is not writable and in C order: the code would
+            read elsewhere.
 
         """
-        arrays = _flat(arguments, None)
-        words = b"".join([encode(one) for encode, one in zip(self._encoders, arrays, strict=True)])
+        words, last = self._local.words, self._local.arrays
+        arrays: list[AnyArray] = []
+        for one in arguments:
+            if isinstance(one, tuple):
+                arrays += one
+            else:
+                arrays.append(one)
+        for at, (array, (dtype, dimensions, pack_into, offset)) in enumerate(
+            zip(arrays, self._kinds, strict=True)
+        ):
+            if array is last[at]:
+                continue
+            last[at] = None
+            if array.dtype != dtype or array.ndim != dimensions or not array.flags.carray:
+                raise TypeError(
+                    f"the kernel takes {dtype} in {dimensions} dimensions and C order, not"
+                    f" {array.__array_interface__}"
+                )
+            memory: Any = array
+            # Takes a fifth of the time of `__array_interface__`.
+            address = ctypes.addressof(_NO_BYTES.from_buffer(memory))
+            pack_into(
+                words,
+                offset,
+                OWNER,
+                PARENT,
+                array.size,
+                array.itemsize,
+                address,
+                *array.shape,
+                *array.strides,
+            )
+            last[at] = array
         result, error = (ctypes.c_int64 * 3)(), ctypes.c_void_p()
         status = self._call(
-            ctypes.addressof(result),
-            ctypes.addressof(error),
-            *struct.unpack_from(f"{REGISTER_WORDS}q", words),
-            self._stack_words.from_buffer_copy(words, REGISTER_WORDS * WORD_BYTES),
+            ctypes.addressof(result), ctypes.addressof(error), *words.in_registers, words.on_stack
         )
         if status:
             raise ObjectCodeError(f"{self._name} ended with status {status}: report it")
         return result[0], result[1], result[2]
+
+
+def _structure(**fields: Any) -> Any:
+    return type("Structure", (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
 class MachineCodeKernel:
@@ -155,13 +167,3 @@ class MachineCodeKernel:
     def is_in_order(self, series: NDArray[Any], time_s: NDArray[Any], last_time_s: NDArray[Any]) -> bool:
         """Whether readings are sorted by series and time, and later than the last one judged."""
         return bool(self._is_in_order(series, time_s, last_time_s)[0])
-
-
-def _flat(items: Any, leaf: type | None) -> list[Any]:
-    """Return the items, those of tuples among them one by one; ``leaf`` is a tuple that is an item."""
-    return list(
-        chain.from_iterable(
-            one if isinstance(one, tuple) and not (leaf and isinstance(one, leaf)) else (one,)
-            for one in items
-        )
-    )
