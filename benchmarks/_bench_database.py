@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import PostgresServer
 
 SESSION = "towntwin-ingest-"
+COUNT_SHARE = 0.2  # of the time, at most, in which the database counts: half a million rows take it 0.1 s
 
 
 class DatabaseReader:
@@ -27,6 +29,7 @@ class DatabaseReader:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._counting_s = 0.0
 
     def one(self, query: str, parameters: Sequence[object] = ()) -> tuple[object, ...] | None:
         """Return the first row of a query; None while the database is unreachable."""
@@ -40,8 +43,14 @@ class DatabaseReader:
 
     def stored(self) -> int:
         """Return the number of stored readings."""
+        began_s = time.monotonic()
         found = self.one("SELECT count(*) FROM reading")
+        self._counting_s = time.monotonic() - began_s
         return int(str(found[0])) if found else 0
+
+    def pause(self, at_least_s: float) -> None:
+        """Wait before the next call of `stored`, whose processor time ingest and the database lack."""
+        time.sleep(max(at_least_s, self._counting_s * (1 / COUNT_SHARE - 1)))
 
 
 @contextmanager

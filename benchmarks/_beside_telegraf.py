@@ -225,7 +225,7 @@ def wait_for(database: DatabaseReader, readings: int, one: Receiver | None = Non
                 stored, changed_s = found, time.monotonic()
                 if stored >= readings and (one is None or counts(one, database)[1] >= readings):
                     break
-        time.sleep(POLL_S)
+        database.pause(POLL_S)
     return changed_s
 
 

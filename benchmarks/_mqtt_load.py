@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from benchmarks._bulk_publisher import publish_all
 from deploy.debian_servers.installation import PROGRAMS
 from edge.wire import senml
 from edge.wire.senml import Record
@@ -29,7 +29,7 @@ from tests.support.throwaway_servers import TIMESCALE, MosquittoServer, Postgres
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
+    from paho.mqtt.client import MQTTMessage
 
 AREAS = ("bench", "bench-b")
 DEVICES = int(os.environ.get("TOWNTWIN_BENCH_DEVICES", "50"))
@@ -45,7 +45,6 @@ STEP_S = 60.0
 FILTER = "towntwin/v1/+/+/data"
 UNBOUNDED_QUEUE = ("max_queued_messages 0", "max_inflight_messages 0", "max_queued_bytes 0")
 TIMEOUT_S = 120.0
-MAX_IN_FLIGHT = 20_000  # unacknowledged messages: paho has 65,535 packet ids
 
 Messages = list[tuple[str, bytes]]
 
@@ -139,26 +138,12 @@ def end_session(port: int, name: str) -> None:
 
 def publish(port: int, messages: Messages, acknowledged: SharedCounter | None = None) -> None:
     """Publish all at QoS 1 as fast as the broker acknowledges; ``acknowledged`` counts the messages."""
-    one = client()
-    if acknowledged is not None:
-        one.on_publish = lambda *_: setattr(acknowledged, "value", acknowledged.value + 1)
-    one.max_inflight_messages_set(1000)
-    one.connect("127.0.0.1", port)
-    one.loop_start()
-    in_flight: deque[MQTTMessageInfo] = deque()
-    for topic, payload in messages:
-        if len(in_flight) == MAX_IN_FLIGHT:
-            _wait_for(in_flight.popleft())
-        in_flight.append(one.publish(topic, payload, qos=1))
-    while in_flight:
-        _wait_for(in_flight.popleft())
-    one.disconnect()
-    one.loop_stop()
 
+    def on_acknowledged(count: int) -> None:
+        if acknowledged is not None:
+            acknowledged.value = count
 
-def _wait_for(info: MQTTMessageInfo) -> None:
-    info.wait_for_publish(TIMEOUT_S)
-    assert info.is_published(), "the broker takes nothing"
+    publish_all(port, messages, on_acknowledged)
 
 
 def publish_from_process(port: int, messages: Messages) -> None:

@@ -27,7 +27,7 @@ import psutil
 from benchmarks._bench_database import DatabaseReader, prepared_database
 from benchmarks._ingest_process import bytecode_environment
 from benchmarks._mqtt_load import SERIES, TIMEOUT_S, payloads, publish, servers
-from tests.support.processes import PlatformProcess, running_processes
+from tests.support.processes import PlatformProcess, running_processes, wait_until
 
 if TYPE_CHECKING:
     from tests.support.throwaway_servers import PostgresServer
@@ -37,8 +37,9 @@ READINGS_WITH_STANDBY = 2_000_000  # the load goes on while a killed process bec
 PER_MESSAGE = 4
 KILLS = ("ingest", "ingest", "database", "ingest", "ingest", "database", "ingest")
 POLL_S = 0.01
+COUNT_POLL_S = 0.05
 SETTLE_S = 0.1  # a COMMIT that the killed process has sent is still executed
-STANDBY_READY_S = 4.0  # a started process has loaded everything and tries the lock by then
+STANDBY_READY = ("standing_by", "judge_loaded")  # in its log: it has loaded everything and tries the lock
 PHASES = ("broker_connected", "subscribed", "state_restored", "judge_loaded")
 NEWEST = "SELECT max(received) FROM latest"
 COUNT = "SELECT count(*), count(DISTINCT (series_id, time)) FROM reading"
@@ -71,7 +72,7 @@ def wait_for(database: DatabaseReader, readings: int) -> int:
     ends_s = time.monotonic() + TIMEOUT_S
     while (stored := database.stored()) < readings:
         assert time.monotonic() < ends_s, f"{stored:,} of {readings:,} readings stored"
-        time.sleep(0.1)
+        database.pause(COUNT_POLL_S)
     return stored
 
 
@@ -129,10 +130,20 @@ def kill_owner(owner: PlatformProcess, standby: PlatformProcess, database: Datab
     wait_for_change(database, database.one(NEWEST))
     stored_s = time.time() - killed_s
     log = phases(standby.log, written, killed_s)
+    written = len(owner.log.read_text())
     owner.start()
-    time.sleep(STANDBY_READY_S)
+    wait_until_ready(owner, written)
     # A kill of the database may have exchanged the roles: then nobody had to take over.
     return KillResult("ingest" if log else "standby", at, 0.0, log, stored_s, 0.0)
+
+
+def wait_until_ready(standby: PlatformProcess, since: int) -> None:
+    """Wait until a process stands by, as its log has it after offset ``since``."""
+    wait_until(
+        lambda: all(one in standby.log.read_text()[since:] for one in STANDBY_READY),
+        within_s=TIMEOUT_S,
+        what="a process stands by",
+    )
 
 
 def main() -> None:
@@ -161,7 +172,7 @@ def main() -> None:
                     time.sleep(POLL_S)
                 if has_standby:
                     stack.enter_context(running_processes(standby))
-                    time.sleep(STANDBY_READY_S)
+                    wait_until_ready(standby, 0)
                 began_s = time.monotonic()
                 sender.start()
                 kills = []

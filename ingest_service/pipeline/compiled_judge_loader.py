@@ -15,7 +15,7 @@ from analytics.core.compiled import constants, kernel_cache
 from ingest_service.pipeline import library_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ MAX_NUMPY_DEPTH = (
 )
 COMPILER_LIBRARY = "llvmlite"
 BLAS_MODULE = "scipy.linalg"
+WAIT_KEY = "compiling"
 
 
 class CompiledJudgeLoader:
@@ -34,9 +35,16 @@ class CompiledJudgeLoader:
     Where it takes long, the process starts loading once nothing more urgent is to be done. Until then, NumPy
     judges small blocks, with the same flags and events, and larger blocks wait. If it can't be loaded, NumPy
     judges all blocks.
+
+    Parameters
+    ----------
+    report_wait : called with a key of `process_messages.REASON_TEXTS` when a block begins to wait, and with
+        an empty text once the wait is over
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, report_wait: Callable[[str], None] = lambda _: None) -> None:
+        self._report_wait = report_wait
         self._finished = threading.Event()
         self._is_usable = False
         self._is_started = False
@@ -63,7 +71,9 @@ class CompiledJudgeLoader:
         """Whether to use the compiled judge for sorted ``slots`` (n,); waits for it where NumPy is slow."""
         if not self._finished.is_set() and _longest_series(slots) > MAX_NUMPY_DEPTH:
             self.start()
+            self._report_wait(WAIT_KEY)
             self._finished.wait()
+            self._report_wait("")
         return self._is_usable
 
     def _load(self) -> None:

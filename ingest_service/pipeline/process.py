@@ -52,13 +52,13 @@ def run(store: Store, broker: BrokerAddress, settings: Settings, stop: threading
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_S)
     metrics.SHARD_OWNER.set(0)
-    compiled_judge = CompiledJudgeLoader()
-    compiled_judge.start_if_quick()
     identity = ProcessIdentity(kind="ingest", instance=Share(settings.share).name(settings.shard))
     with sending_heartbeats(
         store, identity, HealthLimits(stuck_s=settings.stuck_s, behind_s=settings.behind_s)
     ) as progress:
         progress.areas = settings.areas
+        compiled_judge = CompiledJudgeLoader(progress.waiting_for)
+        compiled_judge.start_if_quick()
         _own_or_stand_by(store, broker, settings, stop, progress=progress, compiled_judge=compiled_judge)
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.mqtt_test_device import MqttTestDevice, pack
 from tests.support.platform_processes import SHOWN_WITHIN_S, WITHIN_S, PlatformProcesses
-from tests.support.processes import running_processes, wait_until
+from tests.support.processes import PlatformProcess, running_processes, wait_until
+from tests.support.store_samples import DIRECTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +80,27 @@ def test_health_is_true_whatever_is_done_to_the_processes(
             )
         assert ingest.stop() == 0
         platform.wait_for_reason("no such process reports to this database")
+
+
+def test_ingest_without_a_compiled_judge_is_not_stuck_for_want_of_a_broker(
+    timescale_dsn: str, mosquitto: Any, tmp_path: Path
+) -> None:
+    """While the compiler ran, the reason was "the broker does not answer", or that the loop hangs."""
+    migrate(timescale_dsn)
+    store = PostgresStore.open(timescale_dsn)
+    store.enrol(DIRECTORY)
+    environ = {"TOWNTWIN_DSN": timescale_dsn, "TOWNTWIN_BROKER": mosquitto.url}
+    log = tmp_path / "ingest.log"
+    ingest = PlatformProcess("ingest", log=log, NUMBA_CACHE_DIR=str(tmp_path / "cache"), **environ)
+    with running_processes(ingest), MqttTestDevice(mosquitto, DATA) as device:
+        wait_until(lambda: "subscribed" in log.read_text(), within_s=WITHIN_S, what="it has a session")
+        begin_s = time.time() - 86_400
+        device.send(pack("ph", "pH", {begin_s + 60 * number: 7.5 for number in range(100)}))
+
+        def states() -> set[tuple[str, str]]:
+            return {(one.state, one.why) for one in store.processes() if one.kind == "ingest"}
+
+        wait_until(
+            lambda: ("restarting", "compiling") in states(), within_s=WITHIN_S, what="the reason shows"
+        )
+    store.close()

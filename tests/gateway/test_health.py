@@ -84,6 +84,7 @@ def test_with_ingest_it_is_ready_whatever_becomes_of_the_service(store: MemorySt
         ("subscribing", "not subscribed yet"),
         ("receiver", "the thread that receives from the broker has ended"),
         ("judge", "judging fails"),
+        ("compiling", "its judge is being compiled"),
         ("database", "the database took no write at the last attempt"),
     ],
 )

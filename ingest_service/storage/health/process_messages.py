@@ -60,6 +60,11 @@ REASON_TEXTS = {
         "与数据库保持连接但不再报告：进程被挂起、冻结或网络中断；请重新启动",
     ),
     "starting": BilingualText("it is starting and does no work yet", "正在启动，尚未开始工作"),
+    "compiling": BilingualText(
+        "its judge is being compiled, once after an installation or an update: wait up to a minute;"
+        " until then readings wait at the broker",
+        "正在编译判别程序（安装或更新后仅一次）：请等待约一分钟；其间读数保留在消息代理中",
+    ),
     "again": BilingualText(
         "it was started again a moment ago after an unexpected end", "意外退出后刚刚重新启动"
     ),

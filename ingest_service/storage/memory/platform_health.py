@@ -36,6 +36,7 @@ STATE_OF_REASON: dict[str, ProcessState] = {
     "never": "absent",
     "ended": "restarting",
     "starting": "restarting",
+    "compiling": "restarting",
     "again": "restarting",
     "backlog": "behind",
     "unreported": "unknown",
