@@ -28,7 +28,8 @@ def forecast_panel(
     past_h, ahead_h : hours before and after now
 
     """
-    panel = with_unit_axes(time_series_panel(key, "forecast_band", language, quantities=quantities), language)
+    query = {"quantities": quantities, "gap_ms": str(MAX_FORECAST_GAP_MS)}
+    panel = with_unit_axes(time_series_panel(key, "forecast_band", language, **query), language)
     panel.time_from(f"{past_h + ahead_h}h").time_shift(f"0h+{ahead_h}h").hide_time_override(True)
     forecast, lower, upper = (translate(one, language) for one in ("forecast", "lower", "upper"))
     joined = styling.override_property("custom.spanNulls", MAX_FORECAST_GAP_MS)

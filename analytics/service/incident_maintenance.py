@@ -8,6 +8,7 @@ blocks no other.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -70,6 +71,7 @@ def maintain_incidents(
                 complete &= maintenance.group_area(area, cursors.get(area, 0), settled, time_slice)
             complete &= not areas.failed(area)
         state.settled = settled if complete else -1
+        service_state.traces_due_s = -math.inf  # a trace is wanted soon after its anomaly
     if time.monotonic() >= state.next_s and not areas.is_deferred(TIME):
         with areas.isolate(TIME):
             maintenance.apply(())

@@ -40,7 +40,7 @@ from ingest_service.storage.health.processes import HealthLimits, ProcessIdentit
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from analytics.service.settings import Settings
     from ingest_service.storage.contract.store import Lease, Store
@@ -208,6 +208,8 @@ TASKS: tuple[Task, ...] = (
     assess,
     tidy_when_due,
 )
+PROMPT_TASKS: tuple[Task, ...] = (maintain_incidents, trace_incidents)
+"""Tasks that have a turn between two others, too, so that they wait for a time slice and not for a round."""
 
 
 def _run_rounds(
@@ -224,21 +226,24 @@ def _run_rounds(
     service_state = service_state or ServiceState()
     progress.work_succeeded()  # the first round begins
     while not stop.is_set() and lease.held():
-        failed = []
+        failed = dict[str, None]()
+        prompt_due_s = time.monotonic() + settings.period_s
         for task in TASKS:
-            progress.loop_advanced()
-            if not stop.is_set():
-                failed += (
-                    []
-                    if _run_task(task, store, settings, TimeSlice(stop, settings.task_s), service_state)
-                    else [task.__name__]
-                )
+            between = PROMPT_TASKS if time.monotonic() >= prompt_due_s else ()
+            for one in (*between, task):
+                progress.loop_advanced()
+                if not stop.is_set() and not _run_task(
+                    one, store, settings, TimeSlice(stop, settings.task_s), service_state
+                ):
+                    failed[one.__name__] = None
+            if between:
+                prompt_due_s = time.monotonic() + settings.period_s
         progress.work_succeeded()
         progress.read_work_status = _work_status(progress, failed)
         stop.wait(settings.period_s)
 
 
-def _work_status(progress: ProgressRecorder, failed: list[str]) -> Callable[[], WorkStatus]:
+def _work_status(progress: ProgressRecorder, failed: Collection[str]) -> Callable[[], WorkStatus]:
     """Return the source of a heartbeat's status: failed tasks of the newest round, age of its completion."""
     fault = "task" if failed else ""
     return lambda: WorkStatus(fault, ", ".join(failed), progress.success_age_s or 0.0)

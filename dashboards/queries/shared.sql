@@ -81,7 +81,7 @@ bin AS MATERIALIZED (
 -- bin_of: Beginning of the bin of the time in COLUMN, for BIN(column).
 date_bin((SELECT min(width) FROM bin), COLUMN, TIMESTAMPTZ '2000-01-03 00:00+08');
 
--- forecast_band: One series measured, and its forecast with the band of 80 %: of the chosen ones with a forecast that which is least against its expected value.
+-- forecast_band: One series measured, and its forecast with the band of 80 %: of the chosen ones with a forecast that which is least against its expected value. A point without a neighbour within _GAP_MS is drawn as a short piece of line and band.
 WITH chosen AS MATERIALIZED (
     SELECT s.series_id, s.quantity, concat(s.site_LANG, ' · ', NAMED(measure, s.quantity)) AS name
     FROM series_view AS s LEFT JOIN latest_judged AS l USING (series_id)
@@ -92,6 +92,10 @@ WITH chosen AS MATERIALIZED (
     FROM rollup_view
     WHERE width_s = rollup_width($__interval_ms) AND $__timeFilter(bucket) AND series_id = ANY (ARRAY(SELECT series_id FROM chosen))
     GROUP BY 1
+), ahead AS (
+    SELECT f.*, coalesce(f."time" - lag(f."time") OVER in_order > interval '_GAP_MS ms'
+        AND coalesce(lead(f."time") OVER in_order - f."time" > interval '_GAP_MS ms', true), false) AS is_alone
+    FROM chosen JOIN series_forecast_view AS f USING (series_id) WINDOW in_order AS (ORDER BY f."time")
 )
 SELECT at AS "time", metric, "value"
 FROM (
@@ -99,7 +103,8 @@ FROM (
         (1, name, measured), (5, concat('△ ', WORD(flagged), ' ', NAMED(unit, quantity)), flagged)
     ) AS part (nth, metric, "value")
     UNION ALL
-    SELECT f."time", part.* FROM chosen JOIN series_forecast_view AS f USING (series_id), LATERAL (VALUES
+    SELECT f."time" + side * 4 * $__interval_ms * interval '1 ms', part.* FROM chosen, ahead AS f
+    JOIN generate_series(-1, 1) AS side ON f.is_alone OR side = 0, LATERAL (VALUES
         (2, concat(WORD(forecast), ' ', NAMED(unit, quantity)), f.value),
         (3, concat(WORD(lower), ' ', NAMED(unit, quantity)), f.low), (4, concat(WORD(upper), ' ', NAMED(unit, quantity)), f.high)
     ) AS part (nth, metric, "value")

@@ -55,6 +55,7 @@ class ChartLayout(NamedTuple):
     shaded : left end and width of the shaded time range [% of the plot]
     first_s, last_s : ends of the time axis [Unix s]
     forecast_path, forecast_band_path : of the forecast, empty without one
+    forecast_bars : upright lines of the band at points without a neighbour, where band and line have no length
     now : where the forecast begins [% of the plot]; None without one
 
     """
@@ -71,6 +72,7 @@ class ChartLayout(NamedTuple):
     last_s: float
     forecast_path: str = ""
     forecast_band_path: str = ""
+    forecast_bars: str = ""
     now: float | None = None
 
 
@@ -151,6 +153,7 @@ def lay_out(
         last_s=last_s,
         forecast_path=_path(ahead, height(drawn.values), runs_ahead),
         forecast_band_path=_band_path(ahead, height(drawn.high), height(drawn.low), runs_ahead),
+        forecast_bars=_bars(ahead, height(drawn.high), height(drawn.low), runs_ahead),
         now=round(float(ahead[0]) * 100, 2) if len(ahead) else None,
     )
 
@@ -203,6 +206,19 @@ def _band_path(
             outline = [*_corners(x[known], top[known]), *_corners(x[back], bottom[back])]
             parts.append("M" + "L".join(outline) + "Z")
     return "".join(parts)
+
+
+def _bars(
+    x: NDArray[np.float64],
+    top: NDArray[np.float64],
+    bottom: NDArray[np.float64],
+    runs: list[NDArray[np.intp]],
+) -> str:
+    """Return the path of an error bar at each run of one point; the first point, a reading, has no band."""
+    alone = [int(run[0]) for run in runs if len(run) == 1 and run[0] > 0]
+    return "".join(
+        "M" + "L".join(_corners(x[[one, one]], np.array([top[one], bottom[one]]))) for one in alone
+    )
 
 
 def _corners(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[str]:

@@ -254,6 +254,27 @@ def test_a_panel_of_a_forecast_ends_after_now_and_has_its_band(
     assert courses[words[0]][-1][0] > max(measured)
 
 
+FEWER_FORECAST_POINTS = """
+UPDATE series_forecast SET times = ARRAY[times[1], times[2], times[6], times[12]],
+    "values" = ARRAY[1, 2, 3, 4], low = ARRAY[1, 1, 1, 1], high = ARRAY[1, 9, 9, 9]
+"""
+
+
+def test_a_forecast_point_without_neighbours_is_a_short_piece_of_line_and_band(filled: DemoDatabase) -> None:
+    """Grafana joins points up to 3.5 h apart: one alone had neither a line nor a band."""
+    board = "river_section.en.json"
+    (panel,) = [one for name, one in PANELS if name == board and "the forecast of the next" in one["title"]]
+    query = expand(panel["targets"][0]["rawSql"], filled.on(board))
+    with psycopg.connect(filled.dsn) as connection:
+        connection.execute(FEWER_FORECAST_POINTS)
+        rows = connection.execute(query.encode()).fetchall()
+        connection.rollback()
+    for word, values in (("forecast", [1, 2, 3, 3, 3, 4, 4, 4]), ("upper", [1, 9, 9, 9, 9, 9, 9, 9])):
+        course = [(time, value) for time, one, value in rows if one.startswith(word)]
+        assert [value for _, value in course] == values
+        assert course[2][0] < course[3][0] < course[4][0] < course[2][0] + timedelta(hours=2)
+
+
 ROAD_SCENARIO = """
 INSERT INTO scenario (area_ids, kind, name, who, network_version, "at", computing_s, inputs, result)
 SELECT ARRAY[n.area_id], 'traffic', '封路', '李 (key:1)', 1, now(), 1,

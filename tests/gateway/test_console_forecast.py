@@ -130,3 +130,26 @@ def test_a_line_is_interrupted_at_times_without_a_value() -> None:
     assert [one.name for one in chart.marks].count("forecast") == 3
     assert chart.now is not None
     assert 80 < chart.now < 90
+
+
+def test_a_forecast_point_without_neighbours_has_a_mark_with_an_error_bar() -> None:
+    """Neither the line nor the band of one point has a length: it was a dot without its band."""
+    times_s = 1.79e9 + 900.0 * np.arange(96, dtype=np.float64)
+    values = np.array([7.0, np.nan, 7.1, np.nan, 7.2, 7.3])
+    low, high = values - 0.2, values + 0.3
+    low[0] = high[0] = 7.0
+    chart = series_chart.lay_out(
+        Series(site_id="s", quantity="ph"),
+        rows(1, times_s, np.full(96, 7.0)),
+        UTC,
+        forecast=ForecastLine(times_s[-1] + 3600.0 * np.arange(6), values, low, high),
+    )
+    assert chart is not None
+    bars = re.findall(r"M(\d+) (\d+)L(\d+) (\d+)", chart.forecast_bars)
+    assert len(bars) == 1, (
+        "the reading that it begins at has no band, and the last two points have neighbours"
+    )
+    x, top, same_x, bottom = (int(one) for one in bars[0])
+    (alone,) = [one for one in chart.marks if one.name == "forecast" and abs(100 * one.x - x) < 1]
+    assert x == same_x
+    assert top < 100 * alone.y < bottom

@@ -73,6 +73,16 @@ def test_a_severe_incident_has_one_trace_which_is_revised_when_its_anomalies_cha
     assert second.posterior["sensors"] == ["a-r0", "a-r1", "a-r2"]
 
 
+def test_the_trace_begins_when_its_anomaly_is_grouped_and_not_at_the_next_poll(store: PostgresStore) -> None:
+    store.record_anomalies([anomaly_at("a-r1", PASSED_S - 1800, detector="cause/sewage", severity=3)])
+    state = ServiceState(traces_due_s=time.monotonic() + 3600)
+    trace_incidents(store, Settings(), service_state=state)
+    assert traces(store) == []
+    maintain(store, state)
+    trace_incidents(store, Settings(), service_state=state)
+    assert len(traces(store)) == 1
+
+
 def test_what_is_slight_or_on_the_road_is_not_traced(store: PostgresStore) -> None:
     store.record_anomalies(
         [

@@ -59,3 +59,28 @@ def test_a_task_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> No
         assert lease is not None
         process._run_rounds(MemoryStore(), Settings(), lease, stop)
     assert done == ["works"]
+
+
+def test_incidents_are_traced_between_two_tasks_and_not_only_once_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy machine a round took 20 s, in which a severe anomaly had no trace."""
+    done: list[str] = []
+    stop = threading.Event()
+
+    def task(name: str) -> Any:
+        def works(*_: Any) -> None:
+            done.append(name)
+            if name == "last":
+                stop.set()
+
+        works.__name__ = name
+        return works
+
+    assert (process.maintain_incidents, process.trace_incidents) == process.PROMPT_TASKS
+    monkeypatch.setattr(process, "TASKS", (task("long"), task("last")))
+    monkeypatch.setattr(process, "PROMPT_TASKS", (task("trace"),))
+    with MemoryStore().shard("analytics") as lease:
+        assert lease is not None
+        process._run_rounds(MemoryStore(), Settings(period_s=0), lease, stop)  # every task is a long one
+    assert done == ["trace", "long", "trace", "last"]
