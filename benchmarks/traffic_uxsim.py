@@ -8,12 +8,12 @@ UXsim runs once with its route choice. A vehicle that waits at the end of a link
 each step there, so that queues are not first in, first out. It runs again for each seed with the routes of
 that run, each vehicle's fixed: what is left to chance is who goes first at merges. In UXsim vehicles from
 outside wait in one queue at their node, and enter before those on the road; here that is a link of its own
-for each node, with a priority above all others. For each seed the twin takes its demand and the shares of the
-movements, in periods of a minute, from that seed's vehicles, and merge priorities from the file.
+for each node, with a priority above all others. For each seed the twin takes its demand and the shares of
+the movements, in periods of a minute, from that seed's vehicles, and merge priorities from the file.
 
-Compared with each seed, median and range: trips ended, vehicle hours on links and outside; and which links are
-congested (below half of the free speed). The differences between UXsim's own seeds are the yardstick. Prints a
-table, and last one JSON line.
+Compared with each seed, median and range: trips ended, vehicle hours on links and outside; and which links
+are congested (below half of the free speed). The differences between UXsim's own seeds are the yardstick.
+Prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
@@ -153,15 +153,16 @@ def compare_totals(first: Totals, seeds: list[Totals], twins: list[Totals]) -> d
 def compare_congestion(
     links: list[dict[str, str]], seeds: list[Totals], twins: list[Totals]
 ) -> dict[str, int | list[int]]:
-    """Print which links are congested in the seeds and in the twin; return numbers, of each seed and of most."""
+    """Print which links are congested in the seeds and in the twin; return their numbers in each seed."""
     slow, ours = (np.array([one.relative_speed < CONGESTED for one in kind]) for kind in (seeds, twins))
     most, most_ours = (one.mean(axis=0) > 0.5 for one in (slow, ours))
     apart = (slow != most).sum(axis=1)
     for at in np.flatnonzero(slow.any(axis=0) | ours.any(axis=0)):
         ratios, own = ([one.relative_speed[at] for one in kind] for kind in (seeds, twins))
         print(
-            f"  {links[at]['name']:8}congested in {slow[:, at].mean():4.0%} of the seeds, {ours[:, at].mean():4.0%} "
-            f"of the twin's; ratio to the free speed {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
+            f"  {links[at]['name']:8}congested in {slow[:, at].mean():4.0%} of the seeds, "
+            f"{ours[:, at].mean():4.0%} of the twin's; ratio to the free speed {np.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}), "
             f"twin {np.median(own):.2f} ({min(own):.2f} to {max(own):.2f})"
         )
     print(

@@ -83,6 +83,7 @@ def serve_junctions(  # noqa: C901, PLR0912 - one loop, compiled
     demanded, supply, requested = np.zeros(most_out), np.zeros(most_out), np.zeros(most_out)
     reduction, others = np.zeros(most_out), np.zeros(most_out)
     active = np.zeros(most, np.int64)
+    outflow[:] = sending  # of a link without movements, all of it leaves the network
     for junction in range(len(junction_begin) - 1):
         begin, end = junction_begin[junction], junction_begin[junction + 1]
         first_in, n_in = in_begin[junction], in_begin[junction + 1] - in_begin[junction]
