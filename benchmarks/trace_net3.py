@@ -29,6 +29,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,12 +56,15 @@ SENSORS = ("117", "143", "181", "213")
 NOISE, NOISE_SHARE = 0.02, 0.05  # of a sensor [g/m³], and as a share of the reading
 LIMIT = 3 * NOISE
 SCORE_RANGE, MOST_KEPT = 25.0, 20_000  # of hypotheses that the bound is summed over
+TIE = 1e-9  # relative difference of probabilities that are equal
 OPTIONS = InferenceOptions(
     relative_error=0.2,
     timing_error_steps=1.0,
-    duration_steps=(6, 8, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 72),
+    duration_steps=(*range(6, 49), 54, 60, 66, 72),
     n_kept=16,
+    error_scales=(1.0, 0.1),
 )
+PUBLISHED_OPTIONS = replace(OPTIONS, amount_spread=1e6)  # any concentration
 
 
 class Hydraulics(NamedTuple):
@@ -71,6 +75,26 @@ class Hydraulics(NamedTuple):
     history: PlugFlowHistory
 
 
+class Drawn(NamedTuple):
+    """What releases of a bound are drawn from, log-uniform but for the time.
+
+    Attributes
+    ----------
+    n_first : steps of a day in which a release may begin, from the first one on
+    hours : shortest and longest release [h]
+    amounts : least and greatest, [kg], or the concentration that a release holds [kg/m³]
+    is_mass : whether it is a mass
+    noise_share : of the sensors, beside `NOISE`
+
+    """
+
+    n_first: int
+    hours: tuple[float, float]
+    amounts: tuple[float, float]
+    is_mass: bool
+    noise_share: float
+
+
 class Traced(NamedTuple):
     """Rank of the true node (0 is first), whether the 90 % set holds it and its size; processor time [s]."""
 
@@ -78,6 +102,10 @@ class Traced(NamedTuple):
     in_set: bool
     set_size: int
     cpu_s: float
+
+
+DRAWN = Drawn(DAY_S // 2 // PATTERN_S, HOURS, AMOUNT_KG, is_mass=True, noise_share=NOISE_SHARE)
+PUBLISHED = Drawn(216, (0.5, 6.0), (0.01, 10.0), is_mass=False, noise_share=0.0)
 
 
 def main() -> None:
@@ -96,10 +124,12 @@ def main() -> None:
     respond(hydraulics)  # compiles
     began = time.process_time()
     response = respond(hydraulics)
+    if arguments.published:  # what is inferred is a concentration that the release holds
+        response *= through_flow_m3_s(hydraulics.history, len(hydraulics.junctions)).astype(np.float32)
     response_s = time.process_time() - began
     rng = np.random.default_rng(arguments.seed)
     if arguments.bound:
-        report_bound(response[0].astype(float), arguments.each, rng)
+        report_bound(response[0].astype(float), 0 if arguments.published else arguments.each, rng)
         return
     traced: list[Traced] = []
     n_undetected = 0
@@ -114,7 +144,7 @@ def main() -> None:
                 if (read >= LIMIT).sum() < 2:
                     n_undetected += 1
                 else:
-                    traced.append(trace(response, read, node))
+                    traced.append(trace(response, read, node, is_published=arguments.published))
     rank = np.array([one.rank for one in traced])
     result = {
         "releases": len(traced),
@@ -242,30 +272,54 @@ def respond(hydraulics: Hydraulics) -> NDArray[np.float32]:
     )[None]
 
 
-def trace(response: NDArray[np.float32], read: Floats, node: int) -> Traced:
+def through_flow_m3_s(history: PlugFlowHistory, n_junctions: int) -> Floats:
+    """Return the mean discharge through each junction in each step of a release, (n_junctions, n_steps)."""
+    n_steps, n_nodes = history.storage_m3.shape
+    passed = np.zeros((2, n_steps, n_nodes))  # brought to and taken from each node
+    for link, (tail, head) in enumerate(zip(history.tail, history.head, strict=True)):
+        forward, back = np.maximum(history.flow_m3_s[:, link], 0), np.maximum(-history.flow_m3_s[:, link], 0)
+        passed[0, :, head] += forward
+        passed[1, :, tail] += forward
+        passed[0, :, tail] += back
+        passed[1, :, head] += back
+    through = passed.max(axis=0)[:, :n_junctions]
+    mean: Floats = through.reshape(N_STEPS, -1, n_junctions).mean(axis=1).T
+    return mean
+
+
+def trace(response: NDArray[np.float32], read: Floats, node: int, *, is_published: bool) -> Traced:
     """Return how the posterior over all junctions ranks the true one."""
     began = time.process_time()
-    value = read.ravel()
-    noise = np.hypot(NOISE, NOISE_SHARE * np.maximum(value, 0))
+    value, options = read.ravel(), PUBLISHED_OPTIONS if is_published else OPTIONS
+    noise = np.hypot(NOISE, 0.0 if is_published else NOISE_SHARE * np.maximum(value, 0))
     readings = SensorReadings(value, np.ones(len(value), np.bool_), noise)
-    posterior = infer_source(response, readings, dt_s=STEP_S, options=OPTIONS)
+    posterior = infer_source(response, readings, dt_s=STEP_S, options=options)
     credible = posterior.credible_set()
     rank = int((posterior.probability > posterior.probability[node]).sum())
     return Traced(rank, node in credible, len(credible), time.process_time() - began)
 
 
 def report_bound(response: Floats, each: int, rng: np.random.Generator) -> None:
-    """Trace releases with exact transport and likelihood, and print how often the true node is first."""
+    """Trace releases with exact transport and likelihood, and print how often the true node is first.
+
+    ``each`` : releases of each junction; 0 for the published event, once and without noise
+    """
     summed = np.concatenate([np.zeros((*response.shape[:2], 1)), response.cumsum(axis=2)], axis=2)
     ranks, highest = [], []
-    for node in np.repeat(np.arange(response.shape[1]), each):
-        first, duration, amount_kg = draw_release(rng)
-        rate_g_s = 1000 * amount_kg / (duration * STEP_S)
-        exact = rate_g_s * (summed[:, node, first + duration] - summed[:, node, first])
-        read = exact + np.hypot(NOISE, NOISE_SHARE * exact) * rng.standard_normal(exact.shape)
+    for node in np.repeat(np.arange(response.shape[1]), max(each, 1)):
+        if each:
+            first, duration, amount_kg = draw_release(rng)
+            rate = 1000 * amount_kg / (duration * STEP_S)
+        else:
+            first, last = (one // PATTERN_S for one in PUBLISHED_S)
+            duration, rate = last - first, 1000 * PUBLISHED_KG_M3
+        exact = rate * (summed[:, node, first + duration] - summed[:, node, first])
+        read = exact.copy()
+        if each:
+            read += np.hypot(NOISE, NOISE_SHARE * exact) * rng.standard_normal(exact.shape)
         if (read >= LIMIT).sum() >= 2:
-            probability = exact_posterior(summed, read)
-            ranks.append(int((probability > probability[node]).sum()))
+            probability = exact_posterior(summed, read, DRAWN if each else PUBLISHED)
+            ranks.append(int((probability > probability[node] * (1 + TIE)).sum()))
             highest.append(float(probability.max()))
     rank = np.array(ranks)
     shares = {f"top{n}": float((rank < n).mean()) for n in (1, 3, 6)}
@@ -273,20 +327,21 @@ def report_bound(response: Floats, each: int, rng: np.random.Generator) -> None:
     print(json.dumps({name: round(value, 4) for name, value in result.items()}))
 
 
-def exact_posterior(summed: Floats, read: Floats) -> Floats:
+def exact_posterior(summed: Floats, read: Floats, drawn: Drawn) -> Floats:
     """Return the probability of each junction given readings without any error of the model.
 
     ``summed`` : (n_readings, n_junctions, n_steps + 1), the response summed over the steps before
     """
-    n_junctions, n_first = summed.shape[1], DAY_S // 2 // PATTERN_S
-    precision = 1 / (NOISE**2 + (NOISE_SHARE * np.maximum(read, 0)) ** 2)
-    edges = np.log((np.arange(HOURS[0] * 12, HOURS[1] * 12 + 2) - 0.5) / 12).clip(*np.log(HOURS))
-    durations = np.arange(round(HOURS[0] * 12), round(HOURS[1] * 12) + 1)
+    n_junctions, n_first, share = summed.shape[1], drawn.n_first, drawn.noise_share
+    precision = 1 / (NOISE**2 + (share * np.maximum(read, 0)) ** 2)
+    least, most = (round(one * 3600 / PATTERN_S) for one in drawn.hours)
+    edges = np.log((np.arange(least, most + 2) - 0.5) * PATTERN_S / 3600).clip(*np.log(drawn.hours))
+    durations = np.arange(least, most + 1)
     score, squares, product = np.full((3, len(durations), n_junctions, n_first), -np.inf)
     for at, duration in enumerate(durations):
         kernel = summed[:, :, duration : duration + n_first] - summed[:, :, :n_first]
-        squares[at] = np.einsum("o,ocs,ocs->cs", precision, kernel, kernel)
         product[at] = np.einsum("o,ocs->cs", precision * read, kernel)
+        squares[at] = np.einsum("o,ocs->cs", precision, np.square(kernel, out=kernel))
         rate = product[at] / np.maximum(squares[at], 1e-300)
         score[at] = 0.5 * np.where(rate > 0, rate * product[at], -np.inf)
     kept = np.flatnonzero(score.ravel() > score.max() - SCORE_RANGE)
@@ -299,10 +354,10 @@ def exact_posterior(summed: Floats, read: Floats) -> Floats:
     for factor in np.linspace(-4, 4, 17):
         rates = rate * np.exp(factor * width)
         predicted = rates[:, None] * kernel
-        variance = NOISE**2 + (NOISE_SHARE * predicted) ** 2
+        variance = NOISE**2 + (share * predicted) ** 2
         log_likelihood = -0.5 * ((read - predicted) ** 2 / variance + np.log(variance)).sum(axis=1)
-        amount_kg = rates * durations[at] * STEP_S / 1000
-        is_possible = (amount_kg >= AMOUNT_KG[0]) & (amount_kg <= AMOUNT_KG[1])
+        amount = rates * (durations[at] * STEP_S if drawn.is_mass else 1.0) / 1000
+        is_possible = (amount >= drawn.amounts[0]) & (amount <= drawn.amounts[1])
         by_amount.append(np.where(is_possible, log_likelihood, -np.inf))
     evidence = logsumexp(by_amount, axis=0) + np.log(width * np.diff(edges)[at])
     probability = np.bincount(node, np.exp(evidence - evidence.max()), n_junctions)

@@ -8,18 +8,19 @@ UXsim runs once with its route choice. A vehicle that waits at the end of a link
 each step there, so that queues are not first in, first out. It runs again for each seed with the routes of
 that run, each vehicle's fixed: what is left to chance is who goes first at merges. In UXsim vehicles from
 outside wait in one queue at their node, and enter before those on the road; here that is a link of its own
-for each node, with a priority above all others. The twin takes its demand and the shares of the movements,
-in periods of a minute, from the first seed's vehicles, and merge priorities from the file.
+for each node, with a priority above all others. For each seed the twin takes its demand and the shares of
+the movements, in periods of a minute, from that seed's vehicles, and merge priorities from the file.
 
-Compared with the mean and the range of UXsim's seeds: trips ended, vehicle hours on links and outside; and
-which links are congested (below half of the free speed) in most seeds. The differences between UXsim's own
-seeds are the yardstick. Prints a table, and last one JSON line.
+Compared with each seed, median and range: trips ended, vehicle hours on links and outside; and which links
+are congested (below half of the free speed). The differences between UXsim's own seeds are the yardstick.
+Prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import json
 import sys
 import time
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from analytics.twin.link_transmission import TrafficRun
 
     Floats = NDArray[np.float64]
 
@@ -90,70 +93,86 @@ def main() -> None:
     began = time.process_time()
     fixed = [run_uxsim(links, platoon, routes=choosing, seed=seed) for seed in range(arguments.seeds)]
     uxsim_s = (time.process_time() - began) / arguments.seeds
-    traffic = road_traffic(links, fixed[0], platoon)
-    simulate(traffic, REPORT_S, step_s=STEP_S, report_s=REPORT_S)  # loads what is compiled
+    traffics = [road_traffic(links, trips, platoon) for trips in fixed]
+    simulate(traffics[0], REPORT_S, step_s=STEP_S, report_s=REPORT_S)  # loads what is compiled
     began = time.process_time()
-    run = simulate(traffic, DURATION_S, step_s=STEP_S, report_s=REPORT_S)
-    twin_s = time.process_time() - began
-    inside = float((run.entered[-1] - run.left[-1]).sum() + run.waiting[-1].sum())
-    entered, hours = run.entered[-1], run.vehicle_hours
-    metres = run.length_m * entered
-    speed = np.divide(metres, 3600 * hours, out=run.free_speed_m_s.copy(), where=hours > 0)
-    passing_hours = float(entered[n_links:].sum()) * OUTSIDE_M / OUTSIDE_M_S / 3600
-    twin = Totals(
-        platoon * len(fixed[0]) - inside,
-        float(hours[:n_links].sum()),
-        run.waiting_hours + float(hours[n_links:].sum()) - passing_hours,
-        entered[:n_links],
-        (speed / run.free_speed_m_s)[:n_links],
-    )
+    runs = [simulate(one, DURATION_S, step_s=STEP_S, report_s=REPORT_S) for one in traffics]
+    twin_s = (time.process_time() - began) / arguments.seeds
+    twins = [
+        totals_of_run(run, n_links, platoon * len(trips)) for run, trips in zip(runs, fixed, strict=True)
+    ]
     seeds = [totals_of_trips(links, trips, platoon) for trips in fixed]
     first = totals_of_trips(links, choosing, platoon)
-    result = compare_totals(first, seeds, twin) | compare_congestion(links, seeds, twin)
+    result = compare_totals(first, seeds, twins) | compare_congestion(links, seeds, twins)
     result |= {"uxsim_s": round(uxsim_s, 2), "twin_s": round(twin_s, 3)}
     print(f"processor time: UXsim {uxsim_s:.1f} s a seed, twin {twin_s:.3f} s")
     print(json.dumps(result))
 
 
-def compare_totals(first: Totals, seeds: list[Totals], twin: Totals) -> dict[str, float]:
-    """Print the totals; return the twin's differences from UXsim and the ranges of its seeds, as shares."""
-    columns = ("routes chosen", "fixed: mean", "least", "greatest", "twin", "difference")
+def totals_of_run(run: TrafficRun, n_links: int, vehicles: int) -> Totals:
+    """Return the totals of the twin's run; the links after ``n_links`` are those from outside."""
+    inside = float((run.entered[-1] - run.left[-1]).sum() + run.waiting[-1].sum())
+    entered, hours = run.entered[-1], run.vehicle_hours
+    metres = run.length_m * entered
+    speed = np.divide(metres, 3600 * hours, out=run.free_speed_m_s.copy(), where=hours > 0)
+    passing_hours = float(entered[n_links:].sum()) * OUTSIDE_M / OUTSIDE_M_S / 3600
+    return Totals(
+        vehicles - inside,
+        float(hours[:n_links].sum()),
+        run.waiting_hours + float(hours[n_links:].sum()) - passing_hours,
+        entered[:n_links],
+        (speed / run.free_speed_m_s)[:n_links],
+    )
+
+
+def compare_totals(first: Totals, seeds: list[Totals], twins: list[Totals]) -> dict[str, float | list[float]]:
+    """Print the totals; return median, least and greatest difference of the twin, and the seeds' ranges."""
+    columns = ("routes chosen", "fixed: median", "least", "greatest", "twin: median", "difference", "range")
     print(" " * 20 + "".join(f"{one:>14}" for one in columns))
-    result: dict[str, float] = {}
+    result: dict[str, float | list[float]] = {}
     for name in ("ended", "link_hours", "outside_hours", "all_hours"):
-        values = np.array([getattr(one, name) for one in seeds])
-        mean, ours = values.mean(), getattr(twin, name)
+        values, ours = (np.array([getattr(one, name) for one in kind]) for kind in (seeds, twins))
+        difference = ours / values - 1
+        shares = [float(np.median(difference)), float(difference.min()), float(difference.max())]
         print(
-            f"{name.replace('_', ' '):20}{getattr(first, name):14.0f}{mean:14.0f}{values.min():14.0f}"
-            f"{values.max():14.0f}{ours:14.0f}{ours / mean - 1:14.1%}"
+            f"{name.replace('_', ' '):20}{getattr(first, name):14.0f}{np.median(values):14.0f}"
+            f"{values.min():14.0f}{values.max():14.0f}{np.median(ours):14.0f}{shares[0]:14.1%}"
+            f"  {shares[1]:.1%} to {shares[2]:.1%}"
         )
-        result |= {name: ours / mean - 1, f"{name}_range": (values.max() - values.min()) / mean}
-    entered = np.mean([one.entered for one in seeds], axis=0)
-    result["entered_of_links"] = np.abs(twin.entered - entered).sum() / entered.sum()
-    print(f"vehicles entering links differ by {result['entered_of_links']:.1%}")
-    return {name: round(float(value), 4) for name, value in result.items()}
+        result[name] = [round(one, 4) for one in shares]
+        result[f"{name}_range"] = round(float((values.max() - values.min()) / np.median(values)), 4)
+    apart = [
+        np.abs(ours.entered - one.entered).sum() / one.entered.sum()
+        for one, ours in zip(seeds, twins, strict=True)
+    ]
+    result["entered_of_links"] = round(float(np.median(apart)), 4)
+    print(f"vehicles entering links differ by {np.median(apart):.1%}")
+    return result
 
 
-def compare_congestion(links: list[dict[str, str]], seeds: list[Totals], twin: Totals) -> dict[str, int]:
-    """Print which links are congested in most seeds, in some, and in the twin; return their numbers."""
-    slow = np.array([one.relative_speed < CONGESTED for one in seeds])
-    share, ours = slow.mean(axis=0), twin.relative_speed < CONGESTED
-    most = share > 0.5
+def compare_congestion(
+    links: list[dict[str, str]], seeds: list[Totals], twins: list[Totals]
+) -> dict[str, int | list[int]]:
+    """Print which links are congested in the seeds and in the twin; return their numbers in each seed."""
+    slow, ours = (np.array([one.relative_speed < CONGESTED for one in kind]) for kind in (seeds, twins))
+    most, most_ours = (one.mean(axis=0) > 0.5 for one in (slow, ours))
     apart = (slow != most).sum(axis=1)
-    for at in np.flatnonzero((share > 0) | ours):
-        ratios, own = [one.relative_speed[at] for one in seeds], twin.relative_speed[at]
+    for at in np.flatnonzero(slow.any(axis=0) | ours.any(axis=0)):
+        ratios, own = ([one.relative_speed[at] for one in kind] for kind in (seeds, twins))
         print(
-            f"  {links[at]['name']:8}congested in {share[at]:4.0%} of the seeds; ratio to the free speed "
-            f"{np.mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), twin {own:.2f}"
+            f"  {links[at]['name']:8}congested in {slow[:, at].mean():4.0%} of the seeds, "
+            f"{ours[:, at].mean():4.0%} of the twin's; ratio to the free speed {np.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}), "
+            f"twin {np.median(own):.2f} ({min(own):.2f} to {max(own):.2f})"
         )
     print(
-        f"congested links: {most.sum()} in most seeds, {ours.sum()} in the twin, {(most & ours).sum()} in "
-        f"both; {(most != ours).sum()} differ; a seed and most seeds in {apart.min()} to {apart.max()}"
+        f"congested links: {most.sum()} in most seeds, {most_ours.sum()} in most of the twin's, "
+        f"{(most & most_ours).sum()} in both; a seed and most seeds differ in {apart.min()} to {apart.max()}"
     )
     return {
-        "congested_uxsim": int(most.sum()),
-        "congested_twin": int(ours.sum()),
-        "congested_both": int((most & ours).sum()),
+        "congested_uxsim": slow.sum(axis=1).tolist(),
+        "congested_twin": ours.sum(axis=1).tolist(),
+        "congested_both": (slow & ours).sum(axis=1).tolist(),
         "seeds_differ_at_most": int(apart.max()),
     }
 
@@ -175,6 +194,7 @@ def run_uxsim(
     """Return the trips of UXsim's platoons: of a demand that chooses its routes, or of trips on theirs."""
     from uxsim import World  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415 - only where it is installed
 
+    gc.collect()  # the world before, whose objects refer to one another: gigabytes with platoons of one
     world: Any = World(
         name="",
         deltan=platoon,

@@ -24,79 +24,142 @@ if TYPE_CHECKING:
 
 
 @compiled
+def number_within_junctions(
+    link: Indices, junction_begin: Indices, n_links: int
+) -> tuple[NDArray[np.int32], Indices, NDArray[np.int32]]:
+    """Number the links of the movements of each junction from 0 on.
+
+    Returns
+    -------
+    number : (n_movements,) of the link of each movement within its junction
+    begin : (n_junctions + 1,) where the links of each junction begin in ``links``
+    links : the links of all junctions, one junction after another
+
+    """
+    number, links = np.empty(len(link), np.int32), np.empty(len(link), np.int32)
+    begin = np.zeros(len(junction_begin), np.int64)
+    number_of = np.full(n_links, -1, np.int64)  # of a link: its place in `links`
+    n = 0
+    for junction in range(len(junction_begin) - 1):
+        begin[junction] = n
+        for m in range(junction_begin[junction], junction_begin[junction + 1]):
+            if number_of[link[m]] < begin[junction]:
+                number_of[link[m]] = n
+                links[n] = link[m]
+                n += 1
+            number[m] = number_of[link[m]] - begin[junction]
+        begin[junction + 1] = n
+    return number, begin, links[:n]
+
+
+@compiled
 def serve_junctions(  # noqa: C901, PLR0912 - one loop, compiled
     sending: Floats,
     receiving: Floats,
     capacity: Floats,
-    from_link: Indices,
-    to_link: Indices,
     shares: Floats,
     junction_begin: Indices,
+    incoming: tuple[NDArray[np.int32], Indices, NDArray[np.int32]],
+    outgoing: tuple[NDArray[np.int32], Indices, NDArray[np.int32]],
     outflow: Floats,
-    active: Indices,
-    of_out: Floats,
-    own: Floats,
-    is_decided: NDArray[np.bool_],
+    entered: Floats,
 ) -> None:
-    """Write the vehicles that leave each incoming link to ``outflow``; the rest as `junction_outflows`.
+    """Write the vehicles that leave each incoming link to ``outflow``, and add them to ``entered``.
 
-    The movements of a junction follow one another, from each of ``junction_begin`` (n_junctions + 1,) on: all
-    rounds of a junction are over before the next one's, so that large networks are passed once. ``active``
-    (n_movements,), ``of_out`` (4, n_out), ``own`` and ``is_decided`` (n_in,) are memory to work in.
+    The arguments are those of `junction_outflows`, the movements of a junction from each of
+    ``junction_begin`` (n_junctions + 1,) on, with their links numbered by `number_within_junctions`: what is
+    known of the links of a junction is copied to a few small arrays, so that its rounds are in the cache
+    however large the network is.
     """
-    demanded, requested, reduction, others = of_out[0], of_out[1], of_out[2], of_out[3]
-    demanded[:] = 0.0
-    outflow[:] = sending
+    from_number, in_begin, in_links = incoming
+    to_number, out_begin, out_links = outgoing
+    most_in, most_out, most = 0, 0, 0
+    for j in range(len(junction_begin) - 1):
+        most_in = max(most_in, in_begin[j + 1] - in_begin[j])
+        most_out = max(most_out, out_begin[j + 1] - out_begin[j])
+        most = max(most, junction_begin[j + 1] - junction_begin[j])
+    sent, priority, own, left = np.zeros(most_in), np.zeros(most_in), np.zeros(most_in), np.zeros(most_in)
+    is_decided = np.zeros(most_in, np.bool_)
+    demanded, supply, requested = np.zeros(most_out), np.zeros(most_out), np.zeros(most_out)
+    reduction, others = np.zeros(most_out), np.zeros(most_out)
+    active = np.zeros(most, np.int64)
+    outflow[:] = sending  # of a link without movements, all of it leaves the network
     for junction in range(len(junction_begin) - 1):
         begin, end = junction_begin[junction], junction_begin[junction + 1]
+        first_in, n_in = in_begin[junction], in_begin[junction + 1] - in_begin[junction]
+        first_out, n_out = out_begin[junction], out_begin[junction + 1] - out_begin[junction]
+        for i in range(n_in):
+            sent[i] = left[i] = sending[in_links[first_in + i]]
+        for j in range(n_out):
+            demanded[j] = 0.0
+            supply[j] = receiving[out_links[first_out + j]]
         for m in range(begin, end):
-            demanded[to_link[m]] += sending[from_link[m]] * shares[m]
+            demanded[to_number[m]] += sent[from_number[m]] * shares[m]
+        is_any_scarce = False
+        for j in range(n_out):
+            is_any_scarce = is_any_scarce or demanded[j] > supply[j]
         n_active = 0
-        for m in range(begin, end):
-            is_scarce = demanded[to_link[m]] > receiving[to_link[m]]
-            if is_scarce and shares[m] > 0 and sending[from_link[m]] > 0:
-                active[n_active] = m
-                is_decided[from_link[m]] = False
-                n_active += 1
-        supply = demanded  # of an outgoing link that is scarce, what is left of it
-        for k in range(n_active):
-            supply[to_link[active[k]]] = receiving[to_link[active[k]]]
+        if is_any_scarce:
+            for i in range(n_in):
+                priority[i] = capacity[in_links[first_in + i]]
+                is_decided[i] = False
+            for m in range(begin, end):
+                j = to_number[m]
+                if demanded[j] > supply[j] and shares[m] > 0 and sent[from_number[m]] > 0:
+                    active[n_active] = m
+                    n_active += 1
         while n_active > 0:
-            for k in range(n_active):
-                requested[to_link[active[k]]] = 0.0
-                others[to_link[active[k]]] = 0.0
-                own[from_link[active[k]]] = np.inf
+            for j in range(n_out):
+                requested[j] = others[j] = 0.0
+            for i in range(n_in):
+                own[i] = np.inf
             for k in range(n_active):
                 m = active[k]
-                requested[to_link[m]] += capacity[from_link[m]] * shares[m]
+                requested[to_number[m]] += priority[from_number[m]] * shares[m]
+            for j in range(n_out):
+                reduction[j] = supply[j] / requested[j] if requested[j] > 0 else np.inf
+            for k in range(n_active):
+                m = active[k]
+                own[from_number[m]] = min(own[from_number[m]], reduction[to_number[m]])
             is_any = False
             for k in range(n_active):
-                i, j = from_link[active[k]], to_link[active[k]]
-                reduction[j] = supply[j] / requested[j] if requested[j] > 0 else np.inf
-                own[i] = min(own[i], reduction[j])
-            for k in range(n_active):
-                i = from_link[active[k]]
-                is_decided[i] = sending[i] <= own[i] * capacity[i]
+                i = from_number[active[k]]
+                is_decided[i] = sent[i] <= own[i] * priority[i]
                 is_any = is_any or is_decided[i]
             if not is_any:
                 for k in range(n_active):
-                    i, j = from_link[active[k]], to_link[active[k]]
-                    if reduction[j] > own[i] * TIE:
-                        others[j] += 1
+                    m = active[k]
+                    if reduction[to_number[m]] > own[from_number[m]] * TIE:
+                        others[to_number[m]] += 1
                 for k in range(n_active):
-                    if others[to_link[active[k]]] == 0:
-                        is_decided[from_link[active[k]]] = True
+                    if others[to_number[active[k]]] == 0:
+                        is_decided[from_number[active[k]]] = True
             n_left = 0
             for k in range(n_active):
                 m = active[k]
-                i, j = from_link[m], to_link[m]
+                i, j = from_number[m], to_number[m]
                 if is_decided[i]:
-                    outflow[i] = min(sending[i], own[i] * capacity[i])
-                    supply[j] = max(supply[j] - outflow[i] * shares[m], 0.0)
+                    left[i] = min(sent[i], own[i] * priority[i])
+                    supply[j] = max(supply[j] - left[i] * shares[m], 0.0)
                 else:
                     active[n_left] = m
                     n_left += 1
             n_active = n_left
+        for i in range(n_in):
+            outflow[in_links[first_in + i]] = left[i]
+        for j in range(n_out):
+            demanded[j] = entered[out_links[first_out + j]]
+        for m in range(begin, end):
+            demanded[to_number[m]] += left[from_number[m]] * shares[m]
+        for j in range(n_out):
+            entered[out_links[first_out + j]] = demanded[j]
+
+
+@compiled
+def row_before(row: int, steps: int, depth: int) -> int:
+    """Return the row of the history some steps before, fewer than its depth: faster than a remainder."""
+    before = row - steps
+    return before + depth if before < 0 else before
 
 
 @compiled
@@ -147,9 +210,9 @@ def advance(
     held, could = np.zeros(n_links), np.zeros(n_links)
     wanting, receiving, outflow = np.zeros(2 * n_links), np.zeros(n_links), np.zeros(2 * n_links)
     now_capacity, speed_factor = capacity.copy(), np.ones(n_links)
-    active, of_out = np.zeros(len(from_link), np.int64), np.zeros((4, n_links))
-    own, is_decided = np.zeros(2 * n_links), np.zeros(2 * n_links, np.bool_)
-    tick = 0
+    incoming = number_within_junctions(from_link, junction_begin, 2 * n_links)
+    outgoing = number_within_junctions(to_link, junction_begin, n_links)
+    tick, row = 0, 0
     for report in range(1, n_reports + 1):
         held[:] = 0.0
         could[:] = 0.0
@@ -168,12 +231,12 @@ def advance(
                     exact = max(travel_steps[i] / max(speed_factor[i], MIN_SPEED_FACTOR), 1.0)
                     whole = int(exact + 1e-9)
                     share = max(exact - whole, 0.0)
-                at = tick + 1 - whole
-                arrived = entered_at[at % depth, i]
-                arrived += share * (entered_at[(at - 1) % depth, i] - arrived)
-                at = tick + 1 - wave_steps[i]
-                gone = left_at[at % depth, i]
-                gone += wave_share[i] * (left_at[(at - 1) % depth, i] - gone)
+                at = row_before(row, whole - 1, depth)
+                arrived = entered_at[at, i]
+                arrived += share * (entered_at[row_before(at, 1, depth), i] - arrived)
+                at = row_before(row, wave_steps[i] - 1, depth)
+                gone = left_at[at, i]
+                gone += wave_share[i] * (left_at[row_before(at, 1, depth), i] - gone)
                 wanting[i] = min(max(arrived - left[i], 0.0), now_capacity[i] * green_share[i])
                 receiving[i] = min(max(gone + storage[i] - entered[i], 0.0), now_capacity[i])
                 waiting[i] += demand_per_s[period, i] * step_s
@@ -182,26 +245,22 @@ def advance(
                 wanting,
                 receiving,
                 priority,
-                from_link,
-                to_link,
                 shares[period],
                 junction_begin,
+                incoming,
+                outgoing,
                 outflow,
-                active,
-                of_out,
-                own,
-                is_decided,
+                entered,
             )
-            for m in range(len(from_link)):
-                entered[to_link[m]] += outflow[from_link[m]] * shares[period, m]
             tick += 1
+            row = tick % depth
             for i in range(n_links):
                 held[i] += wanting[i] - outflow[i]
                 could[i] += wanting[i]
                 left[i] += outflow[i]
                 waiting[i] -= outflow[n_links + i]
-                entered_at[tick % depth, i] = entered[i]
-                left_at[tick % depth, i] = left[i]
+                entered_at[row, i] = entered[i]
+                left_at[row, i] = left[i]
         for i in range(n_links):
             reports[0, report, i] = entered[i]
             reports[1, report, i] = left[i]

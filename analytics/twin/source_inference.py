@@ -26,7 +26,7 @@ it above: where the time is not quite right, the best amount is too low.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 AMOUNT_FACTORS = np.geomspace(0.5, 8.0, 9)  # of the amount of least squares, which is too low at a wrong time
+WIDTHS = (
+    6.0  # standard deviations of the logarithm of the amount that the amounts reach to above it, at least
+)
 CANNOT_BE_TOLD_APART = np.log(3.0)  # a Bayes factor below 3 is "barely worth mentioning" (Jeffreys, 1961)
 CREDIBLE_SHARE = 0.9
 
@@ -74,6 +77,7 @@ class InferenceOptions:
     n_kept : times and durations that are kept for each candidate and variant
     amount_median_g, amount_spread : median of the amount before anything is read [g], standard deviation of
         its logarithm: 0.4 kg to 7 t are 90 %
+    error_scales : factors of ρ and τ, equally likely before anything is read
 
     """
 
@@ -84,6 +88,15 @@ class InferenceOptions:
     n_kept: int = 8
     amount_median_g: float = 50e3
     amount_spread: float = 3.0
+    error_scales: tuple[float, ...] = (1.0,)
+
+    def scaled(self, scale: float) -> InferenceOptions:
+        """Return the options with the errors of the model multiplied by a scale."""
+        return replace(
+            self,
+            relative_error=scale * self.relative_error,
+            timing_error_steps=scale * self.timing_error_steps,
+        )
 
 
 WITH_VALUES = InferenceOptions(relative_error=0.15, timing_error_steps=0.5, weight=1.0)
@@ -101,7 +114,7 @@ class Hypotheses:
     log_by_amount : (n_candidates, n, n_amounts) logarithm of the likelihood and prior of each amount
     variant, first_step, n_release_steps : of the hypothesis
     rate_g_s : release rate of the best amount [g/s]
-    least_squares_g_s : that of least squares; the amounts are `AMOUNT_FACTORS` times it [g/s]
+    rates_g_s : (n_candidates, n, n_amounts) of all amounts [g/s]
     predicted : (n_candidates, n, n_observations) concentration [g/m³]
 
     """
@@ -113,7 +126,7 @@ class Hypotheses:
     first_step: NDArray[np.intp]
     n_release_steps: NDArray[np.intp]
     rate_g_s: Floats
-    least_squares_g_s: Floats
+    rates_g_s: Floats
     predicted: NDArray[np.float32]
 
 
@@ -207,7 +220,11 @@ def infer_source(
 def _best_hypotheses(
     response: NDArray[np.float32], readings: SensorReadings, options: InferenceOptions, dt_s: float
 ) -> Hypotheses:
-    parts = [_best_of_variant(number, one, readings, options, dt_s) for number, one in enumerate(response)]
+    parts = [
+        _best_of_variant(number, one, readings, scaled, dt_s)
+        for scaled in map(options.scaled, options.error_scales)
+        for number, one in enumerate(response)
+    ]
     return Hypotheses(
         *(
             np.concatenate([getattr(part, name) for part in parts], axis=1)
@@ -228,33 +245,37 @@ def _best_of_variant(
     observed = np.where(readings.is_detected, readings.value, 0.0)
     weight = 1 / (readings.noise**2 + (options.relative_error * observed) ** 2)
     weight32, weighted = weight.astype(np.float32), (weight * observed).astype(np.float32)
-    total = np.concatenate(
-        [np.zeros((n_observations, n_candidates, 1), np.float32), response.cumsum(axis=2)], axis=2
-    )
-    scores, rates, kernels = [], [], []
-    for duration in options.duration_steps:
-        end = np.minimum(np.arange(n_steps) + duration, n_steps)
-        kernel = (total[:, :, end] - total[:, :, :n_steps]).reshape(n_observations, -1)
-        squares, product = weight32 @ kernel**2, weighted @ kernel
+    durations = np.array(options.duration_steps, np.intp)
+    total = np.zeros((n_observations, n_candidates, n_steps + durations.max() + 1), np.float32)
+    np.cumsum(response, axis=2, out=total[:, :, 1 : n_steps + 1])
+    total[:, :, n_steps + 1 :] = total[:, :, n_steps, None]  # releases end with the history
+    scores, rates, squares_of = [], [], []
+    for duration in durations:
+        kernel = (total[:, :, duration : duration + n_steps] - total[:, :, :n_steps]).reshape(
+            n_observations, -1
+        )
+        product = weighted @ kernel
+        squares = weight32 @ np.square(kernel, out=kernel)
         rate = np.divide(product, squares, out=np.zeros_like(product), where=squares > 0)
         rate = np.maximum(rate, 0)
         scores.append((rate * product).reshape(n_candidates, n_steps))
         rates.append(rate.reshape(n_candidates, n_steps))
-        kernels.append(kernel.reshape(n_observations, n_candidates, n_steps))
-    score, rate = np.concatenate(scores, axis=1), np.concatenate(rates, axis=1)
+        squares_of.append(squares.reshape(n_candidates, n_steps))
+    score, rate, squares = (np.concatenate(each, axis=1) for each in (scores, rates, squares_of))
     n_kept = min(options.n_kept, score.shape[1])
     kept = np.argpartition(-score, n_kept - 1, axis=1)[:, :n_kept]
     row = np.arange(n_candidates)[:, None]
     which, first_step = kept // n_steps, kept % n_steps
-    kernel_kept = np.empty((n_candidates, n_kept, n_observations), np.float32)
-    later_kept = np.empty_like(kernel_kept)
-    for index, kernel in enumerate(kernels):
-        candidate, position = np.nonzero(which == index)
-        first = first_step[candidate, position]
-        kernel_kept[candidate, position] = kernel[:, candidate, first].T
-        before, after = np.maximum(first - 1, 0), np.minimum(first + 1, n_steps - 1)
-        later_kept[candidate, position] = 0.5 * (kernel[:, candidate, after] - kernel[:, candidate, before]).T
-    amounts = (AMOUNT_FACTORS[:, None, None] * rate[row, kept]).astype(np.float32)
+
+    def kernel_from(step: NDArray[np.intp]) -> NDArray[np.float32]:
+        kernel: NDArray[np.float32] = total[:, row, step + durations[which]] - total[:, row, step]
+        return np.ascontiguousarray(np.moveaxis(kernel, 0, -1))
+
+    kernel_kept = kernel_from(first_step)
+    before, after = np.maximum(first_step - 1, 0), np.minimum(first_step + 1, n_steps - 1)
+    later_kept = 0.5 * (kernel_from(after) - kernel_from(before))
+    factors, log_spacing = _amount_factors(rate[row, kept], squares[row, kept])
+    amounts = (factors * rate[row, kept]).astype(np.float32)
     likelihood = np.stack(
         [
             log_likelihood(one[:, :, None] * kernel_kept, readings, options, one[:, :, None] * later_kept)
@@ -263,19 +284,38 @@ def _best_of_variant(
     )
     best = likelihood.argmax(axis=0)
     best_rate = np.take_along_axis(amounts, best[None], axis=0)[0]
-    n_release_steps = np.array(options.duration_steps, np.intp)[which]
-    weighed = likelihood + _log_prior(amounts * (n_release_steps * dt_s), options)
+    n_release_steps = durations[which]
+    weighed = likelihood + _log_prior(amounts * (n_release_steps * dt_s), options) + log_spacing
     return Hypotheses(
         log_likelihood=likelihood.max(axis=0),
-        log_evidence=logsumexp(weighed, axis=0) - np.log(len(AMOUNT_FACTORS)),
+        log_evidence=logsumexp(weighed, axis=0),
         log_by_amount=np.moveaxis(weighed, 0, -1),
         variant=np.full(kept.shape, number, np.intp),
         first_step=first_step,
         n_release_steps=n_release_steps,
         rate_g_s=best_rate,
-        least_squares_g_s=rate[row, kept],
+        rates_g_s=np.moveaxis(amounts, 0, -1),
         predicted=(best_rate[:, :, None] * kernel_kept).astype(np.float32),
     )
+
+
+def _amount_factors(rate: NDArray[np.floating], squares: NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """Return factors of the rates of least squares, (n_amounts, …), and the logarithm of their spacing.
+
+    They are `AMOUNT_FACTORS`, and nearer to 1 where the readings fix the amount more closely than these are
+    apart: otherwise the sum over amounts depends on whether one of them happens to be right.
+
+    Parameters
+    ----------
+    rate, squares : (…) of least squares, sum of the squares of weighted predictions of a rate of 1
+
+    """
+    width = 1 / np.maximum(
+        np.sqrt(squares.astype(np.float64)) * rate, 1e-30
+    )  # of the logarithm of the amount
+    share = np.minimum(1.0, WIDTHS / np.log(AMOUNT_FACTORS[-1]) * width)
+    factors: Floats = np.exp(np.log(AMOUNT_FACTORS)[:, None, None] * share)
+    return factors, np.log(share)
 
 
 def _log_prior(amount_g: NDArray[np.floating], options: InferenceOptions) -> Floats:
@@ -318,7 +358,7 @@ def log_likelihood(
 
 def _amount_quantiles(hypotheses: Hypotheses, duration_s: Floats) -> Floats:
     """Return quantiles 5, 50, 95 % of the amount given each candidate, (n_candidates, 3) [g]."""
-    amounts = (hypotheses.least_squares_g_s * duration_s)[:, :, None] * AMOUNT_FACTORS
+    amounts = hypotheses.rates_g_s * duration_s[:, :, None]
     logs = hypotheses.log_by_amount.reshape(len(amounts), -1)
     return _quantiles(amounts.reshape(len(amounts), -1), np.exp(logs - logs.max(axis=1, keepdims=True)))
 

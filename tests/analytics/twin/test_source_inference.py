@@ -222,6 +222,30 @@ def test_values_below_the_limit_separate_what_non_detects_do_not() -> None:
     assert given.probability[1] > 0.6
 
 
+def test_a_good_model_separates_what_the_errors_of_a_bad_one_cover() -> None:
+    """In Net3 the true node was first in 46 %, though the model was right: its errors were taken as large."""
+    response = plumes((1.0, 1.0), lag=0)
+    response[0, :, 1] += 0.03 * plumes((1.0, 1.0), lag=-6)[0, :, 1]
+    noise = np.full(30, 0.01)
+    read = 2.0 * response[0, :, 1, 10].astype(float) + noise * np.random.default_rng(0).standard_normal(30)
+    readings = SensorReadings(read, np.ones(30, np.bool_), noise)
+    wide = infer_source(response, readings, dt_s=1.0)
+    either = infer_source(response, readings, dt_s=1.0, options=InferenceOptions(error_scales=(1.0, 0.1)))
+    assert wide.probability[1] < 0.95
+    assert either.probability[1] > 0.999
+
+
+def test_an_amount_that_readings_fix_closely_has_an_interval() -> None:
+    """Its quantiles were all the amount of least squares: the next ones tried were 40 % away."""
+    response, noise = plumes((1.0, 1.0), lag=5), np.full(30, 0.02)
+    read = 2.0 * response[0, :, 0, 10].astype(float) + noise * np.random.default_rng(1).standard_normal(30)
+    options = InferenceOptions(relative_error=0.02, timing_error_steps=0.0, weight=1.0, duration_steps=(1,))
+    readings = SensorReadings(read, np.ones(30, np.bool_), noise)
+    low, middle, high = infer_source(response, readings, dt_s=1.0, options=options).amount_g[0]
+    assert low < middle < high
+    assert low < 2.0 < high < 1.05 * low
+
+
 def test_the_likelihood_is_that_of_its_formula() -> None:
     readings = SensorReadings(np.array([1.0, 0.3]), np.array([True, False]), np.array([0.1, 0.1]))
     options = InferenceOptions(relative_error=0.5, weight=0.4)
