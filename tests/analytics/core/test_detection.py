@@ -139,7 +139,7 @@ def test_a_series_of_few_readings_a_day_is_no_anomaly_from_its_second_day_on(
     per_day: int, scale: float
 ) -> None:
     """Its first spread is the floor; readings were clipped to multiples of it, and then lay in an event."""
-    time_s = 1.7e9 + 86_400 / per_day * np.arange(20 * per_day)
+    time_s = 1.7e9 + 86_400 / per_day * np.arange(20 * per_day, dtype=np.float64)
     noise = np.random.default_rng(1).normal(0, 0.5, len(time_s))
     values = scale * (15 + 10 * np.sin(2 * np.pi * time_s / 86_400) + noise)
     found = judge(State.empty(1), Parameters.of(1), np.zeros(len(time_s), np.intp), time_s, values)
