@@ -77,14 +77,14 @@ def find_alarms() -> list[CleanAlarm]:
 def main(picture: Path | None) -> None:
     """Print alarms by site and quantity, and draw those of `SITE`."""
     alarms = find_alarms()
-    stretches = Counter(
+    recorded = Counter(
         (one.site.rpartition(" ")[0], one.quantity) for one in families.load(families.CLEAN).series
     )
     raised = Counter((one.series.site, one.series.quantity) for one in alarms)
     print(f"{'site':22}{'quantity':20}stretches  alarms")
-    for (site, quantity), count in stretches.items():
+    for (site, quantity), count in recorded.items():
         print(f"{site:22}{quantity:20}{count:9}{raised[site, quantity]:8}")
-    print(f"{'all':42}{stretches.total():9}{len(alarms):8}")
+    print(f"{'all':42}{recorded.total():9}{len(alarms):8}")
     own = [one for one in alarms if one.series.site == SITE]
     classes = [class_of(one) for one in own]
     print({name: classes.count(name) for name in CLASSES})
