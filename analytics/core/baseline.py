@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analytics.core.state import BIN_S, BINS_PER_DAY, HOURS_PER_WEEK, PROFILE, SPREAD_PROFILE, VISITS
+from analytics.core.tick import LARGEST_USABLE_VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 MEAN_DEVIATION_TO_SIGMA = 1.2533  # sqrt(pi / 2)
 CLIP_SPREADS = 2.5  # spreads: residuals are clipped to this before they are learned
-EARLY_CLIP_SPREADS = 8.0  # spreads: the same during the first `EARLY_READINGS`
+EARLY_CLIP = 8.0  # times the spread or, if larger, the residual of the value before, in `EARLY_READINGS`
 EARLY_READINGS = 20.0  # readings
 LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
 READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
@@ -129,7 +130,10 @@ def update_baseline(
     rows["kept_level"] = np.where(adopted & np.isnan(rows["kept_level"]), rows["level"], rows["kept_level"])
     count = rows["count"]
     first = count < 1
-    clip = np.where(count < EARLY_READINGS, EARLY_CLIP_SPREADS, CLIP_SPREADS) * expected.spread
+    # The first spread is a bound alone, which may be smaller than the true one by any factor.
+    value_before = np.where(np.abs(rows["value_1"]) <= LARGEST_USABLE_VALUE, rows["value_1"], expected.value)
+    early_size = np.maximum(expected.spread, np.abs(value_before - expected.value))
+    clip = np.where(count < EARLY_READINGS, EARLY_CLIP * early_size, CLIP_SPREADS * expected.spread)
     clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
     absolute = np.minimum(np.abs(residual), clip)
     memory_s = np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s)

@@ -67,8 +67,11 @@ class Family(NamedTuple):
 
     @property
     def months(self) -> float:
-        """Return the series-months from the first to the last reading of each series."""
-        return sum(float(one.time_s[-1] - one.time_s[0]) for one in self.series) / MONTH_S
+        """Return the series-months from the first to the last reading of each series, neutral ones apart."""
+        lasted_s = (
+            float(one.time_s[-1] - one.time_s[0] - np.diff(one.neutral, axis=1).sum()) for one in self.series
+        )
+        return sum(lasted_s) / MONTH_S
 
     @property
     def n_events(self) -> int:

@@ -75,11 +75,12 @@ def logan(pattern: str = "*2019.csv.gz") -> list[LabelledSeries]:
 
 
 def uncoded_edits(time_s: Floats, value: Floats, corrected: Floats, coded: NDArray[np.bool_]) -> Floats:
-    """Return the stretches that a technician removed without a code.
+    """Return the stretches whose values a technician removed, added or changed without a code.
 
-    A correction of the value (the drift between two calibrations, a level's datum) is no edit of this kind.
+    A change of the value is also the correction of a drift between two calibrations, or of a level's datum.
     """
-    return spans(time_s, np.isnan(corrected) & np.isfinite(value) & ~coded, EVENT_GAP_S)
+    edited = ~((value == corrected) | (np.isnan(value) & np.isnan(corrected)))
+    return spans(time_s, edited & ~coded, EVENT_GAP_S)
 
 
 def oddwater() -> list[LabelledSeries]:

@@ -8,9 +8,10 @@ The rules, all of them:
 3. Alarms of one series that lie within ``max(1 h, 2.5 intervals)`` of each other are one alarm, which lasts
    from the first to the last of them, whatever lies between.
 4. An alarm that overlaps a labelled event, ends included, finds that event. An alarm that overlaps none is
-   false, unless it overlaps a neutral stretch (removed by a technician without a code, or a labelled gap).
-   Labels of a whole site are compared with the alarms of all of its series together.
-5. Series-months are the time from the first to the last reading of each series, in months of 30 days.
+   false, unless it overlaps a neutral stretch (values that a technician removed or changed without a code,
+   or a labelled gap). Labels of a whole site are compared with the alarms of all of its series together.
+5. Series-months are the time from the first to the last reading of each series without its neutral
+   stretches, in months of 30 days.
 6. The working point of a budget is the lowest threshold, from above, before the false alarms first exceed it.
    (A search from below ends at a single alarm over all time, which finds everything without a false alarm.)
 7. The delay of an event found is the time from its start to the first alarmed reading in it, plus the

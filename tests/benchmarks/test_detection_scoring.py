@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.detection import Alarms, evaluate, scoring
 from benchmarks.detection.baselines import BASELINES
-from benchmarks.detection.clean_alarms import correction_steps
+from benchmarks.detection.injection import clean_stretches
 from benchmarks.detection.labelled import MONTH_S, NONE, Family, LabelledSeries
+from benchmarks.detection.rivers import uncoded_edits
 from benchmarks.detection.volume import vus_pr
 
 if TYPE_CHECKING:
@@ -157,15 +158,30 @@ def test_the_baselines_find_what_is_known_of_them(
     )
 
 
-def test_a_correction_that_grows_is_no_step_and_one_that_ends_at_once_is() -> None:
-    """A sensor that drifts is corrected more and more, up to the visit at which it is calibrated."""
-    time_s: Floats = INTERVAL_S * np.arange(12, dtype=np.float64)
-    value = np.full(12, 7.0)
-    corrected = value + np.append(0.004 * np.arange(8), np.zeros(4))
-    assert len(correction_steps(time_s, value, corrected, 0.01)) == 0
-    corrected[3:8] -= 0.3
-    value[7] = np.nan  # between values
-    assert correction_steps(time_s, value, corrected, 0.01).tolist() == [
-        [2 * INTERVAL_S, 3 * INTERVAL_S],
-        [6 * INTERVAL_S, 8 * INTERVAL_S],
-    ]
+def test_values_that_a_technician_changed_without_a_code_are_neutral_and_no_time_of_the_series() -> None:
+    """A drift between two calibrations is corrected more and more; a level by a constant."""
+    n, nan = 400, np.nan
+    time_s: Floats = INTERVAL_S * np.arange(n, dtype=np.float64)
+    value, coded = np.full(n, 7.0), np.zeros(n, np.bool_)
+    corrected = value.copy()
+    corrected[100:150] += 0.001 * np.arange(1, 51)
+    corrected[200], value[250], corrected[251], value[300] = nan, nan, 7.0, nan
+    corrected[300] = nan  # missing and left so
+    value[350], coded[350] = 9.0, True  # a label
+    edits = uncoded_edits(time_s, value, corrected, coded)
+    assert (edits / INTERVAL_S).tolist() == [[100, 149], [200, 200], [250, 250]]
+    series = one_series([(500, 510)])._replace(neutral=edits)
+    lasted_s = MONTH_S - 49 * INTERVAL_S
+    assert Family("f", [series], is_water=True).months == pytest.approx(lasted_s / MONTH_S)
+
+
+def test_no_clean_stretch_has_a_value_that_a_technician_changed() -> None:
+    days = 100
+    time_s: Floats = INTERVAL_S * np.arange(days * 96, dtype=np.float64)
+    value = np.sin(time_s)
+    corrected = value.copy()
+    corrected[40 * 96 : 41 * 96] += 0.01
+    edits = uncoded_edits(time_s, value, corrected, np.zeros(len(value), np.bool_))
+    recorded = one_series([])._replace(time_s=time_s, value=value, neutral=edits)
+    begins = [float(one.time_s[0]) / 86_400 for one in clean_stretches([recorded])]
+    assert begins == [0.0, pytest.approx(42.0, abs=0.02)]

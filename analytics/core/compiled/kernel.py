@@ -34,7 +34,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "666fdf45dc1d47d9"
+INLINED_CODE_DIGEST = "1b69ecfaf5ebc5e9"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -128,6 +128,7 @@ def _learn_baseline(
     profile_bin: tuple[int, int, float, int],
     t: float,
     dt: float,
+    expected: float,
     residual: float,
     spread: float,
     weight: float,
@@ -138,7 +139,11 @@ def _learn_baseline(
         r[s, k.KEPT_LEVEL] = r[s, k.LEVEL]
     count = r[s, k.COUNT]
     first = count < 1
-    clip = (k.EARLY_CLIP_SPREADS if count < k.EARLY_READINGS else k.CLIP_SPREADS) * spread
+    clip = k.CLIP_SPREADS * spread
+    if count < k.EARLY_READINGS:
+        clip = k.EARLY_CLIP * spread
+        if abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE:
+            clip = max(clip, k.EARLY_CLIP * abs(r[s, k.VALUE_1] - expected))
     clipped = residual if adopted or first else min(max(residual, -clip), clip)
     absolute = min(abs(residual), clip)
     gain = 1.0
@@ -537,7 +542,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)
         if usable and np.isnan(r[s, k.FIRST_TIME]):
             r[s, k.FIRST_TIME] = t
-        _learn_baseline(r, p, s, daily, week, profile_bin, t, dt, residual, spread, weight, adopted)
+        _learn_baseline(r, p, s, daily, week, profile_bin, t, dt, expected, residual, spread, weight, adopted)
         if can_be_scored:
             detectors.learn_tail(r, s, k.RESIDUAL_TAIL_N, residual_spreads, weight, k.RESIDUAL_TAIL_START)
             detectors.learn_tail(r, s, k.SHIFT_TAIL_N, mean_z, weight, k.SHIFT_TAIL_START)

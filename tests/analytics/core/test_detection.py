@@ -131,3 +131,18 @@ def test_another_unit_makes_no_other_event(scale: float, add: float) -> None:
     assert found[0].series.tolist() == found[1].series.tolist()
     np.testing.assert_allclose(found[0].start_s, found[1].start_s)
     np.testing.assert_allclose(found[0].score, found[1].score, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e-3])
+@pytest.mark.parametrize("per_day", [6, 24, 48])
+def test_a_series_of_few_readings_a_day_is_no_anomaly_from_its_second_day_on(
+    per_day: int, scale: float
+) -> None:
+    """Its first spread is the floor; readings were clipped to multiples of it, and then lay in an event."""
+    time_s = 1.7e9 + 86_400 / per_day * np.arange(20 * per_day, dtype=np.float64)
+    noise = np.random.default_rng(1).normal(0, 0.5, len(time_s))
+    values = scale * (15 + 10 * np.sin(2 * np.pi * time_s / 86_400) + noise)
+    found = judge(State.empty(1), Parameters.of(1), np.zeros(len(time_s), np.intp), time_s, values)
+    residual = np.abs(values - found.expected)[len(time_s) // 2 :]
+    assert not len(found.events.start_s)
+    assert residual.mean() < 2 * scale
