@@ -17,6 +17,7 @@ from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.errors import StoreRefusedError, StoreUnavailableError
 from ingest_service.storage.postgres import named_queries
 from ingest_service.storage.postgres.migrate import migrate, migration_names, newest_migration
+from ingest_service.storage.postgres.named_queries import QUERIES
 from ingest_service.storage.postgres.rollups import ROLLUP_WIDTHS_S
 from ingest_service.storage.postgres.sqlstate import store_error_for
 from ingest_service.storage.postgres.store import PostgresStore
@@ -273,3 +274,15 @@ def test_limits_that_can_not_be_are_refused_by_the_database_and_those_there_stop
             assert len(pipeline._judge.problems) == 1, (column, value)
             assert len(store.directory().series) == 2
     store.close()
+
+
+def test_a_replay_after_a_restart_does_not_read_all_readings(plain_dsn: str) -> None:
+    """The join of readings with the checkpoint's times read and sorted the whole table, at each start."""
+    migrate(plain_dsn)
+    select = QUERIES["committed_after"].partition("COPY (")[2].rpartition(") TO STDOUT")[0]
+    with psycopg.connect(plain_dsn, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("SET enable_nestloop = off")  # as where the planner expects many rows
+        plan = connection.execute(f"EXPLAIN {select}", ([1, 2], [0, 0])).fetchall()
+    text = "\n".join(line for (line,) in plan)
+    assert "Nested Loop" in text, text
+    assert "Join" not in text, text

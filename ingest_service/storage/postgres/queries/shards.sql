@@ -24,9 +24,12 @@ SELECT version, payload FROM detector_state WHERE shard = %s;
 -- committed_after: Readings of some series, each after a given time, in the order in which they were judged.
 COPY (
     SELECT r."time", r.received, r.value, r.series_id, r.expected, r.spread, r.quality, r.rules
-    FROM reading AS r
-    JOIN unnest(%s::int[], %s::bigint[]) AS n (series_id, since_us)
-        ON n.series_id = r.series_id AND r."time" > 'epoch'::timestamptz + n.since_us * interval '1 microsecond'
-    WHERE r.rules & 16960 = 0
+    FROM unnest(%s::int[], %s::bigint[]) AS n (series_id, since_us)
+    CROSS JOIN LATERAL (
+        SELECT * FROM reading AS one
+        WHERE one.series_id = n.series_id AND one.rules & 16960 = 0
+            AND one."time" > 'epoch'::timestamptz + n.since_us * interval '1 microsecond'
+        OFFSET 0  -- by the index, series by series: as a join, the whole table was read and sorted
+    ) AS r
     ORDER BY r.series_id, r."time"
 ) TO STDOUT (FORMAT binary);
