@@ -6,6 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from analytics.service import process
+from analytics.service.incident_maintenance import maintain_incidents
+from analytics.service.incident_traces import trace_incidents
 from analytics.service.settings import Settings
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.memory.store import MemoryStore
