@@ -79,7 +79,7 @@ def test_incidents_are_traced_between_two_tasks_and_not_only_once_a_round(
         works.__name__ = name
         return works
 
-    assert (process.maintain_incidents, process.trace_incidents) == process.PROMPT_TASKS
+    assert (maintain_incidents, trace_incidents) == process.PROMPT_TASKS
     monkeypatch.setattr(process, "TASKS", (task("long"), task("last")))
     monkeypatch.setattr(process, "PROMPT_TASKS", (task("trace"),))
     with MemoryStore().shard("analytics") as lease:
