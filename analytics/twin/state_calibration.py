@@ -35,7 +35,7 @@ NOISE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of that variance
 LARGE = 10_000  # nodes
 MIN_SENSORS = 3  # from fewer nothing can be fitted
 PRIOR_ERRORS = 2.0  # worth of the assumption that the standard deviation is right without a scale
-SCALE_BOUNDS = (1 / 3, 10.0)  # of the standard deviation without any sensor
+SCALE_BOUNDS = (1 / 3, 1e3)  # of the standard deviation without any sensor; a tight one favours what it cuts
 
 
 class FittedModel(NamedTuple):
