@@ -32,6 +32,7 @@ from scipy.sparse.linalg import spsolve
 
 from analytics.twin import correlation_field
 from analytics.twin.sensor_verdict import explain_departure
+from analytics.twin.state_calibration import fit_to_sensors
 from analytics.twin.state_estimation import SensorRecord, StateModel, estimate_state
 from benchmarks.forecast import DATA, QUANTITIES, SITES, _logan_river
 from benchmarks.twin import lattice, least_time
@@ -48,7 +49,9 @@ TICK_S = 900.0
 DOWN_THE_RIVER = ("TonyGrove", "WaterLab", "MainStreet", "Mendon")
 CLIMATE_DAYS, STRIDE, MAX_LAG = 7, 4, 48
 WATER_NOISE = 0.01  # spreads²
+FITTED_DAYS, FITTED_STRIDE, LAG_S = 2, 24, 6 * 3600.0  # as the service does: a day every 6 h
 CORRELATION_TIMES_H = (12.0, 48.0, 200.0)
+FITTED_TICKS = 12  # of the day before the tested part of the loops
 LOOP_DAY, WEEKDAYS = 288, (0, 1, 4, 5, 6)  # the week begins on a Thursday
 SENSOR_SHARE, N_BINS = 0.02, 48
 
@@ -99,6 +102,7 @@ def leave_out_sondes() -> tuple[dict[str, object], Held]:
     result, drawn = dict[str, object](), None
     for quantity in QUANTITIES:
         record, spread = values[:, columns[quantity]], np.nanstd(departures[quantity], axis=0)
+        causal = departures_from_days(record) / spread
         along = np.array(
             [
                 correlation_at(departures[quantity][:, at], departures[quantity][:, at + 1], lag)
@@ -106,9 +110,10 @@ def leave_out_sondes() -> tuple[dict[str, object], Held]:
             ]
         )
         models = [river_chain(np.maximum(along, 0), lags, hours) for hours in CORRELATION_TIMES_H]
-        tried = [left_out(one, record, spread, range(10, training, 15), 8) for one in models]
+        tried = [left_out(one, record, causal, spread, range(10, training, 15), 8) for one in models]
         chosen = int(np.argmin([negative_log_likelihood(one) for one in tried]))
-        held = left_out(models[chosen], record, spread, range(training, len(values) // DAY, 3), STRIDE)
+        tested = range(training, len(values) // DAY, 3)
+        held = left_out(models[chosen], record, causal, spread, tested, STRIDE)
         drawn = held if drawn is None else drawn
         for site, name in enumerate(DOWN_THE_RIVER):
             result[f"{name} {quantity}"] = print_errors(f"{quantity:5} {name:10}", held, site)
@@ -156,8 +161,19 @@ def river_chain(along: Floats, lags: list[int], correlation_time_h: float) -> St
     return StateModel(field, clock_s, 3600 * correlation_time_h, TICK_S)
 
 
-def left_out(model: StateModel, values: Floats, spread: Floats, days: range, stride: int) -> Held:
-    """Return the estimates of each site for its silent days."""
+def left_out(  # noqa: PLR0917 - of one benchmark
+    model: StateModel, values: Floats, causal: Floats, spread: Floats, days: range, stride: int
+) -> Held:
+    """Return the estimates of each site for its silent days.
+
+    Parameters
+    ----------
+    values : (ticks, 4) readings
+    causal : (ticks, 4) their departures from the seven days before each [spreads]
+    spread : (4,) of the departures
+    days, stride : silent days, and ticks between two estimates
+
+    """
     rows, noise = list[tuple[float, ...]](), np.full(4, WATER_NOISE)
     distance = np.abs(np.subtract.outer(model.clock_s, model.clock_s))
     np.fill_diagonal(distance, np.inf)
@@ -169,22 +185,26 @@ def left_out(model: StateModel, values: Floats, spread: Floats, days: range, str
         two_days = values[(day - 1) * DAY : (day + 1) * DAY].reshape(2, DAY, 4)
         departures = ((two_days - expected) / spread).reshape(-1, 4)
         times_s = TICK_S * np.arange(2 * DAY)
+        past_s = TICK_S * np.arange(FITTED_DAYS * DAY)
+        recorded = SensorRecord(np.arange(4), past_s, causal[(day - FITTED_DAYS) * DAY : day * DAY], noise)
+        fitted = fit_to_sensors(model, recorded, past_s[DAY::FITTED_STRIDE].tolist(), LAG_S)
         for site in range(4):
             silent = departures.copy()
             silent[DAY:, site] = np.nan
             before = values[: day * DAY, site]
             last = before[np.isfinite(before)][-1]
-            record = SensorRecord(np.arange(4), times_s, silent, noise)
+            record = SensorRecord(np.arange(4), times_s, silent, fitted.record.noise)
             weight = 1 / distance[site]
             for tick in range(0, DAY, stride):
-                found = estimate_state(model, record, times_s[DAY + tick])
+                found = estimate_state(fitted.model, record, times_s[DAY + tick])
                 now = two_days[1, tick]
                 there = np.isfinite(now) & (weight > 0)
                 if not np.isfinite(now[site]) or not there.any():
                     continue
                 nearest = now[there][weight[there].argmax()]
                 mean = expected[tick, site] + spread[site] * found.mean[site]
-                deviation = spread[site] * np.sqrt(found.variance[site] + WATER_NOISE)
+                variance = found.variance[site] + fitted.record.noise[site]
+                deviation = spread[site] * fitted.scale_at_sensors * np.sqrt(variance)
                 others = np.sum(weight[there] * now[there]) / np.sum(weight[there])
                 baselines = (last, two_days[0, tick, site], expected[tick, site], nearest, others)
                 rows.append((day, tick, site, mean, deviation, now[site], *baselines))
@@ -277,6 +297,15 @@ class Loops:
         ]
         return np.stack([one.others_mean for one in found]), np.stack([one.others_variance for one in found])
 
+    def _never_measured(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return mean and variance of each loop of the tested part, by the model as fitted just before it."""
+        before = np.arange(self.training - LOOP_DAY, self.training, LOOP_DAY // FITTED_TICKS)
+        noise = np.full(self.n, self.road_noise)
+        record = SensorRecord(np.arange(self.n), 300.0 * before, rows[before], noise)
+        fitted = fit_to_sensors(self.by_road, record, record.time_s.tolist())
+        mean, variance = self.without_own(fitted.model, self.road_noise, rows[self.training :])
+        return mean, fitted.scale**2 * variance
+
     def leave_out(self) -> dict[str, object]:
         """Print and return the errors over all loops and the tested part."""
         ticks = np.arange(self.training, len(self.speed))
@@ -284,11 +313,9 @@ class Loops:
         mean, variance = self.without_own(self.model, self.noise, self.departure[ticks])
         estimate = self.expected[ticks] + self.spread * mean
         self.band = (ticks, estimate, Z80 * self.spread * np.sqrt(variance))
-        mean, variance = self.without_own(self.by_road, self.road_noise, self.departure[ticks])
         level, level_spread = self.expected[ticks].mean(), self.expected[ticks].std()
-        interpolated, uncertain = self.without_own(
-            self.by_road, self.road_noise, (self.expected[ticks] - level) / level_spread
-        )
+        mean, variance = self._never_measured(self.departure)
+        interpolated, uncertain = self._never_measured((self.expected - level) / level_spread)
         spread = self.inverse @ self.spread / np.maximum(self.inverse.sum(axis=1), 1e-12)
         spread = np.where(spread > 0, spread, self.spread.mean())
         blind = level + level_spread * interpolated + spread * mean

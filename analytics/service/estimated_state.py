@@ -1,12 +1,14 @@
 """Estimates one quantity at every node and link of its network at a time, with a standard deviation.
 
 Departures from the expected values of the judge are estimated by `analytics.twin.state_estimation`, with the
-correlations of `analytics.service.state_inputs`. Where a node has no fresh expected value of its own, that
-and the spread are interpolated by the same field, and the variance of the interpolation is added.
+correlations of `analytics.service.state_inputs`, fitted to the sensors by `analytics.twin.state_calibration`.
+Where a node has no expected value of its own, that and the spread are interpolated by the same field, and the
+variance of the interpolation is added.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -21,15 +23,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analytics.service.state_inputs import NodeSensors
+    from analytics.service.state_inputs import NetworkDefaults, NodeSensors
     from analytics.twin.state_estimation import StateModel
     from ingest_service.storage.contract.models import Directory, Link, Node
     from ingest_service.storage.contract.state_estimates import ForwardedEstimate
     from ingest_service.storage.contract.store import Reader
 
     Floats = NDArray[np.float64]
+    Indices = NDArray[np.intp]
 
 MAX_NODES, MAX_SENSORS = 50_000, 2000
+SMALL, MAX_FITTED_TIMES = 2000, 4  # nodes, up to which the model is fitted to so many times of the window
 MIN_SENSORS = 3  # with an expected value: how much it differs between sites is unknown from fewer
 NETWORK_OF_DOMAIN: dict[str, Literal["river", "road"]] = {"water": "river", "traffic": "road"}
 
@@ -98,9 +102,10 @@ def estimate_quantity(directory: Directory, reader: Reader, quantity: str, at_s:
         )
     sensors = read_sensors(reader, series, node_of_site, DEFAULTS[network], at_s)
     value, deviation = np.full(len(nodes), np.nan), np.full(len(nodes), np.nan)
-    if sensors.has_expected.any():
+    if (np.isfinite(sensors.expected) | np.isfinite(sensors.earlier)).any():
         model = state_model(len(nodes), links, at, network)
-        value, deviation = _estimates(model, sensors, at_s, DEFAULTS[network].noise)
+        kinds = [one.kind for one in nodes]
+        value, deviation = _estimates(model, sensors, kinds, at_s, DEFAULTS[network])
         value = np.clip(value, QUANTITIES[quantity].low, QUANTITIES[quantity].high)
     estimates = [_node_estimate(*one) for one in zip(nodes, value, deviation, strict=True)]
     _add_newest(estimates, sensors, at_s)
@@ -166,32 +171,88 @@ def _network_of(quantity: str) -> Literal["river", "road"]:
     return network
 
 
-def _estimates(model: StateModel, sensors: NodeSensors, at_s: float, noise: float) -> tuple[Floats, Floats]:
-    """Return value and standard deviation of each node, two (n,); NaN where there is no estimate."""
-    from analytics.twin.state_estimation import SensorRecord, estimate_state  # noqa: PLC0415 - scipy: 25 MB
+def _estimates(
+    model: StateModel, sensors: NodeSensors, kind: Sequence[str], at_s: float, defaults: NetworkDefaults
+) -> tuple[Floats, Floats]:
+    """Return value and standard deviation of each node, two (n,); NaN where there is no estimate.
 
-    columns = np.flatnonzero(sensors.has_expected)
-    node, now = sensors.node[columns], np.array([at_s])
-    expected = np.array([float(sensors.newest[one]["expected"][0]) for one in columns])
-    spread = np.array([float(sensors.newest[one]["spread"][0]) for one in columns])
-    level, width = expected.mean(), max(float(expected.std()), float(spread.mean()))
-    typical = float(np.log(spread).mean())
-    still = type(model)(model.field, np.zeros_like(model.clock_s), model.correlation_time_s, model.bin_s)
-    noises = np.full(len(node), noise)
-    levels = estimate_state(still, SensorRecord(node, now, ((expected - level) / width)[None], noises), at_s)
-    scales = estimate_state(still, SensorRecord(node, now, (np.log(spread) - typical)[None], noises), at_s)
-    node_level, node_spread = level + width * levels.mean, np.exp(typical + scales.mean)
-    level_variance = width**2 * levels.variance
-    if len(node) < MIN_SENSORS:
-        node_level[:] = np.nan
-    node_level[node], node_spread[node], level_variance[node] = expected, spread, 0.0
-    state = estimate_state(
-        model,
-        SensorRecord(sensors.node, sensors.time_s, sensors.departure, np.full(len(sensors.node), noise)),
-        at_s,
+    The deviation is that of a reading there, and where a good one was just measured, of the state.
+    """
+    from analytics.twin.state_calibration import fit_to_sensors  # noqa: PLC0415 - scipy: 25 MB
+    from analytics.twin.state_estimation import SensorRecord, estimate_state  # noqa: PLC0415 - likewise
+
+    level, level_variance, spread = _levels(model, sensors, kind, at_s, defaults.noise)
+    record = SensorRecord(
+        sensors.node, sensors.time_s, sensors.departure, np.full(len(sensors.node), defaults.noise)
     )
-    deviation = np.sqrt(level_variance + node_spread**2 * state.variance)
-    return node_level + node_spread * state.mean, np.where(np.isnan(node_level), np.nan, deviation)
+    n_times = MAX_FITTED_TIMES if model.field.n <= SMALL else 1
+    step_s = defaults.window_s / MAX_FITTED_TIMES
+    fitted = fit_to_sensors(model, record, (at_s - step_s * np.arange(n_times)).tolist(), step_s)
+    state = estimate_state(fitted.model, fitted.record, at_s)
+    scale, noise = (
+        np.full(len(level), fitted.scale),
+        np.full(len(level), fitted.record.noise.max(initial=0.0)),
+    )
+    scale[sensors.node], noise[sensors.node[sensors.is_measured]] = fitted.scale_at_sensors, 0.0
+    deviation = np.sqrt(level_variance + (spread * scale) ** 2 * (state.variance + noise))
+    return level + spread * state.mean, np.where(np.isnan(level), np.nan, deviation)
+
+
+def _levels(
+    model: StateModel, sensors: NodeSensors, kind: Sequence[str], at_s: float, noise: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return expected value, its variance and the spread of each node, three (n,); NaN from too few sensors.
+
+    They are those of a node's sensor, or interpolated: around the mean of its kind, as what an outfall reads
+    differs from a river in general.
+    """
+    from analytics.twin.state_calibration import fit_to_sensors  # noqa: PLC0415 - scipy: 25 MB
+    from analytics.twin.state_estimation import SensorRecord, estimate_state  # noqa: PLC0415 - likewise
+
+    now_expected, now_spread, own_variance = _expected_of_sensors(sensors)
+    columns = np.flatnonzero(np.isfinite(now_expected))
+    node, expected, spread = sensors.node[columns], now_expected[columns], now_spread[columns]
+    usual = _usual_levels(kind, node, expected)
+    difference = expected - usual[node]
+    width, typical = max(float(difference.std()), float(spread.mean())), float(np.log(spread).mean())
+    still = dataclasses.replace(model, clock_s=np.zeros_like(model.clock_s))
+    now, noises = np.array([at_s]), np.full(len(node), noise)
+    record = SensorRecord(node, now, (difference / width)[None], noises)
+    fitted = fit_to_sensors(still, record, [at_s])
+    levels = estimate_state(fitted.model, record, at_s)
+    scales = estimate_state(still, SensorRecord(node, now, (np.log(spread) - typical)[None], noises), at_s)
+    level, variance = usual + width * levels.mean, (width * fitted.scale) ** 2 * levels.variance
+    if len(node) < MIN_SENSORS:
+        level[:] = np.nan
+    node_spread = np.exp(typical + scales.mean)
+    level[node], variance[node], node_spread[node] = expected, own_variance[columns], spread
+    return level, variance, node_spread
+
+
+def _expected_of_sensors(sensors: NodeSensors) -> tuple[Floats, Floats, Floats]:
+    """Return expected value, spread and variance of the first at each sensor, three (m,); NaN without any.
+
+    A silent sensor has its earlier ones, changed as those of the others have changed since in the mean.
+    """
+    is_fresh = np.isfinite(sensors.expected)
+    change = (sensors.expected - sensors.earlier)[is_fresh & np.isfinite(sensors.earlier)]
+    mean, variance = (change.mean(), change.var()) if len(change) >= MIN_SENSORS else (0.0, 0.0)
+    return (
+        np.where(is_fresh, sensors.expected, sensors.earlier + mean),
+        np.where(is_fresh, sensors.spread, sensors.earlier_spread),
+        np.where(is_fresh, 0.0, variance),
+    )
+
+
+def _usual_levels(kind: Sequence[str], node: Indices, expected: Floats) -> Floats:
+    """Return the mean expected value of the sensors at nodes of each node's kind, or of all if few, (n,)."""
+    is_outfall = np.array([one == "outfall" for one in kind])
+    usual = np.full(len(kind), expected.mean())
+    for group in (is_outfall, ~is_outfall):
+        found = expected[group[node]]
+        if len(found) >= MIN_SENSORS:
+            usual[group] = found.mean()
+    return usual
 
 
 def _node_estimate(node: Node, value: float, deviation: float) -> NodeEstimate:

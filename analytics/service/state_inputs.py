@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MAX_BINS = 48
 MAX_READINGS = 3_000_000  # of all sensors; a day of 2000 sensors, one a minute
+REMEMBERED_S = (
+    3600.0  # from the begin of the window on, in which the expected value of a silent sensor is taken
+)
 AT_ITSELF_S = 1e-6  # a reading of the time itself is used; the store's ranges leave their end out
 
 
@@ -65,7 +68,9 @@ class NodeSensors(NamedTuple):
     departure : (k, m) of the last good reading in each tick [spreads]; NaN without any
     newest : (m,) READING row of each sensor, of 1 row, or empty
     is_measured : (m,) whether that row is good, fresh and has an expected value
-    has_expected : (m,) whether that row is fresh and has an expected value
+    expected, spread : (m,) of the judge at that row where it is fresh; NaN otherwise
+    earlier, earlier_spread : (m,) of the judge a window's length before, which on a river is the same hour of
+        the day before; NaN without any
 
     """
 
@@ -74,7 +79,10 @@ class NodeSensors(NamedTuple):
     departure: Floats
     newest: list[NDArray[np.void]]
     is_measured: Bools
-    has_expected: Bools
+    expected: Floats
+    spread: Floats
+    earlier: Floats
+    earlier_spread: Floats
 
 
 def read_sensors(
@@ -97,7 +105,8 @@ def read_sensors(
     n_ticks, begin_s = int(defaults.window_s / defaults.tick_s), at_s - defaults.window_s
     departure = np.full((n_ticks, len(series)), np.nan)
     newest: list[NDArray[np.void]] = []
-    is_measured, has_expected = (np.zeros(len(series), np.bool_) for _ in range(2))
+    is_measured = np.zeros(len(series), np.bool_)
+    expected, spread, earlier, earlier_spread = (np.full(len(series), np.nan) for _ in range(4))
     n_left = MAX_READINGS
     for column, one in enumerate(series):
         rows = reader.readings(one.series_id, begin_s, at_s + AT_ITSELF_S, limit=n_left + 1)
@@ -114,15 +123,27 @@ def read_sensors(
         tick = ((good["time_us"] / 1e6 - begin_s) / defaults.tick_s).astype(np.intp)
         departure[np.clip(tick, 0, n_ticks - 1), column] = (good["value"] - good["expected"]) / good["spread"]
         if len(rows) and at_s - rows["time_us"][-1] / 1e6 <= STALE_INTERVALS * one.interval_s:
-            is_measured[column], has_expected[column] = is_good[-1], is_expected[-1]
+            is_measured[column] = is_good[-1]
+            expected[column], spread[column] = _judged(rows[-1:])
+        first = rows[: np.searchsorted(rows["time_us"], 1e6 * (begin_s + REMEMBERED_S))]
+        earlier[column], earlier_spread[column] = _judged(first)
     return NodeSensors(
         np.array([node_of_site[one.site_id] for one in series], np.intp),
         at_s - defaults.tick_s * np.arange(n_ticks - 1, -1, -1.0),
         departure,
         newest,
         is_measured,
-        has_expected,
+        expected,
+        spread,
+        earlier,
+        earlier_spread,
     )
+
+
+def _judged(rows: NDArray[np.void]) -> tuple[float, float]:
+    """Return expected value and spread of the first row that has them; NaN without any."""
+    found = rows[(rows["spread"] > 0) & np.isfinite(rows["expected"])][:1]
+    return (float(found["expected"][0]), float(found["spread"][0])) if len(found) else (np.nan, np.nan)
 
 
 def state_model(n_nodes: int, links: Sequence[Link], at: Mapping[str, int], network: str) -> StateModel:

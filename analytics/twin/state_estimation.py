@@ -8,6 +8,10 @@ between surfaces it falls off as exp(-difference / correlation time). So a node'
 what each sensor upstream measured when the water passed it, and from what each sensor downstream measures
 now, aged by the travel time. Nodes are taken by bins of the clock; a road has clock 0 and one bin.
 
+What is of a place alone, and shared with none of its neighbours, has a variance of its own beside that of
+the field (`analytics.twin.state_calibration` fits it): a node without a sensor has all of it as uncertainty,
+a node with one keeps what its sensor shows of it.
+
 For each bin the posterior precision Q + H' V^-1 H is factorised once (sparse), and its variances are the
 exact diagonal of the inverse. Each sensor gives the bin one reading, the nearest to its surface. Exact
 for that Gaussian and those readings, except that ageing errors of different sensors count as independent.
@@ -47,6 +51,7 @@ class StateModel:
     clock_s : (n,) travel time of the water from each node to its mouth [s]; 0 on roads
     correlation_time_s : in which the correlation between surfaces falls to 1/e [s]
     bin_s : width of the bins of the clock [s]
+    own_variance : of what is of each place alone, beside the field's variance of 1 [spreads²]
 
     """
 
@@ -54,6 +59,7 @@ class StateModel:
     clock_s: Floats
     correlation_time_s: float
     bin_s: float
+    own_variance: float = 0.0
 
 
 class SensorRecord(NamedTuple):
@@ -116,7 +122,7 @@ def estimate_state(model: StateModel, record: SensorRecord, at_s: float) -> Fiel
     """
     _check(model, record)
     n, m = model.field.n, len(record.node)
-    mean, variance = np.zeros(n), np.ones(n)
+    mean, variance = np.zeros(n), np.full(n, 1 + model.own_variance)
     others_mean, others_variance = np.full(m, np.nan), np.full(m, np.nan)
     until = int(np.searchsorted(record.time_s, at_s, side="right"))
     bins = np.round(model.clock_s / model.bin_s).astype(np.int64)
@@ -126,7 +132,9 @@ def estimate_state(model: StateModel, record: SensorRecord, at_s: float) -> Fiel
             continue
         here = bins == number
         found_mean, found_variance = _condition(model.field, record.node[readings.sensor], readings)
-        mean[here], variance[here] = found_mean[here], found_variance[here]
+        mean[here], variance[here] = (
+            one[here] for one in _with_own(model, record.node, readings, found_mean, found_variance)
+        )
         own = here[record.node[readings.sensor]]
         sensor, node = readings.sensor[own], record.node[readings.sensor[own]]
         rest = np.maximum(1 - found_variance[node] / readings.noise[own], 1e-9)  # without its own information
@@ -139,7 +147,7 @@ def aged_readings(model: StateModel, record: SensorRecord, until: int, surface_s
     """Return each sensor's nearest reading to a surface, among the first ``until`` times.
 
     A reading y at a difference d from the surface is y = r x + e with r = exp(-d / correlation time) and
-    the variance 1 - r² + noise of e, so y / r observes x.
+    the variance (1 - r²) (1 + own variance) + noise of e, so y / r observes x: the field and its own part.
     """
     if not until:
         return AgedReadings(np.empty(0, np.intp), np.empty(0), np.empty(0))
@@ -154,8 +162,25 @@ def aged_readings(model: StateModel, record: SensorRecord, until: int, surface_s
     return AgedReadings(
         used,
         record.departure[nearest[used], used] / correlation,
-        (1 - correlation**2 + record.noise[used]) / correlation**2,
+        model.own_variance
+        + ((1 - correlation**2) * (1 + model.own_variance) + record.noise[used]) / correlation**2,
     )
+
+
+def _with_own(
+    model: StateModel, node: Indices, readings: AgedReadings, mean: Floats, variance: Floats
+) -> tuple[Floats, Floats]:
+    """Return mean and variance of the departures, two (n,), from those of the field alone.
+
+    Of a reading's difference from the field the share own variance / (variance of the difference) is the
+    place's own. Of several sensors at a node, the one with the greatest share counts.
+    """
+    share, shown = np.zeros(len(mean)), mean.copy()
+    of_sensor = model.own_variance / readings.noise
+    order = np.argsort(of_sensor)
+    at = node[readings.sensor[order]]
+    share[at], shown[at] = of_sensor[order], readings.departure[order]
+    return mean + share * (shown - mean), (1 - share) ** 2 * variance + model.own_variance * (1 - share)
 
 
 def _condition(field: SparsePattern, node: Indices, readings: AgedReadings) -> tuple[Floats, Floats]:

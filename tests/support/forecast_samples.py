@@ -37,8 +37,9 @@ def around(n: int, share: float, spread: float, seed: int = 7) -> Floats:
 
 
 def wave(times_s: Floats) -> Floats:
-    """Return dissolved oxygen with a daily wave [mg/L]."""
-    return 8 + 1.5 * np.sin(2 * np.pi * times_s / DAY_S) + around(len(times_s), 0.97, 0.06)
+    """Return dissolved oxygen with a daily wave [mg/L], the last value on its rise at any hour of the day."""
+    phase = 2 * np.pi * (times_s - times_s[-1]) / DAY_S
+    return np.asarray(8 + 1.5 * np.sin(phase) + around(len(times_s), 0.97, 0.06))
 
 
 def rush_hours(times_s: Floats, *, ahead_s: float = 0.0) -> Floats:

@@ -125,6 +125,26 @@ def test_a_flagged_reading_is_shown_and_not_used() -> None:
     assert (now["u2"].deviation or 0) > 1.5 * (usual["u2"].deviation or 0)
 
 
+def test_a_sensor_that_fell_silent_keeps_the_level_of_its_place() -> None:
+    """Its expected value was interpolated from the other sites, as if it had never measured."""
+    time_us = ((AT_S - 6 * 3600 - 300.0 * np.arange(288)[::-1]) * 1e6).astype(np.int64)
+    silent: dict[str, Any] = {"time_us": time_us, "value": 12.0, "expected": 12.0}
+    nodes = by_node(estimates(filled_store(directory(), u2=silent)))
+    assert nodes["u2"].source == "estimated"
+    assert nodes["u2"].estimated == pytest.approx(12.0, abs=SPREAD)
+    assert (nodes["u1"].deviation or 0) > 2 * (nodes["u2"].deviation or 0), "nothing was measured at u1"
+
+
+def test_a_sensor_that_fell_silent_keeps_the_level_of_its_place() -> None:
+    """Its expected value was interpolated from the other sites, as if it had never measured."""
+    time_us = ((AT_S - 6 * 3600 - 300.0 * np.arange(288)[::-1]) * 1e6).astype(np.int64)
+    silent: dict[str, Any] = {"time_us": time_us, "value": 12.0, "expected": 12.0}
+    nodes = by_node(estimates(filled_store(directory(), u2=silent)))
+    assert nodes["u2"].source == "estimated"
+    assert nodes["u2"].estimated == pytest.approx(12.0, abs=SPREAD)
+    assert (nodes["u1"].deviation or 0) > 2 * (nodes["u2"].deviation or 0), "nothing was measured at u1"
+
+
 def test_a_past_state_uses_no_later_reading_and_one_without_readings_is_empty() -> None:
     value = np.full(288, LEVEL)
     value[-12:] = 1.0
@@ -145,11 +165,11 @@ def test_two_sensors_are_too_few_for_the_nodes_without_one() -> None:
 
 
 def test_a_road_with_both_directions_is_estimated_as_one_with_one() -> None:
-    value = np.full(288, LEVEL - 4 * SPREAD)
+    slow: dict[str, Any] = {one: {"value": LEVEL - 4 * SPREAD} for one in ("u0", "u2", "u3")}
     one_way, both_ways = (
         by_node(
             estimates(
-                filled_store(directory("road", "traffic_speed", both_ways=both), u0={"value": value}),
+                filled_store(directory("road", "traffic_speed", both_ways=both), **slow),
                 quantity="traffic_speed",
             )
         )

@@ -6,6 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from analytics.service import process
+from analytics.service.incident_maintenance import maintain_incidents
+from analytics.service.incident_traces import trace_incidents
 from analytics.service.settings import Settings
 from ingest_service.storage.contract.models import AnomalyQuery
 from ingest_service.storage.memory.store import MemoryStore
@@ -77,7 +79,7 @@ def test_incidents_are_traced_between_two_tasks_and_not_only_once_a_round(
         works.__name__ = name
         return works
 
-    assert (process.maintain_incidents, process.trace_incidents) == process.PROMPT_TASKS
+    assert (maintain_incidents, trace_incidents) == process.PROMPT_TASKS
     monkeypatch.setattr(process, "TASKS", (task("long"), task("last")))
     monkeypatch.setattr(process, "PROMPT_TASKS", (task("trace"),))
     with MemoryStore().shard("analytics") as lease:
