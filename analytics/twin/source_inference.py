@@ -22,6 +22,10 @@ only absurd amounts count less. The posterior of a candidate is the sum over all
 Amounts enter linearly, so for each hypothesis the best one follows from weighted least squares; the few best
 times and durations of each candidate and variant are then summed over a range of amounts about it, most of
 it above: where the time is not quite right, the best amount is too low.
+
+ρ and τ are a guess of how wrong the model is. Where it may also be right, `InferenceOptions.error_scales`
+has several sizes of its errors: the posterior is summed over them, and the readings decide
+(`docs/decisions/0124`).
 """
 
 from __future__ import annotations
@@ -77,7 +81,8 @@ class InferenceOptions:
     n_kept : times and durations that are kept for each candidate and variant
     amount_median_g, amount_spread : median of the amount before anything is read [g], standard deviation of
         its logarithm: 0.4 kg to 7 t are 90 %
-    error_scales : factors of ρ and τ, equally likely before anything is read
+    error_scales : factors of ρ and τ, equally likely before anything is read; with more than one, amounts are
+        tried as closely as the readings fix them
 
     """
 
@@ -274,7 +279,9 @@ def _best_of_variant(
     kernel_kept = kernel_from(first_step)
     before, after = np.maximum(first_step - 1, 0), np.minimum(first_step + 1, n_steps - 1)
     later_kept = 0.5 * (kernel_from(after) - kernel_from(before))
-    factors, log_spacing = _amount_factors(rate[row, kept], squares[row, kept])
+    factors, log_spacing = AMOUNT_FACTORS[:, None, None], np.zeros(())
+    if len(options.error_scales) > 1:
+        factors, log_spacing = _close_factors(rate[row, kept], squares[row, kept])
     amounts = (factors * rate[row, kept]).astype(np.float32)
     likelihood = np.stack(
         [
@@ -299,11 +306,11 @@ def _best_of_variant(
     )
 
 
-def _amount_factors(rate: NDArray[np.floating], squares: NDArray[np.floating]) -> tuple[Floats, Floats]:
+def _close_factors(rate: NDArray[np.floating], squares: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """Return factors of the rates of least squares, (n_amounts, …), and the logarithm of their spacing.
 
     They are `AMOUNT_FACTORS`, and nearer to 1 where the readings fix the amount more closely than these are
-    apart: otherwise the sum over amounts depends on whether one of them happens to be right.
+    apart: errors of different sizes are compared by the sums over amounts.
 
     Parameters
     ----------
