@@ -135,16 +135,6 @@ def test_a_sensor_that_fell_silent_keeps_the_level_of_its_place() -> None:
     assert (nodes["u1"].deviation or 0) > 2 * (nodes["u2"].deviation or 0), "nothing was measured at u1"
 
 
-def test_a_sensor_that_fell_silent_keeps_the_level_of_its_place() -> None:
-    """Its expected value was interpolated from the other sites, as if it had never measured."""
-    time_us = ((AT_S - 6 * 3600 - 300.0 * np.arange(288)[::-1]) * 1e6).astype(np.int64)
-    silent: dict[str, Any] = {"time_us": time_us, "value": 12.0, "expected": 12.0}
-    nodes = by_node(estimates(filled_store(directory(), u2=silent)))
-    assert nodes["u2"].source == "estimated"
-    assert nodes["u2"].estimated == pytest.approx(12.0, abs=SPREAD)
-    assert (nodes["u1"].deviation or 0) > 2 * (nodes["u2"].deviation or 0), "nothing was measured at u1"
-
-
 def test_a_past_state_uses_no_later_reading_and_one_without_readings_is_empty() -> None:
     value = np.full(288, LEVEL)
     value[-12:] = 1.0

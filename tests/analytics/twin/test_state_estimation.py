@@ -12,7 +12,6 @@ from analytics.twin import correlation_field
 from analytics.twin.sensor_verdict import SensorVerdict, SensorVerdictError, explain_departure
 from analytics.twin.sparse_inverse import SparsePattern
 from analytics.twin.state_calibration import fit_to_sensors
-from analytics.twin.state_calibration import fit_to_sensors
 from analytics.twin.state_estimation import SensorRecord, StateEstimationError, StateModel, estimate_state
 
 if TYPE_CHECKING:
@@ -204,53 +203,6 @@ def test_bands_hold_the_left_out_readings_whatever_the_sensors_share(shared: flo
         error = readings.departure[at + 20] - found.others_mean
         inside.append(np.abs(error) <= 1.2816 * fitted.scale * np.sqrt(found.others_variance))
     assert 0.7 < np.mean(inside) < 0.93  # the rank of a next error aims at 83 % here
-
-
-@pytest.mark.parametrize("lasts", [True, False])
-def test_what_lasts_at_a_place_is_distinguished_from_the_noise_of_its_readings(lasts: bool) -> None:  # noqa: FBT001
-    rng, n, r = np.random.default_rng(9), 12, np.exp(-STEP_S / 86_400)
-    own = np.zeros((200, n))
-    for at in range(200):
-        before = own[at - 1] if lasts and at else rng.normal(size=n)
-        own[at] = r * before + np.sqrt(1 - r**2) * rng.normal(size=n)
-    readings = record(list(range(n)), own)
-    times_s = [STEP_S * at for at in (60, 100, 150, 199)]
-    fitted = fit_to_sensors(chain(n, 0.97), readings, times_s, lag_s=8 * STEP_S)
-    total = fitted.model.own_variance + fitted.record.noise[0]
-    assert (fitted.model.own_variance / total > 0.7) == lasts
-
-
-def test_two_sensors_are_too_few_to_fit_anything() -> None:
-    model, readings = chain(3, 0.9), record([0, 2], [[1.0, -1.0]])
-    assert fit_to_sensors(model, readings, [0.0], lag_s=STEP_S) == (model, readings, 1.0, 1.0)
-
-
-def test_with_a_variance_of_places_alone_the_state_is_the_exact_conditional() -> None:
-    model, nodes, departures, own = chain(5, 0.8), np.array([0, 3]), np.array([2.0, -1.0]), 0.7
-    prior = np.linalg.inv(dense(model.field)) + own * np.eye(5)
-    still = StateModel(model.field, np.zeros(5), 1e12, STEP_S, own)
-    found = estimate_state(still, record([0, 3], [[2.0, -1.0]]), 0)
-    gain = prior[:, nodes] @ np.linalg.inv(prior[np.ix_(nodes, nodes)] + NOISE * np.eye(2))
-    np.testing.assert_allclose(found.mean, gain @ departures, atol=1e-9)
-    np.testing.assert_allclose(found.variance, np.diag(prior - gain @ prior[nodes]), rtol=1e-8)
-
-
-@pytest.mark.parametrize(("shared", "width"), [(0.0, 3.0), (0.0, 0.5), (0.97, 1.0)])
-def test_bands_hold_the_left_out_readings_whatever_the_sensors_share(shared: float, width: float) -> None:
-    """At two sites of the demo, whose sensors share next to nothing, bands of 80 % held 40 % of the readings."""
-    rng, sensors = np.random.default_rng(8), list(range(12))
-    truth = simulated_chain(rng, 12, 480, 0.97) if shared else rng.normal(size=(480, 12))
-    readings = record(sensors, width * truth + 0.1 * rng.normal(size=truth.shape))
-    model = chain(12, 0.97)
-    inside = []
-    for at in range(96, 480, 48):
-        fitted = fit_to_sensors(model, readings, [STEP_S * (at - 24 * back) for back in range(4)])
-        assert fitted.model.own_variance <= 0.3 if shared else fitted.model.own_variance >= 3
-        later = STEP_S * (at + 20)
-        found = estimate_state(fitted.model, readings, later)
-        error = readings.departure[at + 20] - found.others_mean
-        inside.append(np.abs(error) <= 1.2816 * fitted.scale * np.sqrt(found.others_variance))
-    assert 0.7 < np.mean(inside) < 0.9
 
 
 @pytest.mark.parametrize("lasts", [True, False])
