@@ -73,7 +73,7 @@ class _Receiver:
         self._session = MqttSession(
             broker, settings, self._inbox, "towntwin-federation", kinds=(TopicKind.FEDERATION,)
         )
-        self._storing = MessageStoring(store, lease.epoch)
+        self._storing = MessageStoring(store, lease.epoch, settings=settings)
         self._commands = CommandSending(store, self._session)
         self._https = HttpsReceiving(store, self._storing)
         self._next_housekeeping_s = 0.0

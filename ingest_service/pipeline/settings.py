@@ -51,6 +51,22 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 30.0
+    future_s: Annotated[
+        float,
+        Meta(
+            description="How far ahead of the platform's clock a measured time may be.",
+            extra={"unit": "s"},
+            ge=0,
+        ),
+    ] = 300.0
+    earliest_s: Annotated[
+        float,
+        Meta(
+            description="A reading measured before it is of a clock that was never set (2001-01-01).",
+            extra={"unit": "s"},
+            ge=2**28,
+        ),
+    ] = 978_307_200.0
     metrics_port: Annotated[
         int, Meta(description="Port of the Prometheus metrics on loopback; 0 is off.", ge=0, le=65535)
     ] = 0
@@ -101,14 +117,6 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 30.0
-    future_s: Annotated[
-        float,
-        Meta(
-            description="How far ahead of the platform's clock a measured time may be.",
-            extra={"unit": "s"},
-            ge=0,
-        ),
-    ] = 300.0
     clock_tolerance_s: Annotated[
         float,
         Meta(
@@ -117,14 +125,6 @@ class Settings(SessionSettings, frozen=True, kw_only=True):
             gt=0,
         ),
     ] = 300.0
-    earliest_s: Annotated[
-        float,
-        Meta(
-            description="A reading measured before it is of a clock that was never set (2001-01-01).",
-            extra={"unit": "s"},
-            ge=2**28,
-        ),
-    ] = 978_307_200.0
     stop_grace_s: Annotated[
         float,
         Meta(description="Time for committing what is held when asked to stop.", extra={"unit": "s"}, ge=0),

@@ -11,6 +11,7 @@ import numpy as np
 from analytics.service import process
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
+from analytics.service.site_anomalies import judge_sites
 from analytics.service.time_slice import UNLIMITED
 from edge.wire import federation
 from ingest_service.storage.contract.batch import Batch
@@ -90,8 +91,8 @@ def test_no_task_fails_once_a_town_forwards(timescale_dsn: str) -> None:
     measured["received_us"] = measured["time_us"]
     for one in quantities:
         rows.store_readings(sender(2), [columns(measured, quantity=one)])
-    for one in store.directory().judged_here().series:
-        measured["series_id"] = one.series_id
+    for each in store.directory().judged_here().series:
+        measured["series_id"] = each.series_id
         store.commit(Batch(measured.copy()))
     start_us = now_us - 7_200_000_000
     rows.store_anomalies(
@@ -100,7 +101,7 @@ def test_no_task_fails_once_a_town_forwards(timescale_dsn: str) -> None:
     FederatedIncidents(rows).store(sender(4), [forwarded_incident(1, opened_s=start_us / 1e6)])
 
     service_state = ServiceState()
-    for task in (*process.TASKS, process.judge_sites):  # its first turn only notes how far the areas are
+    for task in (*process.TASKS, judge_sites):  # its first turn only notes how far the areas are
         service_state.site_judging.next_s = 0.0
         process._run_task(task, store, Settings(), UNLIMITED, service_state)
     failed = {name: sorted(one.failed_items()) for name, one in service_state._backoffs.items()}
