@@ -84,13 +84,13 @@ class MessageBounds:
             return MessageRefusal(*error.args)
         return None
 
-    def _check(self, found: AnyMessage) -> None:
+    def _check(self, found: AnyMessage) -> None:  # noqa: C901, PLR0912 - one case for each kind
         ahead_s = found.forwarder / 1e6 - self._now_s
         if ahead_s > FORWARDER_AHEAD_S:
             raise _OutOfBoundsError(
                 federation.FORWARDER_CLOCK,
-                f"the forwarder took over {ahead_s / 86_400:.0f} days after now, by its own clock: set the clock"
-                " of the town's machine and restart the forwarder; it has kept everything",
+                f"the forwarder took over {ahead_s / 86_400:.0f} days after now, by its own clock: set the"
+                " clock of the town's machine and restart the forwarder; it has kept everything",
             )
         match found:
             case federation.ForwardedReadings():
@@ -209,7 +209,7 @@ def _check_values(what: str, values: Sequence[Any], largest: float = LARGEST_USA
     if numbers and not max(numbers) <= largest:
         raise _OutOfBoundsError(
             "value",
-            f"{what}: a value is beyond {largest:.2g}, which no sensor measures: correct it in the town",
+            f"{what}: a value is beyond {largest:.2g}, which no sensor has: correct it there",
         )
 
 

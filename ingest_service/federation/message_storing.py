@@ -81,7 +81,7 @@ class MessageStoring:
             self._store.commit(Batch(replayed=[message.letter_id], epoch=self._epoch))
         return StoringOutcome(_receipts(message, refusal), refusal)
 
-    def _try_to_store(self, message: Message) -> MessageRefusal | None:
+    def _try_to_store(self, message: Message) -> MessageRefusal | None:  # noqa: PLR0911 - for each reason
         try:
             topic = topics.parse_topic(message.topic)
             found = federation.decode_message(message.payload)
@@ -105,7 +105,7 @@ class MessageStoring:
             log.exception("forwarded_message_defect", topic=message.topic)
             return MessageRefusal(
                 federation.MISREAD,
-                f"it can't be stored, by {type(error).__name__}: {error}; report it, with the traceback in the log",
+                f"it can't be stored, by {type(error).__name__}: {error}; report it, with the log",
             )
 
     def _store_content(self, sender: ForwarderIdentity, found: AnyMessage) -> MessageRefusal | None:

@@ -373,7 +373,7 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
 def test_no_content_of_a_message_ends_the_receiver_or_is_stored_where_the_api_fails(
     county: PostgresStore,
 ) -> None:
-    """A flag of 256 ended the receiver of all towns; a time of 9e12 s was stored, and the API failed at it."""
+    """A flag of 256 ended the receiver of all towns; the API failed at a stored time of 9e12 s."""
     storing = MessageStoring(county)
 
     def send(kind: str, content: dict[str, Any], **changed: Any) -> list[str]:
