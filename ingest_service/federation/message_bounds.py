@@ -199,8 +199,8 @@ class MessageBounds:
         if times and max(times) > self._latest_s + ahead_s:
             raise _OutOfBoundsError(
                 "time",
-                f"{what} have a time [Unix s] of {max(times):.10g}, {max(times) - self._now_s - ahead_s:.0f} s"
-                " beyond now: set the town's clock, then replay this message once that time is over",
+                f"{what} have a time [Unix s] of {max(times):.10g}, {max(times) - self._now_s - ahead_s:.0f}"
+                " s beyond now: set the town's clock, then replay this message once that time is over",
             )
 
 

@@ -145,7 +145,7 @@ def test_incidents_are_traced_between_two_tasks_and_not_only_once_a_round(
         works.__name__ = name
         return works
 
-    assert (process.maintain_incidents, process.trace_incidents) == process.PROMPT_TASKS
+    assert [one.__name__ for one in process.PROMPT_TASKS] == ["maintain_incidents", "trace_incidents"]
     monkeypatch.setattr(process, "TASKS", (task("long"), task("last")))
     monkeypatch.setattr(process, "PROMPT_TASKS", (task("trace"),))
     with MemoryStore().shard("analytics") as lease:
