@@ -173,7 +173,8 @@ def check_what_is_left_out(line: FederatedPair, county: PostgresStore, dsn: str)
     assert last.node_id == []
     fields: dict[str, Any] = {
         "block": last.block + 1, "node_id": ["own"], "at_us": [AT_US], "source": ["measured"], "estimated": [9.0],
-        "deviation": [0.1], "measured": [9.0], "expected": [None], "quality": [1], "measured_us": [AT_US],
+        "deviation": [0.1], "measured": [9.0], "expected": [None], "quality": [1],
+        "measured_us": [AT_US],
     }  # fmt: skip
     message = line.sent[-1]
     changes: list[dict[str, Any]] = [{}, {"quantity": "moon"}, {"at_us": []}]
