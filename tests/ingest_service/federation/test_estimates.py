@@ -172,7 +172,8 @@ def check_what_is_left_out(line: FederatedPair, county: PostgresStore, dsn: str)
     assert isinstance(last, federation.ForwardedEstimates)
     assert last.node_id == []
     fields: dict[str, Any] = {
-        "block": last.block + 1, "node_id": ["own"], "at_us": [AT_US], "source": ["measured"], "estimated": [9.0],
+        "block": last.block + 1, "node_id": ["own"], "at_us": [AT_US],
+        "source": ["measured"], "estimated": [9.0],
         "deviation": [0.1], "measured": [9.0], "expected": [None], "quality": [1],
         "measured_us": [AT_US],
     }  # fmt: skip
