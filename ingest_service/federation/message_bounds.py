@@ -129,7 +129,7 @@ class MessageBounds:
         for one in found.series:
             what = f"readings of {one.site_id}/{one.quantity}"
             self._check_us(what, one.time_us)
-            self._check_us(f"{what}, received", one.received_us)
+            self._check_us(f"{what}, received", one.received_us, ahead_s=MAX_PLANNED_S)
             # Any finite value is stored as the town has flagged it; none passes that fails any gross range.
             passed = [
                 value for value, quality in zip(one.value, one.quality, strict=False) if quality == PASS
