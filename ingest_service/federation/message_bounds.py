@@ -113,7 +113,7 @@ class MessageBounds:
             case federation.ForwardedForecasts():
                 for one in found.forecasts:
                     what = f"the forecast of {one.site_id}/{one.quantity}"
-                    self._check_us(what, [one.issued_us])
+                    self._check_us(what, [one.issued_us] if one.times_us else [])
                     self._check_us(what, one.times_us, ahead_s=MAX_FORECAST_S)
                     _check_values(what, [*one.values, *one.low, *one.high])
             case federation.ForwardedAnomalies():
