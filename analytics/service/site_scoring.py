@@ -94,12 +94,17 @@ class ScoredSites(NamedTuple):
 def complete_until(
     directory: Directory, latest: Sequence[NewestReading], now_s: float, grace_s: float
 ) -> dict[str, int]:
-    """Return the tick up to which each area has sent everything; a silent series is not waited for."""
+    """Return the tick up to which each area has sent everything; a silent series is not waited for.
+
+    Newest readings of series that the directory lacks, such as those judged by a town's platform, count not.
+    """
     area = {site.site_id: site.area_id for site in directory.sites}
     series = {one.series_id: one for one in directory.series}
     received_by_area: dict[str, list[tuple[float, float]]] = {}
     for one in latest:
-        enrolled_series = series[one.series_id]
+        enrolled_series = series.get(one.series_id)
+        if enrolled_series is None:  # judged by a town's platform, or enrolled since the directory was read
+            continue
         until_s = one.time_s + max(
             enrolled_series.interval_s - TICK_S, 0.0
         )  # a value is held for the interval

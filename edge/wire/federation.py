@@ -7,11 +7,13 @@ and a reader understands the version before and after its own.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from edge.wire.errors import PayloadError
+from edge.wire.topics import LEVEL_PATTERN
 
 FORMAT_VERSION = 2
 CONTENT_TYPE = "application/vnd.towntwin.federation+json"
@@ -20,6 +22,10 @@ FENCED = "fenced"
 """Reason in the receipt of a message from a forwarder that another one of its device has replaced."""
 MISREAD = "payload"
 """Reason of a message that the receiver can't read, such as one of a kind that its release lacks."""
+FORWARDER_CLOCK = "forwarder_clock"
+"""Reason in the receipt of a message from a forwarder whose clock was far ahead when it started."""
+REFUSED_FORWARDERS = frozenset({FENCED, FORWARDER_CLOCK})
+"""Reasons for which the county keeps nothing of a message, and the forwarder stops and keeps it."""
 MAX_READINGS = 2000
 """Readings in one message: about 150 KiB."""
 MAX_ESTIMATES = 2000
@@ -29,6 +35,20 @@ MAX_FORECASTS = 20
 
 Level = Literal["city", "county", "town"]
 AnomalyState = Literal["open", "closed", "withdrawn"]
+
+# Bounds of the types that the county stores; those of times and values are its receiver's.
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A number of the town's database, of a block, or a Unix time [us]."""
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Rules = Annotated[int, Meta(ge=0, le=2**16 - 1)]
+Quality = Literal[1, 2, 3, 4, 9]
+TopicLevel = Annotated[str, Meta(pattern=rf"^{LEVEL_PATTERN.pattern}\Z")]
+"""Id of an area or device, which may stand in a topic."""
+Identifier = Annotated[str, Meta(pattern=r"^[^<>\x00-\x1f\x7f-\x9f]+\Z", max_length=200)]
+"""Id of a site, node or link, which stands in subjects of anomalies and in addresses."""
+Name = Annotated[str, Meta(max_length=200)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
 
 
 class FederationMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -45,42 +65,42 @@ class FederationMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="ki
     """
 
     version: int
-    forwarder: int
-    block: int
-    release: str
+    forwarder: Number
+    block: Number
+    release: Annotated[str, Meta(max_length=64)]
 
 
 class ForwardedArea(msgspec.Struct, frozen=True, kw_only=True):
     """An area below that of the sender."""
 
-    area_id: str
-    parent: str
+    area_id: TopicLevel
+    parent: TopicLevel
     level: Level
-    en: str
-    zh: str
+    en: Name
+    zh: Name
 
 
 class ForwardedSite(msgspec.Struct, frozen=True, kw_only=True):
     """A site; its position is in WGS 84 [deg]."""
 
-    site_id: str
-    area_id: str
-    kind: str
-    en: str
-    zh: str
-    lon: float
-    lat: float
-    external_id: str | None = None
-    grid_cell: str | None = None
-    target_class: int | None = None
+    site_id: Identifier
+    area_id: TopicLevel
+    kind: Name
+    en: Name
+    zh: Name
+    lon: Longitude
+    lat: Latitude
+    external_id: Name | None = None
+    grid_cell: Name | None = None
+    target_class: Annotated[int, Meta(ge=1, le=5)] | None = None
 
 
 class ForwardedDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A device of the town, which anomalies name; it gets no access to the county's broker."""
 
-    device_id: str
-    area_id: str
-    kind: str
+    device_id: TopicLevel
+    area_id: TopicLevel
+    kind: Name
 
 
 class ForwardedSeries(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,39 +109,39 @@ class ForwardedSeries(msgspec.Struct, frozen=True, kw_only=True):
     With ``only_rollups``, its rollups are forwarded instead of its readings.
     """
 
-    site_id: str
-    quantity: str
-    interval_s: float
+    site_id: Identifier
+    quantity: Name
+    interval_s: Annotated[float, Meta(gt=0, le=31 * 86_400)]
     only_rollups: bool = False
 
 
 class ForwardedNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node of the town's river or road network; its position is in WGS 84 [deg]."""
 
-    node_id: str
+    node_id: Identifier
     network: Literal["river", "road"]
-    area_id: str
-    kind: str
-    en: str
-    zh: str
-    lon: float
-    lat: float
-    site_id: str | None = None
+    area_id: TopicLevel
+    kind: Name
+    en: Name
+    zh: Name
+    lon: Longitude
+    lat: Latitude
+    site_id: Identifier | None = None
 
 
 class ForwardedLink(msgspec.Struct, frozen=True, kw_only=True):
     """A link between two nodes of the town: length [m], usual or free-flow speed [m/s]."""
 
-    link_id: str
+    link_id: Identifier
     network: Literal["river", "road"]
-    from_node: str
-    to_node: str
-    en: str
-    zh: str
-    length_m: float
-    speed_m_s: float
-    lanes: int | None = None
-    coordinates: list[tuple[float, float]] = []
+    from_node: Identifier
+    to_node: Identifier
+    en: Name
+    zh: Name
+    length_m: Annotated[float, Meta(gt=0, le=1e7)]
+    speed_m_s: Annotated[float, Meta(gt=0, le=1e7)]
+    lanes: Count | None = None
+    coordinates: list[tuple[Longitude, Latitude]] = []
 
 
 class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions"):
@@ -147,15 +167,15 @@ class ReadingColumns(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    site_id: str
-    quantity: str
-    time_us: list[int]
-    received_us: list[int]
+    site_id: Identifier
+    quantity: Name
+    time_us: list[Number]
+    received_us: list[Number]
     value: list[float]
     expected: list[float | None]
     spread: list[float | None]
-    quality: list[int]
-    rules: list[int]
+    quality: list[Quality]
+    rules: list[Rules]
 
 
 class ForwardedReadings(FederationMessage, frozen=True, kw_only=True, tag="readings"):
@@ -173,15 +193,15 @@ class RollupColumns(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    site_id: str
-    quantity: str
-    bucket_us: list[int]
-    count: list[int]
-    good: list[int]
+    site_id: Identifier
+    quantity: Name
+    bucket_us: list[Number]
+    count: list[Count]
+    good: list[Count]
     min: list[float | None]
     max: list[float | None]
     total: list[float | None]
-    judged: list[int]
+    judged: list[Count]
     expected: list[float | None]
     spread: list[float | None]
     flagged: list[float | None]
@@ -198,8 +218,8 @@ class ForwardedRollups(FederationMessage, frozen=True, kw_only=True, tag="rollup
 class ForwardedDeviceHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The last status of a device of the town, when it came [us], and the offset of its clock [s]."""
 
-    device_id: str
-    received_us: int
+    device_id: TopicLevel
+    received_us: Number
     status: dict[str, Any]
     clock_offset_s: float | None = None
 
@@ -213,17 +233,17 @@ class ForwardedDevices(FederationMessage, frozen=True, kw_only=True, tag="device
 class ForwardedAssessment(msgspec.Struct, frozen=True, kw_only=True):
     """An assessment of a site or area of the town; ``assessment`` has its other fields."""
 
-    kind: str
+    kind: Name
     subject: str
-    area_id: str
-    site_id: str | None = None
+    area_id: TopicLevel
+    site_id: Identifier | None = None
     assessment: dict[str, Any]
 
 
 class ForwardedAssessments(FederationMessage, frozen=True, kw_only=True, tag="assessments"):
     """All forwarded assessments of a month, such as ``2026-10``, in place of those sent before."""
 
-    month: str
+    month: Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])\Z")]
     assessments: list[ForwardedAssessment]
 
 
@@ -242,18 +262,18 @@ class ForwardedEstimates(FederationMessage, frozen=True, kw_only=True, tag="esti
 
     """
 
-    quantity: str
+    quantity: Name
     after: str
     until: str | None
-    node_id: list[str]
-    at_us: list[int]
+    node_id: list[Identifier]
+    at_us: list[Number]
     source: list[Literal["measured", "estimated"]]
     estimated: list[float]
     deviation: list[float]
     measured: list[float | None]
     expected: list[float | None]
-    quality: list[int | None]
-    measured_us: list[int | None]
+    quality: list[Quality | None]
+    measured_us: list[Number | None]
 
 
 class ForwardedForecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,10 +287,10 @@ class ForwardedForecast(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    site_id: str
-    quantity: str
-    issued_us: int
-    times_us: list[int] = []
+    site_id: Identifier
+    quantity: Name
+    issued_us: Number
+    times_us: list[Number] = []
     values: list[float] = []
     low: list[float] = []
     high: list[float] = []
@@ -292,24 +312,24 @@ class ForwardedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    anomaly_id: int
-    revision: int
+    anomaly_id: Number
+    revision: Number
     subject: str
-    site_id: str
-    quantity: str | None = None
-    device_id: str | None = None
-    detector: str
+    site_id: Identifier
+    quantity: Name | None = None
+    device_id: TopicLevel | None = None
+    detector: Name
     version: str
     state: AnomalyState
-    severity: int
-    start_us: int
-    end_us: int | None = None
-    peak_us: int
+    severity: Annotated[int, Meta(ge=1, le=3)]
+    start_us: Number
+    end_us: Number | None = None
+    peak_us: Number
     observed: float | None = None
     expected: float | None = None
     spread: float | None = None
     score: float
-    n_readings: int
+    n_readings: Count
     reason_en: str
     reason_zh: str
     evidence: dict[str, Any] = {}
@@ -324,22 +344,22 @@ class ForwardedAnomalies(FederationMessage, frozen=True, kw_only=True, tag="anom
 class ForwardedMember(msgspec.Struct, frozen=True, kw_only=True):
     """Why an anomaly, by its number in the town, belongs to an incident."""
 
-    anomaly_id: int
-    role: str
+    anomaly_id: Number
+    role: Name
     reason: str
     reason_en: str
     reason_zh: str
-    by: str
+    by: Name
 
 
 class ForwardedHistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Who did what in an incident, when and why."""
 
-    machine: str
-    event: str
+    machine: Name
+    event: Name
     from_state: str | None = None
     to_state: str | None = None
-    who: str
+    who: Name
     why: str = ""
     at_s: float
     detail: dict[str, Any] = {}
@@ -357,14 +377,14 @@ class ForwardedIncident(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
-    incident_id: int
-    revision: int
+    incident_id: Number
+    revision: Number
     opened_s: float
-    area_id: str
-    area_ids: list[str]
-    main_site_id: str
-    parent_id: int | None = None
-    merged_into: int | None = None
+    area_id: TopicLevel
+    area_ids: list[TopicLevel]
+    main_site_id: Identifier
+    parent_id: Number | None = None
+    merged_into: Number | None = None
     incident: dict[str, Any]
     members: list[ForwardedMember] = []
     entries: list[ForwardedHistoryEntry] = []
@@ -382,7 +402,7 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     command_id: str
     state: Literal["applied", "refused"]
     detail: str = ""
-    incident_id: int | None = None
+    incident_id: Number | None = None
     at_s: float
 
 

@@ -112,7 +112,7 @@ class _Forwarder:
         self._feed = FederationFeed(store)
         self._applying = CommandApplying(store, policy, lease.epoch, put_dashboard)
         self._commands: queue.Queue[bytes] = queue.Queue(MAX_COMMANDS)
-        self._fenced = threading.Event()
+        self._fenced, self._fence_reason = threading.Event(), federation.FENCED
         self._misread = threading.Event()
         self._ended = threading.Event()
         self._waiting_due_s = 0.0
@@ -236,11 +236,12 @@ class _Forwarder:
             self._ended.set()
 
     def _on_refusal(self, refused: RefusedMessage) -> None:
-        """Note a refused message; the county keeps it as a dead letter, unless this forwarder is fenced."""
+        """Note a refused message; the county keeps it as a dead letter, unless it refuses the forwarder."""
         metrics.REFUSED.labels(refused.reason).inc()
-        if refused.reason == federation.FENCED:
+        if refused.reason in federation.REFUSED_FORWARDERS:
+            self._fence_reason = refused.reason
             self._fenced.set()
-            log.error("fenced", detail=refused.detail)
+            log.error(refused.reason, detail=refused.detail)
         elif refused.reason == federation.MISREAD:
             self._misread.set()
 
@@ -254,7 +255,7 @@ class _Forwarder:
             self._applying.apply(self._commands.get_nowait())
 
     def _wait_fenced(self) -> None:
-        """Wait for a stop: to take the town back would only begin a quarrel with the other machine."""
+        """Wait for a stop, after which the clock is right, or one machine alone forwards."""
         while not self._stop.is_set():
-            self._progress.waiting_for("fenced")
+            self._progress.waiting_for(self._fence_reason)
             self._stop.wait(FENCED_POLL_S)

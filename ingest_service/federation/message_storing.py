@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -9,9 +10,10 @@ import structlog
 from edge.wire import federation, receipts, topics
 from edge.wire.errors import PayloadError, TopicError
 from ingest_service.federation import metrics
-from ingest_service.pipeline.message import to_dead_letter
+from ingest_service.federation.message_bounds import MessageBounds, MessageRefusal
+from ingest_service.pipeline.message import storable_text, to_dead_letter
 from ingest_service.storage.contract.batch import Batch
-from ingest_service.storage.contract.errors import StoreRefusedError, StoreUnavailableError
+from ingest_service.storage.contract.errors import StoreError, StoreRefusedError
 from ingest_service.storage.contract.federation import (
     ForwarderFencedError,
     ForwarderIdentity,
@@ -33,13 +35,6 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Database
 
 log = structlog.get_logger()
-
-
-class MessageRefusal(NamedTuple):
-    """Why a message was not stored, or not all of it: reason of the dead letter, and the remedy."""
-
-    reason: str
-    detail: str
 
 
 class StoringOutcome(NamedTuple):
@@ -65,7 +60,9 @@ class MessageStoring:
     def store(self, message: Message) -> StoringOutcome:
         """Store a message. Raises `ShardLostError` and `StoreUnavailableError`: then nothing is stored."""
         refusal = self._try_to_store(message)
-        if refusal is not None and refusal.reason != federation.FENCED:
+        if refusal is not None:
+            refusal = refusal._replace(detail=storable_text(refusal.detail))
+        if refusal is not None and refusal.reason not in federation.REFUSED_FORWARDERS:
             dead_letter = to_dead_letter(message, *refusal)
             self._store.commit(Batch(dead_letters=[dead_letter], epoch=self._epoch))
             metrics.DEAD_LETTERS.labels(refusal.reason).inc()
@@ -74,13 +71,14 @@ class MessageStoring:
             self._store.commit(Batch(replayed=[message.letter_id], epoch=self._epoch))
         return StoringOutcome(_receipts(message, refusal), refusal)
 
-    def _try_to_store(self, message: Message) -> MessageRefusal | None:
+    def _try_to_store(self, message: Message) -> MessageRefusal | None:  # noqa: PLR0911 - for each reason
         try:
             topic = topics.parse_topic(message.topic)
             found = federation.decode_message(message.payload)
             block = None if message.letter_id else found.block
             sender = ForwarderIdentity(topic.device, topic.area, found.forwarder, block, found.release)
-            return self._store_content(sender, found)
+            bounds = MessageBounds(time.time())
+            return bounds.refusal_of(found) or self._store_content(sender, found)
         except TopicError as error:
             return MessageRefusal("topic", str(error))
         except PayloadError as error:
@@ -89,10 +87,16 @@ class MessageStoring:
             return MessageRefusal(federation.FENCED, str(error))
         except ForwardingRefusedError as error:
             return MessageRefusal("federation", str(error))
-        except StoreUnavailableError:
-            raise
         except StoreRefusedError as error:
             return MessageRefusal("store", f"the store refuses it: {error}")
+        except StoreError:
+            raise
+        except Exception as error:  # one message must not end the receiver of all towns
+            log.exception("forwarded_message_defect", topic=message.topic)
+            return MessageRefusal(
+                federation.MISREAD,
+                f"it can't be stored, by {type(error).__name__}: {error}; report it, with the log",
+            )
 
     def _store_content(self, sender: ForwarderIdentity, found: AnyMessage) -> MessageRefusal | None:
         refusal = None

@@ -53,12 +53,12 @@ def to_dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
     return DeadLetter(
         letter_id=message.letter_id,
         received_s=message.received_s,
-        topic=_storable_text(message.topic),
+        topic=storable_text(message.topic),
         payload=message.payload,
-        content_type=None if message.content_type is None else _storable_text(message.content_type),
-        properties={_storable_text(name): _storable_text(value) for name, value in message.properties},
+        content_type=None if message.content_type is None else storable_text(message.content_type),
+        properties={storable_text(name): storable_text(value) for name, value in message.properties},
         reason=reason,
-        detail=truncated(_storable_text(detail)),
+        detail=truncated(storable_text(detail)),
         retained=message.retained,
     )
 
@@ -75,7 +75,7 @@ def truncated(detail: str) -> str:
     return detail[: MAX_DETAIL_CHARACTERS - len(truncation_note)] + truncation_note
 
 
-def _storable_text(text: str) -> str:
+def storable_text(text: str) -> str:
     """Replace the characters PostgreSQL can't store in a text: NUL and lone surrogates."""
     if text.isprintable():
         return text

@@ -48,7 +48,7 @@ def add_cloud(
             arrival_s = {"a-r1": passed_s, "a-r2": passed_s + TRAVEL_S}.get(one.site_id, np.inf)
             rows = np.zeros(len(times_s), READING)
             rows["series_id"], rows["time_us"] = one.series_id, (times_s * 1e6).astype(np.int64)
-            rows["received_us"] = rows["time_us"]
+            rows["received_us"], rows["quality"] = rows["time_us"], 1
             rows["expected"], rows["spread"] = 0.4, 0.03
             rows["value"] = 0.4 + 1.5 * np.exp(-0.5 * ((times_s - arrival_s) / 1800) ** 2)
             store.commit(Batch(fresh=rows))

@@ -120,6 +120,11 @@ REASON_TEXTS = {
         " the one that shall forward",
         "另一台设备正在为本镇上报：请停用其中一台，再重新启动应当上报的一台",
     ),
+    "forwarder_clock": BilingualText(
+        "the clock of the town's machine was far ahead as the forwarder started: set it, then"
+        " restart the forwarder",
+        "上报进程启动时本机时钟远超前：请校正时钟，再重新启动上报进程",
+    ),
     "task": BilingualText(
         "a task fails and is tried again: see the traceback in the log and report it",
         "有任务失败并将重试：请查看日志中的错误并报告",

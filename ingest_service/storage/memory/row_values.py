@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_GOOD_FLAG = 2
+MAX_GOOD_VALUE = 1e30  # as in the view reading_as_rollup: sums of larger values overflow
 DAY_S = 86_400.0
 HOUR_S = 3600
 ORIGIN = datetime(2000, 1, 3)  # noqa: DTZ001 - local time; the origin of TimescaleDB's buckets
@@ -113,7 +114,7 @@ def _bucket_start(time_s: float, width_s: int, zone: ZoneInfo) -> float:
 
 def _to_bucket(begin_s: float, values: list[tuple[int, float]]) -> Bucket:
     """Aggregate (quality, value) pairs to a bucket."""
-    good = [value for quality, value in values if quality <= MAX_GOOD_FLAG]
+    good = [value for quality, value in values if quality <= MAX_GOOD_FLAG and abs(value) <= MAX_GOOD_VALUE]
     return Bucket(
         time_s=begin_s,
         count=len(values),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.postgres.store import PostgresStore
 
 BOX = "box-a"
+AT_US = 1_790_000_000_000_000
 LACKED, SHARED = "turbidity", "ammonia_nitrogen"
 POLICY = Policy(
     area="a",
@@ -171,8 +172,10 @@ def check_what_is_left_out(line: FederatedPair, county: PostgresStore, dsn: str)
     assert isinstance(last, federation.ForwardedEstimates)
     assert last.node_id == []
     fields: dict[str, Any] = {
-        "block": last.block + 1, "node_id": ["own"], "at_us": [0], "source": ["measured"], "estimated": [9.0],
-        "deviation": [0.1], "measured": [9.0], "expected": [None], "quality": [1], "measured_us": [0],
+        "block": last.block + 1, "node_id": ["own"], "at_us": [AT_US],
+        "source": ["measured"], "estimated": [9.0],
+        "deviation": [0.1], "measured": [9.0], "expected": [None], "quality": [1],
+        "measured_us": [AT_US],
     }  # fmt: skip
     message = line.sent[-1]
     changes: list[dict[str, Any]] = [{}, {"quantity": "moon"}, {"at_us": []}]

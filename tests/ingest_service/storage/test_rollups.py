@@ -244,6 +244,36 @@ def test_buckets_read_the_coarsest_rollup(store: PostgresStore, dsn: str) -> Non
     assert store.buckets(SPEED, day_s, day_s + 86_400, 300)[0].count == 1
 
 
+def test_values_whose_sum_overflows_stop_neither_rollups_nor_buckets(store: PostgresStore, dsn: str) -> None:
+    """Two readings of 1e308 with the flag 1 in one quarter of an hour failed at every try."""
+    memory = MemoryStore()
+    memory.enrol(TOWN)
+    for series_id in ALL:
+        made = rollup_samples.expected_rows(series_id, np.arange(0, 86_400, 60.0), seed=series_id)
+        made["quality"] = 1
+        made["value"][:40] = 1e308
+        for one in (store, memory):
+            one.commit(Batch(fresh=made))
+    times = (BEGIN_S, BEGIN_S + 86_400, 900)
+    from_readings = [store.buckets(one, *times) for one in ALL]
+    assert [[one.good for one in buckets] for buckets in from_readings] == [
+        [one.good for one in memory.buckets(each, *times)] for each in ALL
+    ]
+    roll_up(store)
+    assert [[one.good for one in store.buckets(each, *times)] for each in ALL] == [
+        [one.good for one in buckets] for buckets in from_readings
+    ]
+    with psycopg.connect(dsn) as connection:  # what was rolled up before migration 0063
+        connection.execute("UPDATE rollup_15min SET total = 1.7e308, weight = 1.7e308, weighted = 1.7e308")
+        connection.execute(
+            "INSERT INTO rollup_due SELECT %s, min(bucket), min(bucket) + interval '1 minute'"
+            " FROM rollup_15min",
+            (SLOW,),
+        )
+    roll_up(store)
+    assert len(store.buckets(SLOW, BEGIN_S, BEGIN_S + 86_400, 7200)) > 1
+
+
 def test_a_series_that_is_measured_more_often_gets_its_minutes(dsn: str, store: PostgresStore) -> None:
     commit_all(store)
     roll_up(store)

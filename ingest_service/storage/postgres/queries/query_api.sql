@@ -127,9 +127,9 @@ CASE WHEN mod(3600, %(width_s)s::int) = 0
 
 -- in_buckets: Aggregate the readings to buckets.
 SELECT extract(epoch FROM {{local_bucket}})::float8 AS time_s,
-    count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2))::int AS good,
-    min(value) FILTER (WHERE quality <= 2) AS min, max(value) FILTER (WHERE quality <= 2) AS max,
-    avg(value) FILTER (WHERE quality <= 2) AS mean
+    count(*)::int AS count, (count(*) FILTER (WHERE quality <= 2 AND abs(value) <= 1e30))::int AS good,
+    min(value) FILTER (WHERE quality <= 2 AND abs(value) <= 1e30) AS min, max(value) FILTER (WHERE quality <= 2 AND abs(value) <= 1e30) AS max,
+    avg(value) FILTER (WHERE quality <= 2 AND abs(value) <= 1e30) AS mean
 FROM known GROUP BY 1 ORDER BY 1;
 
 -- buckets_then: Buckets from the readings as of a snapshot.

@@ -51,5 +51,5 @@ WITH parts AS (
 )
 SELECT extract(epoch FROM {{bucket_of}})::float8 AS time_s,
     sum(count)::int AS count, sum(good)::int AS good, min(min) AS min, max(max) AS max,
-    sum(total) / nullif(sum(good), 0) AS mean
+    sum(total) FILTER (WHERE abs(total) <= 1e300) / nullif(sum(good), 0) AS mean
 FROM parts GROUP BY 1 ORDER BY 1;

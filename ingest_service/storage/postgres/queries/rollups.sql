@@ -62,6 +62,7 @@ ON CONFLICT (series_id, bucket) DO UPDATE SET
         = (excluded.expected, excluded.spread, excluded.flagged, excluded.weight, excluded.weighted);
 
 -- refresh_15min: 15-minute rollups, from the minute rollups if there are any, else from the readings.
+-- Rollups of before migration 0063 may have totals of huge values, whose sum would overflow.
 WITH due AS (
     SELECT series_id, lower(span) AS since, upper(span) AS until FROM (
         SELECT series_id, unnest(range_agg(tstzrange(
@@ -78,8 +79,8 @@ SELECT due.series_id, found.*
 FROM due JOIN series AS s ON s.series_id = due.series_id AND s.interval_s < 60
 CROSS JOIN LATERAL (
     SELECT date_bin('15 minutes', r.bucket, '2000-01-01Z') AS begins,
-        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
-        sum(weight), sum(weighted)
+        sum(count), sum(good), min(min), max(max), sum(total) FILTER (WHERE abs(total) <= 1e300),
+        sum(judged), sum(expected), sum(spread), max(flagged), sum(weight) FILTER (WHERE abs(weight) <= 1e300), sum(weighted) FILTER (WHERE abs(weighted) <= 1e300)
     FROM rollup_1min AS r
     WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
 ) AS found
@@ -120,8 +121,8 @@ INSERT INTO rollup_1h
 SELECT due.series_id, found.*
 FROM due CROSS JOIN LATERAL (
     SELECT date_trunc('hour', r.bucket, %(zone)s) AS begins,
-        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
-        sum(weight), sum(weighted)
+        sum(count), sum(good), min(min), max(max), sum(total) FILTER (WHERE abs(total) <= 1e300),
+        sum(judged), sum(expected), sum(spread), max(flagged), sum(weight) FILTER (WHERE abs(weight) <= 1e300), sum(weighted) FILTER (WHERE abs(weighted) <= 1e300)
     FROM rollup_15min AS r
     WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
 ) AS found
@@ -147,8 +148,8 @@ INSERT INTO rollup_1day
 SELECT due.series_id, found.*
 FROM due CROSS JOIN LATERAL (
     SELECT date_trunc('day', r.bucket, %(zone)s) AS begins,
-        sum(count), sum(good), min(min), max(max), sum(total), sum(judged), sum(expected), sum(spread), max(flagged),
-        sum(weight), sum(weighted)
+        sum(count), sum(good), min(min), max(max), sum(total) FILTER (WHERE abs(total) <= 1e300),
+        sum(judged), sum(expected), sum(spread), max(flagged), sum(weight) FILTER (WHERE abs(weight) <= 1e300), sum(weighted) FILTER (WHERE abs(weighted) <= 1e300)
     FROM rollup_1h AS r
     WHERE r.series_id = due.series_id AND r.bucket >= due.since AND r.bucket < due.until GROUP BY 1
 ) AS found
