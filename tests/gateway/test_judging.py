@@ -121,6 +121,26 @@ def test_units_are_converted_and_limits_obeyed(client: Client) -> None:
     assert "GROSS_RANGE" in answer["readings"][-90]["rules"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "english", "chinese"),
+    [
+        ("fail_high=5", "outside what can be (0 to 5 mg/L)", "超出可能范围（0至5 mg/L）"),
+        ("fail_low=nan&limit=fail_high=5", "outside what can be (at most 5 mg/L)", "（不高于5 mg/L）"),
+        ("suspect_low=4", "outside its usual range (4 to 40 mg/L)", "超出通常范围（4至40 mg/L）"),
+        ("suspect_low@1-12=5&limit=suspect_low=4", "usual range (5 to 40 mg/L)", "（5至40 mg/L）"),
+    ],
+)
+def test_a_reason_quotes_the_limit_that_was_applied(
+    client: Client, limits: str, english: str, chinese: str
+) -> None:
+    """It quoted the range of the quantity: "pH 7.064 is outside what can be (0 to 14)"."""
+    path = f"/v1/judge?quantity=dissolved_oxygen&limit={limits}"
+    anomalies = call_api(client, "POST", path, **as_json(*week())).json()["anomalies"]
+    found = next(one for one in anomalies if one["detector"] == "gross_range")
+    assert english in found["reason_en"]
+    assert chinese in found["reason_zh"]
+
+
 def test_times_out_of_order_and_repeated_are_put_right_and_counted(client: Client) -> None:
     body = {"time": [BEGIN_S + 600, BEGIN_S, BEGIN_S, 1e300], "value": [2.0, 1.0, 5.0, 1.0]}
     answer = call_api(client, "POST", "/v1/judge?quantity=ph", json=body).json()
