@@ -53,7 +53,7 @@ def number_within_junctions(
 
 
 @compiled
-def serve_junctions(  # noqa: C901, PLR0912 - one loop, compiled
+def serve_junctions(  # noqa: C901, PLR0912, PLR0915 - one loop, compiled
     sending: Floats,
     receiving: Floats,
     capacity: Floats,

@@ -55,7 +55,7 @@ class ChartLayout(NamedTuple):
     shaded : left end and width of the shaded time range [% of the plot]
     first_s, last_s : ends of the time axis [Unix s]
     forecast_path, forecast_band_path : of the forecast, empty without one
-    forecast_bars : upright lines of the band at points without a neighbour, where band and line have no length
+    forecast_bars : upright lines of the band at points without a neighbour, where it has no length
     now : where the forecast begins [% of the plot]; None without one
 
     """
