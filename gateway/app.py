@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from analytics.quality.compiled_judge_loader import CompiledJudgeLoader
 from gateway.api import examples, problems, snapshots
 from gateway.api.directory_cache import DirectoryCache
 from gateway.api.request_context import RequestContext
@@ -214,6 +215,7 @@ def create_app(
     app.state.authenticator = authenticator
     app.state.enrolment_failures = enrolment.new_failure_limiter()
     app.state.upload_pool = upload_pool
+    app.state.judge_loader = CompiledJudgeLoader()
     app.state.forecasts = ForecastCache(settings.forecast_models, settings.forecast_renew_s)
     app.state.heavy = heavy
     app.state.request_queues = request_queues
@@ -263,6 +265,7 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
     broadcaster = EventBroadcaster(unscoped_store, directories, settings)
     app = _new_app(None)
     app.state.upload_pool = UploadPool()
+    app.state.judge_loader = CompiledJudgeLoader()
     app.state.forecasts = ForecastCache(settings.forecast_models, settings.forecast_renew_s)
     app.state.context = RequestContext(
         store,

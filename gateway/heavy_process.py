@@ -224,6 +224,7 @@ async def _forward_response(message: ResponseStart | ResponseBody, scope: Scope,
     auth: RequestAuth = scope[request_auth.AUTH_SCOPE_KEY]
     auth.rows, auth.is_export = message.audit_data.rows, message.audit_data.is_export
     auth.detail.update(message.audit_data.detail)
+    auth.uncharged_s = message.audit_data.uncharged_s
     message_part: Message
     if isinstance(message, ResponseStart):
         scope["route"] = SimpleNamespace(path=message.route or "other")  # metrics are labelled by route

@@ -54,11 +54,12 @@ class BodyRejection(msgspec.Struct, frozen=True, tag=True):
 
 
 class ResponseAuditData(msgspec.Struct, frozen=True):
-    """Fields of the audit record, as far as the response has got."""
+    """Fields of the audit record and time not to be charged, as far as the response has got."""
 
     rows: int
     is_export: bool
     detail: dict[str, Any]
+    uncharged_s: float = 0.0  # not an audit field: see `RequestAuth`
 
 
 class ResponseStart(msgspec.Struct, frozen=True, tag=True):

@@ -74,6 +74,7 @@ def main(socket_fd: int) -> None:
     os.nice(WORKER_NICENESS)  # only now: requests may be waiting until this process is ready
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    app.state.judge_loader.start_if_quick()
     compile_steps.start_loading()  # beside the first requests, which would do so otherwise
     asyncio.run(HeavyWorker(app).serve(socket.socket(fileno=socket_fd), end))
     os._exit(0)  # skips joining threads that may wait for an unreachable database; no state to save
@@ -142,7 +143,7 @@ class HeavyWorker:
         pending_start: list[ResponseStart] = []
 
         async def send(message: Message) -> None:
-            audit_data = ResponseAuditData(auth.rows, auth.is_export, auth.detail)
+            audit_data = ResponseAuditData(auth.rows, auth.is_export, auth.detail, auth.uncharged_s)
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", None)
                 headers = list(message.get("headers", []))

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analytics.core import checks, seasonal_limits
 from analytics.core.flags import Rule
 from analytics.core.judge import VERSION
+from analytics.core.parameters import DEFAULTS
 from analytics.quality import anomaly_text, default_limits
 from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.contract.models import Anomaly
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from analytics.core.events import Events
     from ingest_service.storage.contract.models import Series
 
@@ -28,6 +32,20 @@ def course_of_event(events: Events, i: int) -> anomaly_text.Course:
         has_step,
         bool(events.began_with_step[i]),
         Rule(int(events.course[i])),
+    )
+
+
+def _range_at(limits: Mapping[str, float], time_s: float) -> anomaly_text.AppliedRange:
+    """Return the gross range that the judge applies at a time: the strictest of all limits."""
+    table = seasonal_limits.seasonal_table(limits)
+    offset_s = limits.get("day_offset_s", DEFAULTS["day_offset_s"])
+    month, hour = checks.month_and_hour(np.array([time_s]), offset_s)
+    seasonal = dict(zip(seasonal_limits.NAMES, table[:, month[0], hour[0]].tolist(), strict=True))
+    return anomaly_text.AppliedRange(
+        **{
+            name: float((np.fmax if name.endswith("_low") else np.fmin)(limits.get(name, np.nan), one))
+            for name, one in seasonal.items()
+        }
     )
 
 
@@ -47,6 +65,7 @@ def anomaly_from_event(series: Series, events: Events, i: int) -> Anomaly:
         expected=expected,
         spread=spread,
         course=course_of_event(events, i),
+        applied_range=_range_at(default_limits.effective_limits(series), float(events.peak_s[i])),
     )
     learned_days = float(events.start_s[i] - events.since_s[i]) / DAY_S
     is_learning = learned_days < LEARNED_DAYS

@@ -27,7 +27,7 @@ DETECTOR_NAMES = {
 """The name under which each rule's anomalies are stored and queried."""
 
 _TEMPLATES_EN = {
-    Rule.GROSS_RANGE: "{label} {observed} is outside what can be ({low} to {high})",
+    Rule.GROSS_RANGE: "{label} {observed} is outside what can be ({limits})",
     Rule.RATE_OF_CHANGE: "{label} changed to {observed} by a step that is rare for this series{against}",
     Rule.SPIKE: "{label} jumped to {observed} and back{against}",
     Rule.FLAT_LINE: "{label} has stood still at {observed}: the sensor may be stuck",
@@ -39,7 +39,7 @@ _TEMPLATES_EN = {
     Rule.GAP: "{label} was missing for longer or more often than usual, near {observed}",
 }
 _TEMPLATES_ZH = {
-    Rule.GROSS_RANGE: "{label}为{observed}，超出可能范围（{low}至{high}）",
+    Rule.GROSS_RANGE: "{label}为{observed}，超出可能范围（{limits}）",
     Rule.RATE_OF_CHANGE: "{label}突变至{observed}，变幅在该序列中罕见{against}",
     Rule.SPIKE: "{label}突跳至{observed}后回落{against}",
     Rule.FLAT_LINE: "{label}停在{observed}不变，传感器可能卡死",
@@ -61,6 +61,14 @@ _DRIFT = (
 _DRIFT_AND_STEP = (
     "{label} has drifted, with a step within; after {hours} h it was at {observed}{against}",
     "{label}逐渐漂移，其间有突变，{hours}小时后为{observed}{against}",
+)
+_UNUSUAL_RANGE = (
+    "{label} {observed} is outside its usual range ({limits})",
+    "{label}为{observed}，超出通常范围（{limits}）",
+)
+_LEFT_RANGE = (
+    "{label} was outside its limits ({limits}), near {observed}",
+    "{label}曾超出限值（{limits}），在{observed}附近",
 )
 _IMPOSSIBLE_SHIFT = ("; it has moved away and stays", "；持续偏移")
 _IMPOSSIBLE_STEP = ("; it changed by a step", "；数值突变")
@@ -98,6 +106,22 @@ class Course(NamedTuple):
         return self.rise_s >= MIN_SHIFT_S and not self.began_with_step
 
 
+class AppliedRange(NamedTuple):
+    """Gross range that a reading was checked with, canonical unit; NaN where there is no limit.
+
+    Attributes
+    ----------
+    fail_low, fail_high : of what can be
+    suspect_low, suspect_high : of what is usual
+
+    """
+
+    fail_low: float
+    fail_high: float
+    suspect_low: float = math.nan
+    suspect_high: float = math.nan
+
+
 def anomaly_sentences(
     rule: Rule,
     quantity: Quantity,
@@ -106,16 +130,18 @@ def anomaly_sentences(
     expected: float,
     spread: float,
     course: Course | None = None,
+    applied_range: AppliedRange | None = None,
 ) -> tuple[str, str]:
     """Describe an event in English and in Chinese.
 
     Parameters
     ----------
     rule : rule that names the event
-    quantity : gives the label, unit and plausible range in the sentences
+    quantity : gives the label and unit in the sentences
     observed, expected, spread : at the peak, in the canonical unit; NaN where unknown
     course : of a shift, whose sentence then states whether it is a drift or a lasting step; or of impossible
         values, whose sentence then ends in it
+    applied_range : limits at the peak, quoted for a gross range; by default those of the quantity
 
     """
     has_expectation = math.isfinite(expected) and math.isfinite(spread) and spread > 0
@@ -125,8 +151,6 @@ def anomaly_sentences(
     values_shown = {
         "hours": f"{hours:.0f}",
         "observed": _with_unit(observed, quantity),
-        "low": f"{quantity.low:g}",
-        "high": _with_unit(quantity.high, quantity),
     }
     deviation_en = (
         f", {_ratio_text(spreads_away)} spreads from the expected {_with_unit(expected, quantity)}"
@@ -141,9 +165,20 @@ def anomaly_sentences(
     side_en = ("above" if above else "below") + " what this hour expects" if has_expectation else "unusual"
     side_zh = ("高于" if above else "低于") + "此时段的预期" if has_expectation else "异常"
     english, chinese = _templates(rule, course)
+    limits_en = limits_zh = ""
+    if rule == Rule.GROSS_RANGE:
+        applied_range = applied_range or AppliedRange(quantity.low, quantity.high)
+        (range_en, range_zh), low, high = _range_templates(observed, applied_range)
+        english = english.replace(_TEMPLATES_EN[rule], range_en)
+        chinese = chinese.replace(_TEMPLATES_ZH[rule], range_zh)
+        limits_en, limits_zh = _limits_text(low, high, quantity)
     return (
-        english.format(label=quantity.en, side=side_en, against=deviation_en, **values_shown),
-        chinese.format(label=quantity.zh, side=side_zh, against=deviation_zh, **values_shown),
+        english.format(
+            label=quantity.en, side=side_en, against=deviation_en, limits=limits_en, **values_shown
+        ),
+        chinese.format(
+            label=quantity.zh, side=side_zh, against=deviation_zh, limits=limits_zh, **values_shown
+        ),
     )
 
 
@@ -164,6 +199,29 @@ def _templates(rule: Rule, course: Course | None) -> tuple[str, str]:
             return _LASTING_STEP
     end_en, end_zh = _course_of_impossible(course) if rule == Rule.GROSS_RANGE and course else ("", "")
     return _TEMPLATES_EN[rule] + end_en, _TEMPLATES_ZH[rule] + end_zh
+
+
+def _range_templates(observed: float, applied: AppliedRange) -> tuple[tuple[str, str], float, float]:
+    """Return the sentences of a gross range and its limits, by the limit that the value is beyond."""
+    fail_low, fail_high, suspect_low, suspect_high = applied
+    if not (observed >= fail_low or math.isnan(fail_low)) or observed > fail_high or math.isinf(observed):
+        return (_TEMPLATES_EN[Rule.GROSS_RANGE], _TEMPLATES_ZH[Rule.GROSS_RANGE]), fail_low, fail_high
+    usual_low = fail_low if math.isnan(suspect_low) else suspect_low
+    usual_high = fail_high if math.isnan(suspect_high) else suspect_high
+    is_beyond = observed < usual_low or observed > usual_high
+    # An event's peak is its highest score: that reading may be within the limits which another one left.
+    return _UNUSUAL_RANGE if is_beyond else _LEFT_RANGE, usual_low, usual_high
+
+
+def _limits_text(low: float, high: float, quantity: Quantity) -> tuple[str, str]:
+    """Return a range in English and Chinese; a limit that is NaN does not exist."""
+    if math.isnan(low) and math.isnan(high):
+        return "none in force", "现无限值"
+    if math.isnan(low):
+        return f"at most {_with_unit(high, quantity)}", f"不高于{_with_unit(high, quantity)}"
+    if math.isnan(high):
+        return f"at least {_with_unit(low, quantity)}", f"不低于{_with_unit(low, quantity)}"
+    return f"{low:g} to {_with_unit(high, quantity)}", f"{low:g}至{_with_unit(high, quantity)}"
 
 
 def _course_of_impossible(course: Course) -> tuple[str, str]:

@@ -111,7 +111,7 @@ def with_limits(one: SeriesHistory, changed: Mapping[str, float | None]) -> Seri
     return replace(one, series=series)
 
 
-def judge_history(one: SeriesHistory) -> JudgedHistory:
+def judge_history(one: SeriesHistory, *, use_compiled: bool | None = None) -> JudgedHistory:
     """Judge a history from its first reading on, as live judging would have."""
     n = len(one.time_s)
     outcome = core.judge(
@@ -120,6 +120,7 @@ def judge_history(one: SeriesHistory) -> JudgedHistory:
         np.zeros(n, np.intp),
         one.time_s,
         one.value,
+        use_compiled=use_compiled,
     )
     quality, rules = outcome.quality.copy(), outcome.rules.copy()
     at = np.searchsorted(one.time_s, outcome.revised_time_s)

@@ -52,7 +52,13 @@ class LimitTrial:
 
 
 def try_limits(
-    store: Reader, series: Series, changed: Mapping[str, float | None], from_s: float, to_s: float
+    store: Reader,
+    series: Series,
+    changed: Mapping[str, float | None],
+    from_s: float,
+    to_s: float,
+    *,
+    use_compiled: bool | None = None,
 ) -> LimitTrial:
     """Judge a time range twice, each time with a warm-up of two weeks before it; nothing is stored.
 
@@ -61,6 +67,7 @@ def try_limits(
     series : as it is enrolled
     changed : limits that differ from those in force
     from_s, to_s : measured in ``[from_s, to_s)``, Unix seconds [s]
+    use_compiled : as of `analytics.core.judge.judge`
 
     Raises
     ------
@@ -78,11 +85,14 @@ def try_limits(
         series=series, time_s=rows["time_us"] / 1e6, value=rows["value"].astype(np.float64)
     )
     tried = backtest.with_limits(history, changed)
-    return LimitTrial(_judge_range(history, from_s), _judge_range(tried, from_s))
+    return LimitTrial(
+        _judge_range(history, from_s, use_compiled=use_compiled),
+        _judge_range(tried, from_s, use_compiled=use_compiled),
+    )
 
 
-def _judge_range(history: SeriesHistory, from_s: float) -> TrialOutcome:
-    judged: JudgedHistory = backtest.judge_history(history)
+def _judge_range(history: SeriesHistory, from_s: float, *, use_compiled: bool | None) -> TrialOutcome:
+    judged: JudgedHistory = backtest.judge_history(history, use_compiled=use_compiled)
     inside = judged.time_s >= from_s
     return TrialOutcome(
         default_limits.effective_limits(history.series),

@@ -39,15 +39,20 @@ LEVELS = (
 def markdown_table(costs: MeasuredCosts) -> str:
     """Return a Markdown table of what each level needs."""
     lines = [
-        "| level | devices | readings/s | cores: ingest | database | broker | shards | disk a year |",
-        "|---|---|---|---|---|---|---|---|",
+        (
+            "| level | devices | readings/s | cores: ingest | database | broker | shards | disk a year |"
+            " next limit |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for level in LEVELS:
         load = Load(level.devices, QUANTITIES, INTERVAL_S, QUANTITIES)
         needed = calculate(costs, load)
+        limit = needed.limits[0]
+        passed = ", passed" if limit.devices < level.devices else ""
         cores = " | ".join(f"{needed.cores[name]:.3f}" for name in ("ingest", "database", "broker"))
         lines.append(
             f"| {level.name} | {level.devices:,} | {load.readings_per_s:,.1f} | {cores} | {needed.shards}"
-            f" | {needed.disk_bytes_per_year / GB:,.1f} GB |"
+            f" | {needed.disk_bytes_per_year / GB:,.1f} GB | {limit.resource}, {limit.devices:,}{passed} |"
         )
     return "\n".join(lines)

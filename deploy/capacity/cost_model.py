@@ -10,6 +10,10 @@ from typing import NamedTuple
 import msgspec
 
 COSTS_FILE = Path(__file__).with_name("measured_costs.toml")
+TLS_CONNECTION_BYTES = 24.3e3  # of the broker for each device (`make bench NAME=connections`)
+FILE_HANDLES = 65_536  # of the broker, by `deploy/install.sh`; systemd's default is 1,024
+OWN_FILE_HANDLES = 16  # of the broker: its listeners, log, database; platform's own connections
+GB = 1e9
 YEAR_S = 365 * 86_400.0
 MAX_COMMITS_PER_S = 20.0  # a commit waits 0.05 s for further messages (setting BATCH_WAIT_S of ingest)
 MAX_UTILISATION = 0.5  # of a core by one process: the rest is for the backlog of an outage
@@ -79,6 +83,30 @@ class Load(NamedTuple):
         return self.readings_per_s / self.readings_per_message
 
 
+class Machine(NamedTuple):
+    """Resources of the machine that limit the number of devices.
+
+    Attributes
+    ----------
+    memory_bytes : for ingest, and for the broker's connections by TLS [bytes]
+    file_handles : that the broker may open, one for each device
+    disk_bytes : for the database's growth of a year [bytes]; None if no disk is named
+
+    """
+
+    memory_bytes: float = 8 * GB
+    file_handles: int = FILE_HANDLES
+    disk_bytes: float | None = None
+
+
+class Limit(NamedTuple):
+    """Number of devices at which a resource is used up, the resource, and a sentence with what to do then."""
+
+    devices: int
+    resource: str
+    sentence: str
+
+
 class Capacity(NamedTuple):
     """What a load needs.
 
@@ -88,7 +116,7 @@ class Capacity(NamedTuple):
     shards : ingest processes that share the load
     memory_bytes : resident memory of all ingest processes [bytes]
     disk_bytes_per_year : growth of the database [bytes per year]
-    limits : sentences on the limits in the order in which they come, with the number of devices
+    limits : in the order in which they come
 
     """
 
@@ -96,7 +124,7 @@ class Capacity(NamedTuple):
     shards: int
     memory_bytes: float
     disk_bytes_per_year: float
-    limits: list[str]
+    limits: list[Limit]
 
 
 def read_costs(path: Path = COSTS_FILE) -> MeasuredCosts:
@@ -116,20 +144,20 @@ def cores_used(costs: MeasuredCosts, load: Load) -> dict[str, float]:
     }
 
 
-def calculate(costs: MeasuredCosts, load: Load) -> Capacity:
+def calculate(costs: MeasuredCosts, load: Load, machine: Machine = Machine()) -> Capacity:  # noqa: B008 - immutable
     """Return what a load needs."""
     cores = cores_used(costs, load)
     shards = max(1, math.ceil(cores["ingest"] / MAX_UTILISATION))
+    memory_bytes = shards * costs.ingest_bytes + load.series * costs.series_bytes
+    disk_bytes = _disk_bytes_per_s(costs, load) * YEAR_S
+    return Capacity(cores, shards, memory_bytes, disk_bytes, _limits(costs, load, machine))
+
+
+def _disk_bytes_per_s(costs: MeasuredCosts, load: Load) -> float:
+    """Return the growth of the database [bytes/s]."""
     widths_s = [*ROLLUP_WIDTHS_S, *([MINUTE_S] if load.interval_s < MINUTE_S else [])]
     rollup_rows_per_s = sum(load.series / max(one, load.interval_s) for one in widths_s)
-    disk_bytes_per_s = load.readings_per_s * costs.reading_bytes + rollup_rows_per_s * costs.rollup_bytes
-    return Capacity(
-        cores=cores,
-        shards=shards,
-        memory_bytes=shards * costs.ingest_bytes + load.series * costs.series_bytes,
-        disk_bytes_per_year=disk_bytes_per_s * YEAR_S,
-        limits=_limits(costs, load),
-    )
+    return load.readings_per_s * costs.reading_bytes + rollup_rows_per_s * costs.rollup_bytes
 
 
 def devices_at_limit(costs: MeasuredCosts, load: Load, process: str) -> int:
@@ -148,8 +176,37 @@ REMEDIES = {
 }
 
 
-def _limits(costs: MeasuredCosts, load: Load) -> list[str]:
-    at = sorted((devices_at_limit(costs, load, name), name) for name in costs.processes)
-    return [
-        f"{devices:,} devices: {name} uses half a core; beyond it, {REMEDIES[name]}" for devices, name in at
+def _limits(costs: MeasuredCosts, load: Load, machine: Machine) -> list[Limit]:
+    limits = [
+        Limit(devices, name, f"{name} uses half a core; beyond it, {REMEDIES[name]}")
+        for name in costs.processes
+        for devices in [devices_at_limit(costs, load, name)]
     ]
+    device_bytes = load.quantities * costs.series_bytes + TLS_CONNECTION_BYTES
+    limits.append(
+        Limit(
+            max(0, int((machine.memory_bytes - costs.ingest_bytes) / device_bytes)),
+            "memory",
+            f"ingest and the broker's connections by TLS take {machine.memory_bytes / GB:,.4g} GB of memory;"
+            " beyond it, more memory (--memory)",
+        )
+    )
+    limits.append(
+        Limit(
+            max(0, machine.file_handles - OWN_FILE_HANDLES),
+            "file handles",
+            f"the broker has no more of its {machine.file_handles:,} file handles; beyond it, a larger"
+            " LimitNOFILE of its unit (--file-handles)",
+        )
+    )
+    if machine.disk_bytes is not None:
+        device_disk_bytes = _disk_bytes_per_s(costs, load) * YEAR_S / load.devices
+        limits.append(
+            Limit(
+                int(machine.disk_bytes / device_disk_bytes),
+                "disk",
+                f"a year fills {machine.disk_bytes / GB:,.4g} GB of disk; beyond it, compress, or keep"
+                " readings for fewer days (TOWNTWIN_SERVICE_KEEP_READINGS_DAYS)",
+            )
+        )
+    return sorted(limits)

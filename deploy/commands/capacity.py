@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from deploy.settings import SettingsError
@@ -13,6 +12,15 @@ if TYPE_CHECKING:
     from deploy.settings import CommonSettings
 
 GB = 1e9
+BOUNDS = {  # of each flag, inclusive
+    "devices": (1, 10_000_000),
+    "quantities": (1, 1_000),
+    "interval": (0.001, 31_536_000.0),
+    "readings_per_message": (1, 100_000),
+    "memory": (0.1, 1e6),
+    "file_handles": (1, 1_000_000_000),
+    "disk": (0.1, 1e9),
+}
 MB = 1e6
 
 
@@ -32,6 +40,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--readings-per-message", type=float, metavar="N", help="by default one of each quantity"
     )
+    parser.add_argument(
+        "--memory",
+        type=float,
+        default=8.0,
+        metavar="GB",
+        help="for ingest and the broker (default %(default)s)",
+    )
+    parser.add_argument(
+        "--file-handles",
+        type=int,
+        metavar="N",
+        help="of the broker (default 65536, as deploy/install.sh sets)",
+    )
+    parser.add_argument("--disk", type=float, metavar="GB", help="for the readings of a year")
     parser.add_argument("--table", action="store_true", help="a Markdown table from a town to the nation")
 
 
@@ -41,7 +63,7 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:  # noqa: ARG00
     Raises
     ------
     SettingsError
-        If a number is missing or not positive.
+        If a number is missing or out of its bounds.
 
     """
     from deploy.capacity import area_levels, cost_model
@@ -53,19 +75,30 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:  # noqa: ARG00
     if args.devices is None:
         raise SettingsError("--devices is missing: give the number of devices, or --table")
     per_message = args.quantities if args.readings_per_message is None else args.readings_per_message
-    if not all(0 < one < math.inf for one in (args.devices, args.quantities, args.interval, per_message)):
-        raise SettingsError(
-            "--devices, --quantities, --interval and --readings-per-message are finite and greater than 0"
-        )
+    _check_bounds(args)
     load = cost_model.Load(args.devices, args.quantities, args.interval, per_message)
-    needed = cost_model.calculate(costs, load)
+    machine = cost_model.Machine(
+        args.memory * GB,
+        cost_model.FILE_HANDLES if args.file_handles is None else args.file_handles,
+        None if args.disk is None else args.disk * GB,
+    )
+    needed = cost_model.calculate(costs, load, machine)
     rates = f"{load.readings_per_s:,.1f} readings/s, {load.messages_per_s:,.1f} messages/s"
     print(f"{load.series:,} series, {rates}")
     for name, cores in needed.cores.items():
         print(f"{name}: {cores:.3f} cores")
     print(f"ingest: {needed.shards} shard(s), {needed.memory_bytes / MB:,.0f} MB resident")
     print(f"disk: {needed.disk_bytes_per_year / GB:,.1f} GB a year, not compressed")
-    for sentence in needed.limits:
-        print(f"next limit at {sentence}")
+    for i, limit in enumerate(needed.limits):
+        place = "next limit" if i == 0 else "then"
+        print(f"{place} at {limit.devices:,} devices: {limit.sentence}")
     print(f"Costs: {costs.measured}")
     return 0
+
+
+def _check_bounds(args: argparse.Namespace) -> None:
+    for name, (low, high) in BOUNDS.items():
+        value = getattr(args, name)
+        if value is not None and not low <= value <= high:
+            flag = "--" + name.replace("_", "-")
+            raise SettingsError(f"{flag} is from {low:,} to {high:,}, see towntwin capacity --help")

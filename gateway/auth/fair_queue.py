@@ -191,6 +191,11 @@ class WorkSlot:
             if worked_s >= unless_below_s:
                 await self._rest(worked_s)
 
+    def leave_out(self, waited_s: float) -> None:
+        """Leave a time [s] since the slot was acquired out of what the key is charged."""
+        if self._acquired_s is not None:
+            self._acquired_s = min(self._acquired_s + waited_s, time.monotonic())
+
     async def _rest(self, worked_s: float) -> None:
         rest_s = self._queue.rest_s(worked_s)
         if rest_s and self._acquired_s is not None:

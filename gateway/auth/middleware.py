@@ -104,6 +104,8 @@ class AccessMiddleware:
             return
 
         async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                work_slot.leave_out(auth.uncharged_s)
             if not message.get("more_body", False):
                 await audited_send(message)
                 return

@@ -24,6 +24,7 @@ class RequestAuth:
     peer_address : address of the connection itself
     was_forwarded : whether the request has any forwarding header, from whatever peer
     is_export : whether the response counts as an export, for the audit
+    uncharged_s : part of the time worked that is not the key's, as while the judge is compiled [s]
     rows : readings and anomalies in the response, as far as known before it starts
     detail : fields of the audit entry's detail
 
@@ -37,5 +38,6 @@ class RequestAuth:
     peer_address: str = ""
     was_forwarded: bool = False
     is_export: bool = False
+    uncharged_s: float = 0.0
     rows: int = 0
     detail: dict[str, Any] = field(default_factory=dict)

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import compute as pc
 from pyarrow import csv
 
 from gateway.api.problems import ProblemError
@@ -37,6 +38,10 @@ MAX_TIME_S = 253_402_300_800.0  # the year 10000
 SECONDS_PER_UNIT = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMN_NAMES = ["time", "value"]
 TIME_ADVICE = "times are RFC 3339 with their offset (…+08:00 or …Z), or Unix seconds"
+RFC3339_PATTERN = (
+    r"^\d{4}-\d{2}-\d{2}[T ]([01]\d|2[0-3])(:[0-5]\d(:[0-5]\d(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)$"
+)
+NUMBER_PATTERN = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
 IS_NUMBER_TYPE = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
 MAX_QUOTED_TEXT = 60  # characters of an invalid text that the problem repeats
 
@@ -158,12 +163,38 @@ def _parse_times(column: pa.ChunkedArray) -> Floats:
     if pa.types.is_dictionary(kind):
         return _parse_dictionary(column, _parse_times)
     if _is_text(kind):
-        column, kind = _cast_text(column, pa.timestamp("us", "UTC"), TIME_ADVICE), pa.timestamp("us", "UTC")
+        return _parse_time_text(column.cast(pa.string()).combine_chunks())
     if pa.types.is_timestamp(kind):
         if kind.tz is None:
             raise _invalid_body("times need their offset, as 2026-11-23T08:00:00+08:00 or …Z")
         return _to_float64(column.cast(pa.int64())) * SECONDS_PER_UNIT[kind.unit]
     return _parse_values(column, "time")
+
+
+def _parse_time_text(text: pa.Array) -> Floats:
+    """Return Unix seconds of RFC 3339 or of numbers; NaN for all else, as a leap second or 30 February."""
+    time_s = np.full(len(text), np.nan)
+    for pattern, kind, scale in (
+        (RFC3339_PATTERN, pa.timestamp("us", "UTC"), SECONDS_PER_UNIT["us"]),
+        (NUMBER_PATTERN, pa.float64(), 1.0),
+    ):
+        matches = pc.match_substring_regex(text, pattern).to_numpy(zero_copy_only=False)
+        at = np.flatnonzero(matches == True)  # noqa: E712 - None where the text is missing
+        time_s[at] = _cast_each(text.take(pa.array(at)), kind) * scale
+    return time_s
+
+
+def _cast_each(text: pa.Array, kind: pa.DataType) -> Floats:
+    """Cast texts of the right form; NaN for those which are none all the same, found by bisection."""
+    try:
+        cast = text.cast(kind)
+    except pa.ArrowInvalid:
+        if len(text) == 1:
+            return np.full(1, np.nan)
+        half = len(text) // 2
+        return np.concatenate([_cast_each(text[:half], kind), _cast_each(text[half:], kind)])
+    numbers = cast.cast(pa.int64()) if pa.types.is_timestamp(kind) else cast
+    return numbers.to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def _parse_values(column: pa.ChunkedArray, name: str = "value") -> Floats:

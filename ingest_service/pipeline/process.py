@@ -10,11 +10,11 @@ import msgspec
 import structlog
 from prometheus_client import start_http_server
 
+from analytics.quality.compiled_judge_loader import CompiledJudgeLoader
 from edge.wire.backoff import Backoff
 from ingest_service.pipeline import metrics
 from ingest_service.pipeline.batch_processor import BatchProcessor
 from ingest_service.pipeline.commit_queue import CommitQueue
-from ingest_service.pipeline.compiled_judge_loader import CompiledJudgeLoader
 from ingest_service.pipeline.disk_guard import DiskGuard
 from ingest_service.pipeline.inbox import Inbox
 from ingest_service.pipeline.message import from_dead_letter

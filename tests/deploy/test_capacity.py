@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.capacity import area_levels, cost_model
-from deploy.capacity.cost_model import Load, MeasuredCosts, ProcessCosts
+from deploy.capacity.cost_model import Load, Machine, MeasuredCosts, ProcessCosts
 from tests.support.processes import REPOSITORY, run_command
 
 COSTS = MeasuredCosts(
@@ -38,7 +38,25 @@ def test_a_process_uses_half_a_core_at_its_limit() -> None:
         at_limit = load._replace(devices=cost_model.devices_at_limit(COSTS, load, name))
         assert cost_model.cores_used(COSTS, at_limit)[name] == pytest.approx(0.5, rel=0.01)
     first, *_ = cost_model.calculate(COSTS, load).limits
-    assert first.startswith("1,428 devices: ingest uses half a core")
+    assert (first.devices, first.resource) == (1_428, "ingest")
+
+
+def test_the_next_limit_is_the_nearest_of_processor_memory_file_handles_and_disk() -> None:
+    """It was that of a processor alone, in millions of devices, where 1,024 file handles come first."""
+    load = Load(400, 4, 300.0, 4)
+    free = Machine(memory_bytes=1e15, file_handles=10**9)
+    assert cost_model.calculate(COSTS, load, free).limits[0].resource == "ingest"
+    for machine, resource in (
+        (free._replace(memory_bytes=1e9), "memory"),
+        (free._replace(file_handles=1_024), "file handles"),
+        (free._replace(disk_bytes=1e10), "disk"),
+    ):
+        first, *later = cost_model.calculate(COSTS, load, machine).limits
+        assert first.resource == resource
+        assert all(first.devices <= one.devices for one in later)
+    assert cost_model.calculate(COSTS, load, free._replace(file_handles=1_024)).limits[0].devices < 1_024
+    at_disk = cost_model.calculate(COSTS, load, free._replace(disk_bytes=1e10)).limits[0].devices
+    assert cost_model.calculate(COSTS, load._replace(devices=at_disk)).disk_bytes_per_year <= 1e10
 
 
 def test_the_documentation_has_the_table_that_the_command_prints() -> None:
@@ -58,7 +76,12 @@ def test_the_command_prints_what_devices_need_and_refuses_none() -> None:
         ["--devices", "5", "--interval", "inf"],
         ["--devices", "5", "--interval", "-1"],
         ["--devices", "5", "--interval", "nan"],
+        ["--devices", "5", "--interval", "1e308"],
+        ["--devices", "5", "--interval", "5e-324"],
+        ["--devices", "5", "--interval", "1e-300"],
+        ["--devices", "9" * 340],
     ):
         refused = run_command("capacity", *wrong)
         assert refused.returncode == 2
-        assert "--devices" in refused.stderr
+        assert wrong[-2:-1] == [] or wrong[-2] in refused.stderr
+        assert "Traceback" not in refused.stderr

@@ -128,7 +128,7 @@ def test_the_compiled_judge_is_loaded_without_its_compiler_and_judges_small_bloc
     """The compiler's library, 70 MB, came into memory for loading alone, at each start."""
     shown = python(
         "import sys; import numpy as np\n"
-        "from ingest_service.pipeline.compiled_judge_loader import CompiledJudgeLoader\n"
+        "from analytics.quality.compiled_judge_loader import CompiledJudgeLoader\n"
         "one = CompiledJudgeLoader(); print(one.use_compiled(np.zeros(3, np.intp)))\n"
         "one.start(); print(one.use_compiled(np.zeros(1000, np.intp)))\n"
         "from analytics.core.compiled.kernel_cache import HAS_MACHINE_CODE\n"
@@ -141,7 +141,7 @@ def test_where_the_compiler_is_needed_it_does_not_stay_in_memory() -> None:
     """Nor is scipy imported; and compiling works after the release of its pages."""
     shown = python(
         "import sys\n"
-        "from ingest_service.pipeline import compiled_judge_loader, library_pages\n"
+        "from analytics.quality import compiled_judge_loader, library_pages\n"
         "with compiled_judge_loader._without_blas():\n"
         "    from numba import njit; print(njit(lambda x: x > 1)(2))\n"
         "print('scipy.linalg' in sys.modules)\n"

@@ -134,6 +134,23 @@ def test_a_key_that_has_spent_its_time_gets_the_time_to_retry() -> None:
     asyncio.run(scenario())
 
 
+def test_time_that_is_not_of_the_key_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> float:
+        clock = [1000.0]
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        budget = TimeBudget(share=1e-9, burst_s=10.0)
+        queue = FairQueue(per_key=1, total=1, max_waiting=3, budget=budget)
+        async with queue.work_slot("a") as work_slot:
+            clock[0] += 30.0
+            work_slot.leave_out(28.0)
+        async with queue.work_slot("a") as work_slot:
+            clock[0] += 1.0
+            work_slot.leave_out(28.0)
+        return 10.0 - budget._remaining["a"][0]
+
+    assert asyncio.run(scenario()) == pytest.approx(2.0), "and never less than nothing"
+
+
 def test_an_export_is_counted_by_what_leaves_and_never_floods_the_audit() -> None:
     ledger = ExportCounter()
     pages = [

@@ -23,10 +23,14 @@ import pyarrow.parquet as pq
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from analytics.quality.compiled_judge_loader import CompiledJudgeLoader
 from deploy.embedded.server_environment import free_port
+from gateway import heavy_process, heavy_protocol
 from gateway.app import create_app
-from gateway.auth import api_keys
+from gateway.auth import api_keys, request_auth
+from gateway.auth.fair_queue import WorkSlot
 from gateway.auth.principal import Role
+from gateway.auth.request_auth import RequestAuth
 from gateway.heavy_process import WorkerStartup
 from gateway.settings import Settings
 from ingest_service.storage.postgres.api_keys import ApiKeyStore, AuditQuery
@@ -141,6 +145,58 @@ def test_bodies_are_handed_over_and_refused_as_in_one_process(gateways: Gateways
         answer = send_request(app, "POST", "/v1/judge", content=endless(), **arguments)
         assert answer.status_code == 413
         assert "larger than 100,000 bytes" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("waited_s", [0.0, 3600.0])
+def test_the_judge_being_compiled_is_not_charged_to_the_key(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch, waited_s: float
+) -> None:
+    """A first request in a fresh clone took the key's share of the server's time, and had no answer."""
+    app = gateways.single_process
+    loaded, app.state.judge_loader = app.state.judge_loader, CompiledJudgeLoader()
+    loader = app.state.judge_loader
+    loaded.start()
+    assert loaded.wait_after_start(300.0)
+    # As if the compiler had been started by another request so long ago; it does not end here.
+    loader._is_started, loader._started_s = True, time.monotonic() - waited_s
+    left_out_s: list[float] = []
+    monkeypatch.setattr(WorkSlot, "leave_out", lambda _, one_s: left_out_s.append(one_s))
+    arguments: Any = {"params": {"quantity": "ph"}, "headers": gateways.headers}
+    small = {"time": [1.79e9 + 300.0 * i for i in range(300)], "value": [7.0] * 300}
+    large = {"time": [1.79e9 + 300.0 * i for i in range(1001)], "value": [7.0] * 1001}
+    try:
+        by_numpy = send_request(app, "POST", "/v1/judge", json=small, **arguments)
+        if waited_s:
+            refused = send_request(app, "POST", "/v1/judge", json=large, **arguments)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "15")
+            assert "is being compiled" in refused.json()["detail"]
+        else:  # large files wait for the same end
+            end = threading.Timer(0.2, loader._finished.set)
+            end.start()
+            assert send_request(app, "POST", "/v1/judge", json=large, **arguments).status_code == 200
+            assert loader.is_finished
+    finally:
+        app.state.judge_loader = loaded
+    compiled = send_request(app, "POST", "/v1/judge", json=small, **arguments)
+    assert by_numpy.status_code == 200
+    assert by_numpy.json()["readings"] == compiled.json()["readings"]
+    assert all(one_s > 0 for one_s in left_out_s[:2])
+    assert left_out_s[2:] == [0.0], "the compiled judge is charged"
+
+
+def test_time_not_to_be_charged_is_reported_by_the_process() -> None:
+    auth: Any = RequestAuth(None, "")  # type: ignore[arg-type]
+    scope: Any = {request_auth.AUTH_SCOPE_KEY: auth}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    start = heavy_protocol.ResponseStart(
+        200, [], "/v1/judge", heavy_protocol.ResponseAuditData(0, False, {}, uncharged_s=28.0)
+    )
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(start), type=heavy_protocol.ResponseStart)
+    asyncio.run(heavy_process._forward_response(sent, scope, send))
+    assert auth.uncharged_s == 28.0
 
 
 def test_an_export_of_the_process_is_audited_with_its_rows(gateways: Gateways) -> None:

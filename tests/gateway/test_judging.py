@@ -121,6 +121,41 @@ def test_units_are_converted_and_limits_obeyed(client: Client) -> None:
     assert "GROSS_RANGE" in answer["readings"][-90]["rules"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "english", "chinese"),
+    [
+        ("fail_high=5", "outside what can be (0 to 5 mg/L)", "超出可能范围（0至5 mg/L）"),
+        ("suspect_low=4", "outside its usual range (4 to 40 mg/L)", "超出通常范围（4至40 mg/L）"),
+        ("suspect_low@1-12=5&limit=suspect_low=4", "usual range (5 to 40 mg/L)", "（5至40 mg/L）"),
+    ],
+)
+def test_a_reason_quotes_the_limit_that_was_applied(
+    client: Client, limits: str, english: str, chinese: str
+) -> None:
+    """It quoted the range of the quantity: "pH 7.064 is outside what can be (0 to 14)"."""
+    path = f"/v1/judge?quantity=dissolved_oxygen&limit={limits}"
+    anomalies = call_api(client, "POST", path, **as_json(*week())).json()["anomalies"]
+    found = next(one for one in anomalies if one["detector"] == "gross_range")
+    assert english in found["reason_en"]
+    assert chinese in found["reason_zh"]
+
+
+def test_rows_without_a_usable_time_as_a_leap_second_are_left_out_and_counted(client: Client) -> None:
+    """One row with 23:59:60 had the whole file refused."""
+    rows = "2016-12-31T23:59:59Z,7\n2016-12-31T23:59:60Z,7.1\n2017-01-01T08:05:00+08:00,7.2\nsoon,7\n,7\n"
+    rows += "1483228900.5,7\n2017-02-30T00:00:00Z,7\n"
+    answer = call_api(
+        client, "POST", "/v1/judge?quantity=ph", **content_args(f"time,value\n{rows}".encode(), "text/csv")
+    )
+    assert answer.status_code == 200, answer.text
+    assert [one["measured"][:19] for one in answer.json()["readings"]] == [
+        "2016-12-31T23:59:59",
+        "2017-01-01T00:01:40",
+        "2017-01-01T00:05:00",
+    ]
+    assert answer.json()["left_out"] == {"without_time": 4, "repeated": 0}
+
+
 def test_times_out_of_order_and_repeated_are_put_right_and_counted(client: Client) -> None:
     body = {"time": [BEGIN_S + 600, BEGIN_S, BEGIN_S, 1e300], "value": [2.0, 1.0, 5.0, 1.0]}
     answer = call_api(client, "POST", "/v1/judge?quantity=ph", json=body).json()

@@ -13,10 +13,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from analytics.core.rounding import convert_and_round
+from analytics.quality.compiled_judge_loader import CompiledJudgeLoader
 from analytics.service import backtest, limit_trials
 from edge.wire.errors import UnitError
 from edge.wire.quantities import QUANTITIES, Conversion, to_canonical
-from gateway.api import query_params
+from gateway.api import query_params, uncharged_loading
 from gateway.api.directory_cache import check_quantity
 from gateway.api.models import conversion, judging_models
 from gateway.api.models.resource_models import utc_datetime
@@ -77,6 +78,7 @@ async def _uploaded_series(request: Request) -> UploadedSeries:
 @requires(RequiredRight(VIEWER, "judging", changes_nothing=True, heavy=True))
 def judge(
     context: CurrentContext,
+    request: Request,
     requested: RequestedFormat,
     uploaded: Annotated[UploadedSeries, Depends(_uploaded_series)],
     quantity: Annotated[str, Query(description="What is measured", examples=["dissolved_oxygen"])],
@@ -100,9 +102,10 @@ def judge(
         )
     value = convert_and_round(uploaded.value, conversion.scale, conversion.offset)
     history = backtest.make_history(Series(site_id="posted", quantity=quantity), uploaded.time_s, value)
-    judged = backtest.judge_history(
-        _with_changed_limits(history, dict(_parse_limit(one) for one in limit or ()))
-    )
+    history = _with_changed_limits(history, dict(_parse_limit(one) for one in limit or ()))
+    loader: CompiledJudgeLoader = request.app.state.judge_loader
+    with uncharged_loading.judge_for(loader, context.auth, len(uploaded.time_s)) as use_compiled:
+        judged = backtest.judge_history(history, use_compiled=use_compiled)
     if requested.format_name != "json":
         return streaming_response.list_response(requested, judging_tables.JUDGED_TABLE, judged, token=None)
     if context.auth is not None:
@@ -122,16 +125,21 @@ def judge(
 @router.post("/series/{series_id}/trial", responses=problem_responses(404))
 @requires(RequiredRight(ENGINEER, "judging", heavy=True))
 def try_limits(
-    context: CurrentContext, series_id: query_params.SeriesIdParam, requested: judging_models.TrialRequest
+    context: CurrentContext,
+    request: Request,
+    series_id: query_params.SeriesIdParam,
+    requested: judging_models.TrialRequest,
 ) -> judging_models.TrialResponse:
     """Judge a time range of history by other limits and by those in force; nothing is stored."""
     from_s, to_s = requested.from_.timestamp(), requested.to.timestamp()
     if from_s >= to_s:
         raise ProblemError(422, "from: must be before to", where="from")
+    series = _visible_series(context, series_id)
     try:
-        trial_result = limit_trials.try_limits(
-            context.store, _visible_series(context, series_id), requested.limits, from_s, to_s
-        )
+        with uncharged_loading.judge_for(request.app.state.judge_loader, context.auth) as use_compiled:
+            trial_result = limit_trials.try_limits(
+                context.store, series, requested.limits, from_s, to_s, use_compiled=use_compiled
+            )
     except ValueError as error:
         raise ProblemError(422, f"limits: {error}", where="limits") from error
     return judging_models.TrialResponse(

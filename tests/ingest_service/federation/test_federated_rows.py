@@ -307,7 +307,7 @@ ITEMS: dict[str, dict[str, Any]] = {
 FUTURE_US, FUTURE_S = 9 * 10**18, 9e12
 REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "definitions": [
-        *(("payload", {"site_id": one}) for one in ("a/b", "", "s" * 10_000, "s1\n")),
+        *(("payload", {"site_id": one}) for one in ("", "s" * 10_000, "s1\n")),
         ("payload", {"lon": 1e308}),
         ("payload", {"target_class": 2**40}),
     ],

@@ -1,9 +1,10 @@
-"""Loads the compiled judge on a background thread, and where that takes long, after the first commit."""
+"""Loads the compiled judge on a background thread, for ingest and the gateway."""
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import structlog
 
 from analytics.core import judge as core
 from analytics.core.compiled import constants, kernel_cache
-from ingest_service.pipeline import library_pages
+from analytics.quality import library_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,16 +48,33 @@ class CompiledJudgeLoader:
         self._report_wait = report_wait
         self._finished = threading.Event()
         self._is_usable = False
-        self._is_started = False
+        self._is_started, self._started_s = False, 0.0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._load, name="warm-up", daemon=True)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether loading has ended, with the compiled judge or with none."""
+        return self._finished.is_set()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the compiled judge is loaded."""
+        return self._is_usable
+
+    def wait_after_start(self, limit_s: float) -> bool:
+        """Wait until loading has ended, up to ``limit_s`` [s] after its start; return `is_finished`.
+
+        All callers wait for the same end: one that comes later waits less.
+        """
+        return self._finished.wait(max(0.0, self._started_s + limit_s - time.monotonic()))
 
     def start(self) -> None:
         """Start loading, if the compiler is installed; further calls have no effect."""
         with self._lock:
             if self._is_started:
                 return
-            self._is_started = True
+            self._is_started, self._started_s = True, time.monotonic()
         if constants.NUMBA_AVAILABLE:
             self._thread.start()
         else:
