@@ -194,7 +194,7 @@ def _cast_each(text: pa.Array, kind: pa.DataType) -> Floats:
         half = len(text) // 2
         return np.concatenate([_cast_each(text[:half], kind), _cast_each(text[half:], kind)])
     numbers = cast.cast(pa.int64()) if pa.types.is_timestamp(kind) else cast
-    return numbers.to_numpy(zero_copy_only=False).astype(np.float64)
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _parse_values(column: pa.ChunkedArray, name: str = "value") -> Floats:

@@ -83,7 +83,7 @@ def test_a_daily_wave_is_forecast_for_a_day_with_band_skill_and_training(world: 
         assert one["low"] < one["value"] < one["high"]
         assert at_s(one["time"]) == at_s(found["issued"]) + one["horizon_s"]
         assert min(one["skill"].values()) > 0
-    course = np.array([8 + 1.5 * np.sin(2 * np.pi * at_s(one["time"]) / 86_400) for one in shown])
+    course = np.array([8 + 1.5 * np.sin(2 * np.pi * one["horizon_s"] / 86_400) for one in shown])
     assert np.abs(course - [one["value"] for one in shown]).max() < 0.8, "of a wave of 1.5"
 
 
