@@ -90,8 +90,8 @@ def run(args: argparse.Namespace, common: CommonSettings) -> int:  # noqa: ARG00
     print(f"ingest: {needed.shards} shard(s), {needed.memory_bytes / MB:,.0f} MB resident")
     print(f"disk: {needed.disk_bytes_per_year / GB:,.1f} GB a year, not compressed")
     for i, limit in enumerate(needed.limits):
-        place = "next limit" if i == 0 else "then"
-        print(f"{place} at {limit.devices:,} devices: {limit.sentence}")
+        prefix = "next limit" if i == 0 else "then"
+        print(f"{prefix} at {limit.devices:,} devices: {limit.sentence}")
     print(f"Costs: {costs.measured}")
     return 0
 

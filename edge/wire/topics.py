@@ -10,7 +10,7 @@ import msgspec
 from edge.wire.errors import TopicError
 
 PREFIX = "towntwin/v1"
-LEVEL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+LEVEL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,63}")
 
 
 class TopicKind(StrEnum):
