@@ -36,9 +36,8 @@ EARLY_READINGS = 20.0  # readings
 LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
 READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
 ADOPTED_MEMORY_S = 7_200.0
-RETURN_SHARE = (
-    0.25  # of the distance from the adopted level, within which a value has returned to the kept one
-)
+RETURN_SHARE = 0.25
+"""Of the distance from the adopted level, within which a value has returned to the kept one."""
 RETURN_SPREADS = 8.0  # likewise in spreads
 DEVIATION_GAIN = 0.005
 HOUR_S, DAY_S, WEEK_S = 3_600.0, 86_400.0, 604_800.0

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MAX_NUMPY_DEPTH = (
-    64  # readings of one series per block, up to which NumPy judges about as fast as they arrive
-)
+MAX_NUMPY_DEPTH = 64
+"""Readings of one series per block, up to which NumPy judges about as fast as they arrive."""
 COMPILER_LIBRARY = "llvmlite"
 BLAS_MODULE = "scipy.linalg"
 WAIT_KEY = "compiling"

@@ -30,9 +30,8 @@ DETECTOR = "dead_letters"
 VERSION = "1"
 DAY_S = 86_400.0
 SEVERITY = 2  # a fault of the platform, not of the town: below the severity that raises an alert
-GROWTH_FACTOR = (
-    10  # the open anomaly is recorded again when the count has grown by this factor, not each round
-)
+GROWTH_FACTOR = 10
+"""The open anomaly is recorded again when the count has grown by this factor, not each round."""
 
 
 def report_letter_quotas(

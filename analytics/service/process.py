@@ -53,13 +53,11 @@ log = structlog.get_logger()
 SERVICE_SHARD = "analytics"
 STANDBY_POLL_S = 2.0
 OUTAGE_MIN_S = 60.0  # an outage of ingest is reported as the cause of silence after it has lasted this long
-MAX_ENDED_SILENCES = (
-    200  # newest ended silences read; they include the platform's own one if it still matters
-)
+MAX_ENDED_SILENCES = 200
+"""Newest ended silences read; they include the platform's own one if it still matters."""
 ROLLUP_SAMPLE = "some of what waits"
-FAILURES_BEFORE_PAUSE = (
-    10  # failures in a row after which rollups wait: a share of 2^-10 is about one time range
-)
+FAILURES_BEFORE_PAUSE = 10
+"""Failures in a row after which rollups wait: a share of 2^-10 is about one time range."""
 MAX_ROLLUP_DELAY_S = 60.0
 
 TASK_FAILURES = Counter("towntwin_service_failures_total", "Tasks that failed", ["task"])

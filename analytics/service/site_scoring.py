@@ -96,7 +96,7 @@ def complete_until(
 ) -> dict[str, int]:
     """Return the tick up to which each area has sent everything; a silent series is not waited for.
 
-    Newest readings of series that the directory lacks, such as those judged by a town's platform, count not.
+    Series that the directory lacks, such as those judged by a town's platform, are ignored.
     """
     area = {site.site_id: site.area_id for site in directory.sites}
     series = {one.series_id: one for one in directory.series}

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 DETECTION_SPREADS, LEAST_NOISE_SHARE = 3.0, 0.05
 LEAST_NOISE = 0.02  # [mg/L]
 MAX_SENSORS = 12
-LEAST_FLOW_SHARE = (
-    0.01  # of the modelled flow of an outfall: without any flow its reading would be free of noise
-)
+LEAST_FLOW_SHARE = 0.01
+"""Of the modelled flow of an outfall: without any flow its reading would be free of noise."""
 
 
 class SensorRows(NamedTuple):

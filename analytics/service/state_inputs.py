@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 MAX_BINS = 48
 MAX_READINGS = 3_000_000  # of all sensors; a day of 2000 sensors, one a minute
-REMEMBERED_S = (
-    3600.0  # from the begin of the window on, in which the expected value of a silent sensor is taken
-)
+REMEMBERED_S = 3600.0
+"""From the begin of the window on, in which the expected value of a silent sensor is taken."""
 AT_ITSELF_S = 1e-6  # a reading of the time itself is used; the store's ranges leave their end out
 
 

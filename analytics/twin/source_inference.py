@@ -44,10 +44,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 AMOUNT_FACTORS = np.geomspace(0.5, 8.0, 9)  # of the amount of least squares, which is too low at a wrong time
-WIDTHS = (
-    6.0  # standard deviations of the logarithm of the amount that the amounts reach to above it, at least
-)
-CANNOT_BE_TOLD_APART = np.log(3.0)  # a Bayes factor below 3 is "barely worth mentioning" (Jeffreys, 1961)
+DEVIATIONS_COVERED = 6.0
+"""The amounts reach at least so many standard deviations of their logarithm beyond that of least squares."""
+LOG_INDISTINCT = np.log(3.0)  # a Bayes factor below 3 is "barely worth mentioning" (Jeffreys, 1961)
 CREDIBLE_SHARE = 0.9
 
 
@@ -317,10 +316,8 @@ def _close_factors(rate: NDArray[np.floating], squares: NDArray[np.floating]) ->
     rate, squares : (…) of least squares, sum of the squares of weighted predictions of a rate of 1
 
     """
-    width = 1 / np.maximum(
-        np.sqrt(squares.astype(np.float64)) * rate, 1e-30
-    )  # of the logarithm of the amount
-    share = np.minimum(1.0, WIDTHS / np.log(AMOUNT_FACTORS[-1]) * width)
+    deviation = 1 / np.maximum(np.sqrt(squares.astype(np.float64)) * rate, 1e-30)  # of the amount's logarithm
+    share = np.minimum(1.0, DEVIATIONS_COVERED / np.log(AMOUNT_FACTORS[-1]) * deviation)
     factors: Floats = np.exp(np.log(AMOUNT_FACTORS)[:, None, None] * share)
     return factors, np.log(share)
 
@@ -398,7 +395,7 @@ def _groups(
         precision = options.weight / (readings.noise**2 + (options.relative_error * best) ** 2)
         for other in likely[:position]:
             gap = 0.5 * ((hypotheses.predicted[other] - best) ** 2 @ precision).min()
-            if gap < CANNOT_BE_TOLD_APART:
+            if gap < LOG_INDISTINCT:
                 parent[parent == parent[one]] = parent[other]
     first = np.full(n, n)
     np.minimum.at(first, parent, np.argsort(order))

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 AUTHORITY_FOLDER = Path("/etc/towntwin/authority")
 CERTIFICATES_FOLDER = Path("/etc/towntwin/tls")
 RENEWAL_DAYS = 30.0
-AUTHORITY_WARNING_DAYS = (
-    365.0  # all devices have to get the new authority's certificate before the old one ends
-)
+AUTHORITY_WARNING_DAYS = 365.0
+"""All devices have to get the new authority's certificate before the old one ends."""
 COMMAND_S = 60.0
 
 

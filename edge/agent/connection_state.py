@@ -10,9 +10,8 @@ from edge.wire.backoff import Backoff
 CONNACK_TIMEOUT_S = 10.0  # a broker sends CONNACK within this, even over a slow 4G link
 FIRST_RECONNECT_S, LONGEST_RECONNECT_S = 0.5, 30.0  # so that the devices of a town do not overload a broker
 STABLE_AFTER_S = 10.0  # a connection that lasts this long was stable
-TAKEOVER_STABLE_AFTER_S = (
-    120.0  # longer than the longest wait, after which a second client of the id takes over again
-)
+TAKEOVER_STABLE_AFTER_S = 120.0
+"""Longer than the longest wait, after which a second client of the id takes over again."""
 
 UNSUPPORTED_VERSION = 0x84
 CLIENT_ID = 0x85

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 CALIBRATED_EVERY_S = 14 * DAY_S
-MAX_DRIFT_SPREADS = (
-    1.5  # largest drift between two calibrations, which reset it to 0, in units of `Noise.slow`
-)
+MAX_DRIFT_SPREADS = 1.5
+"""Largest drift between two calibrations, which reset it to 0, in units of `Noise.slow`."""
 WIRE_DIGITS = 12
 
 

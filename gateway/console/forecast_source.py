@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-WAIT_S: Final = (
-    0.2  # a page does not wait longer for a forecast: it loads its plot again when there may be one
-)
+WAIT_S: Final = 0.2
+"""A page does not wait longer for a forecast: it loads its plot again when there may be one."""
 REQUEST_S: Final = 30.0  # after which a request that no page waits for any more is given up
 _READINGS = set[asyncio.Future[Any]]()  # the event loop alone would not keep those that outlast their page
 

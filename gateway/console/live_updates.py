@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 REFRESH_INTERVAL_S = 1.0
-TICK_INTERVAL_S = (
-    4.0  # of the server's clock; a page without one for `data-lost-after` shows that it is cut off
-)
+TICK_INTERVAL_S = 4.0
+"""Of the server's clock; a page without one for `data-lost-after` shows that it is cut off."""
 MAX_STREAMS = 40  # of one principal
 RECONNECT_MS = 2000
 

@@ -31,9 +31,8 @@ MAX_CHANNELS_IN_DETAIL = 10  # a device may have thousands
 LATEST_S = 1e11  # the year 5138: a larger time is not in seconds
 FINER_UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 LOCAL_UTC_OFFSET_S = 8 * 3600.0  # the time zone of the towns
-LOCAL_OFFSET_TOLERANCE_S = (
-    900.0  # local time sent as UTC is LOCAL_S ahead, less the transmission delay and clock drift
-)
+LOCAL_OFFSET_TOLERANCE_S = 900.0
+"""Local time sent as UTC is LOCAL_S ahead, less the transmission delay and clock drift."""
 
 
 class RawReadings(NamedTuple):

@@ -8,9 +8,8 @@ from ingest_service.storage.contract.models import DeadLetter
 
 MAX_DETAIL_CHARACTERS = 2000  # limit of a dead letter's detail [characters]
 MAX_TEXT_BYTES = 65_535  # limit of a topic or a property, by the MQTT standard [bytes]
-MESSAGE_OVERHEAD_BYTES = (
-    512  # memory of a message besides its payload and texts (measured: 400 to 500) [bytes]
-)
+MESSAGE_OVERHEAD_BYTES = 512
+"""Memory of a message besides its payload and texts (measured: 400 to 500) [bytes]."""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

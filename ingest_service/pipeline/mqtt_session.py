@@ -40,12 +40,10 @@ log = structlog.get_logger()
 
 NEVER_EXPIRES = 0xFFFFFFFF
 MAX_RECONNECT_WAIT_S = 15.0
-STABLE_AFTER_S = (
-    10.0  # a connection subscribed for this long, or with a commit, was stable: the back-off restarts
-)
-TAKEOVER_STABLE_AFTER_S = (
-    60.0  # the same for a connection that another client took over: that one may reconnect as often
-)
+STABLE_AFTER_S = 10.0
+"""A connection subscribed for this long, or with a commit, was stable: the back-off restarts."""
+TAKEOVER_STABLE_AFTER_S = 60.0
+"""The same for a connection that another client took over: that one may reconnect as often."""
 MAX_QUEUED_RECEIPTS = 10_000
 ANNOUNCEMENTS_AT_ONCE = 2_000  # leaves room in that queue for receipts
 PROBE_TIMEOUT_S = 3.0  # without an answer for so long the broker counts as not answering

@@ -41,9 +41,8 @@ IDLE_WAIT_S = 0.5  # longest wait for a first message, after which housekeeping 
 SHARES_POLL_S = 0.5  # between two looks whether all shares have a session
 MAX_RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.1.2.11.3
 HOUSEKEEPING_S = 2.0  # between two rounds of housekeeping
-THREAD_SWITCH_INTERVAL_S = (
-    0.001  # each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms
-)
+THREAD_SWITCH_INTERVAL_S = 0.001
+"""Each step of a COPY waits for the decoder's thread to yield the GIL; default 5 ms."""
 
 
 def run(store: Store, broker: BrokerAddress, settings: Settings, stop: threading.Event) -> None:

@@ -194,7 +194,7 @@ def request(world: FourAreas, method: str, path: str, place: str, role: Role) ->
         names |= add_incident(world.store, place, who)
     body = BODIES_BY_ROUTE.get(f"{method} {path}")
     assert method not in {"POST", "PUT"} or body is not None or path == THINGS, (
-        f"{path}: say in BODIES how it is asked"
+        f"{path}: add a request to BODIES"
     )
     params = QUERIES_BY_PATH.get(path, {})
     return send_request(

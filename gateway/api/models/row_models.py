@@ -35,9 +35,8 @@ if TYPE_CHECKING:
         Series,
     )
 
-LIKELIHOOD_DECIMALS = (
-    3  # a likelihood follows from an assumed uncertainty of velocities: more digits mean nothing
-)
+LIKELIHOOD_DECIMALS = 3
+"""A likelihood follows from an assumed uncertainty of velocities: more digits mean nothing."""
 MEAN_DIGITS = 8  # significant digits of a mean; later ones depend on the order of the database's additions
 # Times are composed of preformatted parts, which is three times as fast as formatting each.
 TIME_PARTS_DTYPE = np.dtype([("day", "U10"), ("minute", "U6"), ("rest", "U8")])

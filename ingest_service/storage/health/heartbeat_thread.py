@@ -155,9 +155,8 @@ class HeartbeatThread:
             if self._failures == FAILURES_UNTIL_UNWRITABLE:
                 log.warning("heartbeat_not_written", error=str(error).strip())
         except Exception:
-            self._unwritten_since_s = (
-                None  # a defect of the heartbeat, which the database is not to blame for
-            )
+            # A defect of the heartbeat itself: the database is not away.
+            self._unwritten_since_s = None
             self._heartbeat.close()
             if not self._has_logged:  # once, for the same error would be logged every two seconds
                 log.exception(
