@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support.processes import LoggedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,13 +15,12 @@ if TYPE_CHECKING:
 CONFIGURATION = Path(__file__).parent / "telegraf"
 SESSION = "telegraf"
 POLL_S = 0.05
-STOP_S = 60.0
 CONNECTED = "Connected [tcp://"
 MAX_HELD_READINGS = 200_000  # a fifth of the metric buffer in the configuration
 MAX_HELD_MESSAGES = 20_000
 
 
-class TelegrafProcess:
+class TelegrafProcess(LoggedProcess):
     """A Telegraf process.
 
     Parameters
@@ -40,37 +38,17 @@ class TelegrafProcess:
         self, program: str, log: Path, *, wire: str, per_message: int, dsn: str, broker_port: int
     ) -> None:
         files = (CONFIGURATION / "agent_and_database.toml", CONFIGURATION / f"{wire}.toml")
-        self._command = [
+        command = [
             program,
             "--non-strict-env-handling",
             *(part for file in files for part in ("--config", str(file))),
         ]
-        self._environ = {
-            **os.environ,
+        environ = {
             "TELEGRAF_DSN": dsn,
             "TELEGRAF_BROKER": f"tcp://127.0.0.1:{broker_port}",
             "TELEGRAF_UNDELIVERED": str(min(MAX_HELD_MESSAGES, MAX_HELD_READINGS // per_message)),
         }
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The running process."""
-        assert self._process is not None
-        return self._process
-
-    def start(self) -> None:
-        """Start the process, also after a kill."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
-    def kill(self) -> None:
-        """Stop the process by SIGKILL."""
-        self.process.kill()
-        self.process.wait()
+        super().__init__(command, log, environ)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -79,12 +57,11 @@ class TelegrafProcess:
         self.start()
         try:
             while self._connections() == before:
-                assert self.process.poll() is None, self._log.read_text()[-2000:]
+                assert self.process.poll() is None, self.log.read_text()[-2000:]
                 time.sleep(POLL_S)
             yield
         finally:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(STOP_S)
+            self.stop()
 
     def subscribe(self) -> None:
         """Run the process briefly, so that its persistent session stays on the broker."""
@@ -92,4 +69,4 @@ class TelegrafProcess:
             time.sleep(0.5)
 
     def _connections(self) -> int:
-        return self._log.read_text().count(CONNECTED) if self._log.exists() else 0
+        return self.log.read_text().count(CONNECTED) if self.log.exists() else 0

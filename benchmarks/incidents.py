@@ -80,7 +80,7 @@ class StormResult:
         return [frozenset(one) for one in found.values()]
 
 
-class Score(NamedTuple):
+class StormScore(NamedTuple):
     """Figures of one way of grouping; peaks and shares are per operator and 10 min."""
 
     notifications: int
@@ -169,7 +169,7 @@ def _take(grouping: IncidentGrouping, result: StormResult) -> None:
     result.history.sort(key=lambda one: one.at_s)
 
 
-def score(result: StormResult) -> Score:
+def score(result: StormResult) -> StormScore:
     """Return the figures of the incidents of a storm."""
     measured = alarm_performance(
         result.incidents, result.history, from_s=START_S, to_s=START_S + DAY_S, operators=OPERATORS
@@ -188,13 +188,13 @@ def score(result: StormResult) -> Score:
     )
 
 
-def per_anomaly(storm: Storm) -> Score:
+def per_anomaly(storm: Storm) -> StormScore:
     """Return the figures of one alarm per anomaly."""
     begins = {one.anomaly.anomaly_id: one.at_s for one in reversed(storm.changes)}
     return _score(storm, [{one} for one in begins], begins.values(), chattering=_chattering(storm, begins))
 
 
-def by_label(storm: Storm, *labels: str) -> Score:
+def by_label(storm: Storm, *labels: str) -> StormScore:
     """Return the figures of grouping by labels, as Grafana and Alertmanager do it."""
     area = dict(zip(storm.relations.site_ids, storm.relations.area_ids, strict=True))
     spans: dict[tuple[str, ...], list[tuple[float, float, int]]] = {}
@@ -244,14 +244,14 @@ def _score(
     *,
     chattering: int,
     unlisted: int = 0,
-) -> Score:
+) -> StormScore:
     of_event: Counter[str] = Counter()
     for group in groups:
         of_event[Counter(storm.event_of[one] for one in group).most_common(1)[0][0]] += 1
     events = storm.events
     sounded = np.sort(np.array(list(times_s), np.float64))
     periods = np.bincount(((sounded - START_S) // PERIOD_S).astype(np.int64), minlength=int(DAY_S / PERIOD_S))
-    return Score(
+    return StormScore(
         len(sounded),
         sum(of_event[one] == 1 for one in events) / len(events),
         sum(max(0, of_event[one] - 1) for one in events) / len(events),
@@ -330,8 +330,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--no-api", action="store_true", help="leave the transitions by API out")
     options, _ = parser.parse_known_args(None)
-    print(f"{'':34}" + "".join(f"{one:>14}" for one in Score._fields))
-    worst: list[Score] = []
+    print(f"{'':34}" + "".join(f"{one:>14}" for one in StormScore._fields))
+    worst: list[StormScore] = []
     for seed in options.seeds:
         result = run_storm(anomalies=options.anomalies, seed=seed)
         events = len(result.storm.events)

@@ -70,7 +70,7 @@ MODEL_SEED, TRUTH_SEED = 7, 20_000
 DEFAULTS = WITH_VALUES
 
 
-class Release(NamedTuple):
+class TrueRelease(NamedTuple):
     """A true release, and what the sensors read of it.
 
     Attributes
@@ -91,7 +91,7 @@ class Release(NamedTuple):
     readings: Floats
 
 
-class Score(NamedTuple):
+class TraceScore(NamedTuple):
     """How the posterior ranked the true outfall.
 
     Attributes
@@ -136,7 +136,7 @@ def main() -> None:
         f"sensors at {sensors.tolist()}"
     )
     response = model_response(network, history, sensors)
-    releases: list[Release] = []
+    releases: list[TrueRelease] = []
     n_undetected = 0
     for found, missed in worlds(network, sensors, arguments.seed):
         releases += found
@@ -170,7 +170,7 @@ def time_response(
     network: PlainNetwork,
     history: FlowHistory,
     sensors: NDArray[np.intp],
-    releases: Sequence[Release],
+    releases: Sequence[TrueRelease],
     *,
     is_compiled: bool,
 ) -> float:
@@ -256,7 +256,7 @@ def model_response(
 
 def worlds(
     network: PlainNetwork, sensors: NDArray[np.intp], seed: int
-) -> Iterator[tuple[list[Release], int]]:
+) -> Iterator[tuple[list[TrueRelease], int]]:
     """Yield the detected releases of one world after the other, and how many were not detected."""
     grid = network.grid(FINE_CELL_M)
     flow = network.discharges((np.arange(N_STEPS * FINE) + 0.5) * STEP_S / FINE)
@@ -289,7 +289,7 @@ def worlds(
         is_traced = at + AFTER < N_STEPS
         yield (
             [
-                Release(
+                TrueRelease(
                     int(outfall[case]),
                     float(begin[case]),
                     float(end[case]),
@@ -303,14 +303,14 @@ def worlds(
         )
 
 
-def window(release: Release) -> tuple[int, int]:
+def window(release: TrueRelease) -> tuple[int, int]:
     """Return the first step that is traced, and the one after the last."""
     return max(release.detected_at - BEFORE, 0), release.detected_at + AFTER + 1
 
 
 def trace(
     response: NDArray[np.float32],
-    release: Release,
+    release: TrueRelease,
     options: InferenceOptions | None = None,
     *,
     is_censored: bool = False,
@@ -332,7 +332,7 @@ def trace(
     return infer_source(flat, readings, dt_s=STEP_S, options=options)
 
 
-def score(posterior: SourcePosterior, outfall: int) -> Score:
+def score(posterior: SourcePosterior, outfall: int) -> TraceScore:
     """Return the rank of an outfall in the posterior."""
     order = np.argsort(-posterior.probability, kind="stable")
     credible = posterior.credible_set()
@@ -340,7 +340,7 @@ def score(posterior: SourcePosterior, outfall: int) -> Score:
     above = float(posterior.probability[order[:rank]].sum())
     mass, own = float(posterior.probability[credible].sum()), float(posterior.probability[outfall])
     in_drawn_set = float(np.clip((CREDIBLE_SHARE - above) / own, 0, 1)) if own > 0 else 0.0
-    return Score(rank, outfall in credible, len(credible), mass, in_drawn_set, above)
+    return TraceScore(rank, outfall in credible, len(credible), mass, in_drawn_set, above)
 
 
 def evaluate(
@@ -348,14 +348,14 @@ def evaluate(
     sensors: NDArray[np.intp],
     history: FlowHistory,
     response: NDArray[np.float32],
-    releases: Sequence[Release],
+    releases: Sequence[TrueRelease],
     *,
     options: InferenceOptions,
     is_censored: bool,
 ) -> tuple[dict[str, float], Floats]:
     """Print ranks of all methods; return them, and the level above which sets hold each true outfall."""
     began = time.process_time()
-    scores, expectations = list[Score](), list[tuple[float, float, float]]()
+    scores, expectations = list[TraceScore](), list[tuple[float, float, float]]()
     for one in releases:
         posterior = trace(response, one, options, is_censored=is_censored)
         scores.append(score(posterior, one.outfall))
@@ -419,7 +419,7 @@ def travel_times(network: PlainNetwork, history: FlowHistory, sensors: NDArray[n
     return found
 
 
-def rank_by_lag(travel_s: Floats, release: Release) -> tuple[float, float]:
+def rank_by_lag(travel_s: Floats, release: TrueRelease) -> tuple[float, float]:
     """Return the chances that the outfall is first, and among three, by lags between sensors.
 
     The lag of each pair of sensors that detected is that of their greatest cross-correlation; an outfall is
@@ -441,7 +441,7 @@ def rank_by_lag(travel_s: Floats, release: Release) -> tuple[float, float]:
 
 
 def rank_by_travel_time(
-    network: PlainNetwork, history: FlowHistory, sensors: NDArray[np.intp], release: Release
+    network: PlainNetwork, history: FlowHistory, sensors: NDArray[np.intp], release: TrueRelease
 ) -> tuple[float, float]:
     """Return the chances that the outfall is first, and among three, by the fit of travel times alone."""
     read = release.readings[release.detected_at // READ_EVERY]

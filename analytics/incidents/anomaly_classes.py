@@ -48,7 +48,7 @@ RAIN_QUANTITIES: Final = sum(
 """Quantities that rain moves by itself."""
 
 
-class Family(IntEnum):
+class AnomalyFamily(IntEnum):
     """What kind of event an anomaly belongs to; families differ in how they spread."""
 
     SENSOR = 1
@@ -74,7 +74,7 @@ class AnomalyClass(NamedTuple):
 
     kind: IncidentKind
     cause: str
-    family: Family
+    family: AnomalyFamily
     precedence: int
     named: bool
     quantities: int
@@ -88,7 +88,7 @@ def classify(  # noqa: PLR0911 - one class per line of a table
     if detector == "silence":
         return _silence_class(subject)
     if detector == "dead_letters":
-        return AnomalyClass("device", "dead_letters", Family.DEAD_LETTERS, 4, False, 0)
+        return AnomalyClass("device", "dead_letters", AnomalyFamily.DEAD_LETTERS, 4, False, 0)
     if detector == "self_watch":
         return _self_watch_class(subject, str(anomaly.evidence.get("cause", "process_down")))
     quantities = departed_quantities(anomaly, quantity_of_series)
@@ -96,12 +96,12 @@ def classify(  # noqa: PLR0911 - one class per line of a table
     if detector.startswith("cause/"):
         return _cause_class(detector.removeprefix("cause/"), quantities, on_road=on_road)
     if site_kind == "rain_gauge" and detector not in SENSOR_DETECTORS:
-        return AnomalyClass("water", "storm", Family.RAIN, 2, False, quantities)
+        return AnomalyClass("water", "storm", AnomalyFamily.RAIN, 2, False, quantities)
     if detector in SENSOR_DETECTORS:
-        return AnomalyClass("device", "sensor_fault", Family.SENSOR, 1, False, quantities)
+        return AnomalyClass("device", "sensor_fault", AnomalyFamily.SENSOR, 1, False, quantities)
     if on_road:
-        return AnomalyClass("traffic", "traffic_departure", Family.TRAFFIC, 2, False, quantities)
-    return AnomalyClass("water", "water_departure", Family.WATER, 2, False, quantities)
+        return AnomalyClass("traffic", "traffic_departure", AnomalyFamily.TRAFFIC, 2, False, quantities)
+    return AnomalyClass("water", "water_departure", AnomalyFamily.WATER, 2, False, quantities)
 
 
 def departed_quantities(anomaly: Anomaly, quantity_of_series: Mapping[int, str]) -> int:
@@ -118,24 +118,24 @@ def departed_quantities(anomaly: Anomaly, quantity_of_series: Mapping[int, str])
 
 def _silence_class(subject: str) -> AnomalyClass:
     if subject.startswith("platform/"):
-        return AnomalyClass("platform", "ingest_down", Family.OUTAGE, 9, True, 0)
+        return AnomalyClass("platform", "ingest_down", AnomalyFamily.OUTAGE, 9, True, 0)
     if subject.startswith("area/"):
-        return AnomalyClass("device", "power_or_network", Family.SILENCE, 8, False, 0)
-    return AnomalyClass("device", "device_silent", Family.SILENCE, 4, False, 0)
+        return AnomalyClass("device", "power_or_network", AnomalyFamily.SILENCE, 8, False, 0)
+    return AnomalyClass("device", "device_silent", AnomalyFamily.SILENCE, 4, False, 0)
 
 
 def _self_watch_class(subject: str, cause: str) -> AnomalyClass:
     if cause == "ingest_down":
-        return AnomalyClass("platform", cause, Family.OUTAGE, 9, True, 0)
+        return AnomalyClass("platform", cause, AnomalyFamily.OUTAGE, 9, True, 0)
     kind: IncidentKind = "device" if subject.startswith("device/") else "platform"
-    return AnomalyClass(kind, cause, Family.PLATFORM, 5, True, 0)
+    return AnomalyClass(kind, cause, AnomalyFamily.PLATFORM, 5, True, 0)
 
 
 def _cause_class(cause: str, quantities: int, *, on_road: bool) -> AnomalyClass:
     if cause in SENSOR_CAUSES:
-        return AnomalyClass("device", cause, Family.SENSOR, 6, True, quantities)
+        return AnomalyClass("device", cause, AnomalyFamily.SENSOR, 6, True, quantities)
     if on_road:
-        return AnomalyClass("traffic", cause, Family.TRAFFIC, 7, True, quantities)
+        return AnomalyClass("traffic", cause, AnomalyFamily.TRAFFIC, 7, True, quantities)
     if cause == "rain_turbidity":
-        return AnomalyClass("water", "storm", Family.RAIN, 7, True, quantities | RAIN_QUANTITIES)
-    return AnomalyClass("water", cause, Family.WATER, 7, True, quantities)
+        return AnomalyClass("water", "storm", AnomalyFamily.RAIN, 7, True, quantities | RAIN_QUANTITIES)
+    return AnomalyClass("water", cause, AnomalyFamily.WATER, 7, True, quantities)

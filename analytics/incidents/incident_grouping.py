@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from analytics.incidents.anomaly_classes import AnomalyClass, Family, classify
+from analytics.incidents.anomaly_classes import AnomalyClass, AnomalyFamily, classify
 from analytics.incidents.edits import BY_HAND, record
 from analytics.incidents.grouped_anomalies import KEPT_OUT, GroupedAnomalies, latest_end
 from analytics.incidents.member_table import MEMBER_ROW, best_match
@@ -180,10 +180,11 @@ class IncidentGrouping(GroupedAnomalies):
         """Whether an incident is about a chattering series, which is no flapping sensor beside it."""
         rows = self._table.rows[self._table.of_incident(key)]
         subject = self._subject(anomaly, found)
-        named = rows[rows["named"] & ~rows["withdrawn"] & (rows["family"] != Family.SENSOR)]
+        named = rows[rows["named"] & ~rows["withdrawn"] & (rows["family"] != AnomalyFamily.SENSOR)]
         if len(named):
             return (
-                bool(((named["quantities"] & found.quantities) != 0).any()) and found.family != Family.TRAFFIC
+                bool(((named["quantities"] & found.quantities) != 0).any())
+                and found.family != AnomalyFamily.TRAFFIC
             )
         return bool(rows[int(np.argmin(rows["start_s"]))]["subject"] == subject)
 
@@ -283,10 +284,10 @@ class IncidentGrouping(GroupedAnomalies):
             (counted["start_s"], -counted["severity"].astype(int), -counted["precedence"].astype(int))
         )
         found = self._classes[int(counted["anomaly_id"][order[0]])]
-        silent = counted["family"] == Family.SILENCE
+        silent = counted["family"] == AnomalyFamily.SILENCE
         together = len(np.unique(counted["subject"][silent])) >= self._rules.silent_devices
         if together and found.cause != "ingest_down":
-            return found._replace(kind="device", cause="power_or_network", family=Family.SILENCE)
+            return found._replace(kind="device", cause="power_or_network", family=AnomalyFamily.SILENCE)
         if found.precedence <= UNNAMED_PRECEDENCE and self._chatters(rows):
             return found._replace(kind="device", cause="chattering")
         return found

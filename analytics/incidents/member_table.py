@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from analytics.incidents.anomaly_classes import RAIN_QUANTITIES, Family
+from analytics.incidents.anomaly_classes import RAIN_QUANTITIES, AnomalyFamily
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,32 +181,45 @@ def best_match(
     # ones do.
     in_scope = (rows["scope"] & int(candidate["quantities"])) != 0
     may_share = in_scope & (overlap | (np.abs(late_s) <= rules.same_sensor_s))
-    is_sensor = (rows["family"] == Family.SENSOR) | (found.family == Family.SENSOR)
+    is_sensor = (rows["family"] == AnomalyFamily.SENSOR) | (found.family == AnomalyFamily.SENSOR)
     spreads = _spreading(rows, found, may_mix=may_mix, overlap=overlap)
-    silent = rows["family"] == Family.SILENCE
+    silent = rows["family"] == AnomalyFamily.SILENCE
 
     travel_misfit = _travel_misfit(rows, start_s, site, relations, rules, now_s=now_s)
     hops = relations.hops[rows["site"], site]
-    same_kind_of_silence = silent & (found.family == Family.SILENCE)
+    same_kind_of_silence = silent & (found.family == AnomalyFamily.SILENCE)
     near = relations.distance_m[rows["site"], site] <= rules.storm_m
-    is_rain = (rows["family"] == Family.RAIN) & (
-        (found.family == Family.RAIN)
-        | (not found.named and bool(found.quantities & RAIN_QUANTITIES) and found.family == Family.WATER)
+    is_rain = (rows["family"] == AnomalyFamily.RAIN) & (
+        (found.family == AnomalyFamily.RAIN)
+        | (
+            not found.named
+            and bool(found.quantities & RAIN_QUANTITIES)
+            and found.family == AnomalyFamily.WATER
+        )
     )
     site_limit_s = np.where(is_sensor, rules.same_sensor_s, rules.same_site_s)
     conditions = (
         (
             "same_outage",
             0.0,
-            (rows["family"] == Family.OUTAGE) & (found.family in {Family.OUTAGE, Family.SILENCE}),
+            (rows["family"] == AnomalyFamily.OUTAGE)
+            & (found.family in {AnomalyFamily.OUTAGE, AnomalyFamily.SILENCE}),
             gap_s / rules.after_outage_s,
         ),
         (
             "explained_by_outage",
-            -1.0 if found.family == Family.SENSOR else 3.5,
+            -1.0 if found.family == AnomalyFamily.SENSOR else 3.5,
             silent
             & same_site
-            & (found.family not in {Family.SILENCE, Family.DEAD_LETTERS, Family.OUTAGE, Family.PLATFORM}),
+            & (
+                found.family
+                not in {
+                    AnomalyFamily.SILENCE,
+                    AnomalyFamily.DEAD_LETTERS,
+                    AnomalyFamily.OUTAGE,
+                    AnomalyFamily.PLATFORM,
+                }
+            ),
             gap_s / rules.after_outage_s,
         ),
         (
@@ -216,7 +229,7 @@ def best_match(
             & may_mix
             & ~silent
             & may_share
-            & (found.family not in {Family.SILENCE, Family.DEAD_LETTERS}),
+            & (found.family not in {AnomalyFamily.SILENCE, AnomalyFamily.DEAD_LETTERS}),
             np.where(
                 ~is_sensor & (gap_s == 0.0) & overlap,
                 np.minimum(np.abs(late_s) / rules.keep_s, 1.0),
@@ -233,8 +246,8 @@ def best_match(
         (
             "along_road",
             2.0,
-            (rows["family"] == Family.TRAFFIC)
-            & (found.family == Family.TRAFFIC)
+            (rows["family"] == AnomalyFamily.TRAFFIC)
+            & (found.family == AnomalyFamily.TRAFFIC)
             & ~same_site
             & (hops <= rules.road_hops),
             np.maximum(np.abs(late_s) * (gap_s > 0), gap_s) / rules.road_s,
@@ -253,9 +266,9 @@ def _spreading(
     rows: NDArray[np.void], found: AnomalyClass, *, may_mix: NDArray[np.bool_], overlap: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Whether both may be of the same water: in the same quantities, of no other named cause."""
-    if found.family != Family.WATER:
+    if found.family != AnomalyFamily.WATER:
         return np.zeros(len(rows), np.bool_)
-    same: NDArray[np.bool_] = (rows["family"] == Family.WATER) & may_mix & overlap
+    same: NDArray[np.bool_] = (rows["family"] == AnomalyFamily.WATER) & may_mix & overlap
     return same
 
 

@@ -53,7 +53,7 @@ class FittedModel(NamedTuple):
     scale_at_sensors: float = 1.0
 
 
-class LeftOut(NamedTuple):
+class LeftOutEstimates(NamedTuple):
     """Each sensor as the others have it, (times, m) each; NaN without a reading."""
 
     departure: Floats
@@ -79,7 +79,7 @@ def fit_to_sensors(
         See `estimate_state`.
 
     """
-    tried = list[tuple[float, float, float, LeftOut]]()
+    tried = list[tuple[float, float, float, LeftOutEstimates]]()
     for alone in ALONE if model.field.n <= LARGE else FEW_ALONE:
         found = _leave_out(dataclasses.replace(model, own_variance=alone), record, at_s)
         scale, width = _fitted_scale(found.departure - found.mean, found.variance, 1 + alone)
@@ -110,9 +110,9 @@ def fit_to_sensors(
     return best
 
 
-def _leave_out(model: StateModel, record: SensorRecord, at_s: Sequence[float]) -> LeftOut:
+def _leave_out(model: StateModel, record: SensorRecord, at_s: Sequence[float]) -> LeftOutEstimates:
     found = [estimate_state(model, record, time_s) for time_s in at_s]
-    return LeftOut(
+    return LeftOutEstimates(
         _departures(record, np.asarray(at_s)),
         np.stack([one.others_mean for one in found]),
         np.stack([one.others_variance for one in found]),

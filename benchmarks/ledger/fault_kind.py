@@ -36,7 +36,7 @@ class NoEffectError(AssertionError):
     """A fault had no effect, or nothing to act on; the ledger does not count it."""
 
 
-class FaultKind(NamedTuple):
+class LedgerFault(NamedTuple):
     """A kind of fault: its name, what is done, and the function that does it and undoes it again.
 
     ``needs`` is an attribute of the chain that is None where the fault can't be caused.

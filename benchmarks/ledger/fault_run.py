@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.ledger.chain import Chain
-    from benchmarks.ledger.fault_kind import FaultKind
+    from benchmarks.ledger.fault_kind import LedgerFault
 
 FINISH_TIMEOUT_S = 900.0
 STALLED_S = 300.0
@@ -70,7 +70,7 @@ class CausedFaults(NamedTuple):
 
 
 def cause_faults(
-    chain: Chain, kinds: Sequence[FaultKind], options: RunOptions, on_fault: Callable[[str], None]
+    chain: Chain, kinds: Sequence[LedgerFault], options: RunOptions, on_fault: Callable[[str], None]
 ) -> CausedFaults:
     """Cause faults of these kinds one after the other, spread over the readings."""
     random_source = random.Random(options.seed)

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from benchmarks._mqtt_load import persistent_session
 from benchmarks.ledger.chain import AREA, DEVICES, Chain
 from benchmarks.ledger.counting_agent import INTERVAL_S, PACK_READINGS, records, spool_settings
-from benchmarks.ledger.fault_kind import FaultContext, FaultKind, NoEffectError
+from benchmarks.ledger.fault_kind import FaultContext, LedgerFault, NoEffectError
 from benchmarks.ledger.platform import INGEST_NAMES, STATION_SPOOL
 from benchmarks.ledger.town_faults import OTHER_TOWN_FAULTS
 from edge.agent.spool import Spool
@@ -379,129 +379,135 @@ def _cut_line(context: FaultContext) -> None:
 
 
 FAULT_KINDS = (
-    FaultKind(
+    LedgerFault(
         "ingest killed", "SIGKILL of the process that owns the shard; its standby takes over", _kill_ingest
     ),
-    FaultKind("standby killed", "SIGKILL of the ingest process that stands by", _kill_standby),
-    FaultKind("ingest frozen", "SIGSTOP of an ingest process", _freeze_ingest),
-    FaultKind(
+    LedgerFault("standby killed", "SIGKILL of the ingest process that stands by", _kill_standby),
+    LedgerFault("ingest frozen", "SIGSTOP of an ingest process", _freeze_ingest),
+    LedgerFault(
         "zombie",
         "the owner is frozen and its lock ended; it continues when its standby owns the shard",
         _wake_zombie,
     ),
-    FaultKind("agent killed", "SIGKILL of an edge agent", _kill_agent),
-    FaultKind("agent frozen", "SIGSTOP of an edge agent", _freeze_agent),
-    FaultKind(
+    LedgerFault("agent killed", "SIGKILL of an edge agent", _kill_agent),
+    LedgerFault("agent frozen", "SIGSTOP of an edge agent", _freeze_agent),
+    LedgerFault(
         "devices cut off, agent killed",
         "no connection to the broker; an agent is killed",
         _kill_agent_with_backlog,
     ),
-    FaultKind("service killed", "SIGKILL of the service", _kill_other("service")),
-    FaultKind("service frozen", "SIGSTOP of the service", _freeze_service),
-    FaultKind("gateway killed", "SIGKILL of the gateway", _kill_other("gateway")),
-    FaultKind("broker killed", "SIGKILL of Mosquitto, which saves its memory once a second", _kill_broker),
-    FaultKind(
+    LedgerFault("service killed", "SIGKILL of the service", _kill_other("service")),
+    LedgerFault("service frozen", "SIGSTOP of the service", _freeze_service),
+    LedgerFault("gateway killed", "SIGKILL of the gateway", _kill_other("gateway")),
+    LedgerFault("broker killed", "SIGKILL of Mosquitto, which saves its memory once a second", _kill_broker),
+    LedgerFault(
         "broker killed, memory lost",
         "SIGKILL of Mosquitto, and its file is deleted",
         _kill_broker_without_memory,
     ),
-    FaultKind("broker restarted", "SIGTERM of Mosquitto", _restart_broker),
-    FaultKind("broker frozen", "SIGSTOP of Mosquitto", _freeze_broker),
-    FaultKind("database killed", "SIGKILL of PostgreSQL and all its backends", _kill_database),
-    FaultKind("database restarted", "fast shutdown of PostgreSQL", _restart_database),
-    FaultKind("database frozen", "SIGSTOP of PostgreSQL and all its backends", _freeze_database),
-    FaultKind("sessions terminated", "pg_terminate_backend of every session", _terminate_sessions),
-    FaultKind("readings locked", "another transaction locks the table of readings", _lock_readings),
-    FaultKind("database read-only", "new transactions are read-only", _make_read_only),
-    FaultKind("database network cut", "connections of ingest are closed", _network(_cut, "database_network")),
-    FaultKind("database network refuses", "and new ones are refused", _network(_refuse, "database_network")),
-    FaultKind("database network stalls", "nothing is forwarded", _network(_stall, "database_network")),
-    FaultKind("database network slow", "every piece is delayed", _network(_delay, "database_network")),
-    FaultKind(
+    LedgerFault("broker restarted", "SIGTERM of Mosquitto", _restart_broker),
+    LedgerFault("broker frozen", "SIGSTOP of Mosquitto", _freeze_broker),
+    LedgerFault("database killed", "SIGKILL of PostgreSQL and all its backends", _kill_database),
+    LedgerFault("database restarted", "fast shutdown of PostgreSQL", _restart_database),
+    LedgerFault("database frozen", "SIGSTOP of PostgreSQL and all its backends", _freeze_database),
+    LedgerFault("sessions terminated", "pg_terminate_backend of every session", _terminate_sessions),
+    LedgerFault("readings locked", "another transaction locks the table of readings", _lock_readings),
+    LedgerFault("database read-only", "new transactions are read-only", _make_read_only),
+    LedgerFault(
+        "database network cut", "connections of ingest are closed", _network(_cut, "database_network")
+    ),
+    LedgerFault(
+        "database network refuses", "and new ones are refused", _network(_refuse, "database_network")
+    ),
+    LedgerFault("database network stalls", "nothing is forwarded", _network(_stall, "database_network")),
+    LedgerFault("database network slow", "every piece is delayed", _network(_delay, "database_network")),
+    LedgerFault(
         "answer to COMMIT lost",
         "the transaction is committed, the connection ends before the answer",
         _network(_lose_commit_answer, "database_network"),
     ),
-    FaultKind("broker network cut", "the connection of ingest is closed", _network(_cut, "broker_network")),
-    FaultKind("broker network refuses", "and new ones are refused", _network(_refuse, "broker_network")),
-    FaultKind("broker network stalls", "nothing is forwarded", _network(_stall, "broker_network")),
-    FaultKind("broker network slow", "every piece is delayed", _network(_delay, "broker_network")),
-    FaultKind("device network cut", "connections of all agents are closed", _network(_cut, "device_network")),
-    FaultKind("device network refuses", "and new ones are refused", _network(_refuse, "device_network")),
-    FaultKind("device network stalls", "nothing is forwarded", _network(_stall, "device_network")),
-    FaultKind("session taken over", "another client connects with the id of ingest", _take_session_over),
-    FaultKind(MALFORMED, "payloads that cannot be decoded, on a device's topic", _poison),
-    FaultKind("messages doubled", "packs of an agent are published again by another client", _duplicate),
-    FaultKind(
+    LedgerFault("broker network cut", "the connection of ingest is closed", _network(_cut, "broker_network")),
+    LedgerFault("broker network refuses", "and new ones are refused", _network(_refuse, "broker_network")),
+    LedgerFault("broker network stalls", "nothing is forwarded", _network(_stall, "broker_network")),
+    LedgerFault("broker network slow", "every piece is delayed", _network(_delay, "broker_network")),
+    LedgerFault(
+        "device network cut", "connections of all agents are closed", _network(_cut, "device_network")
+    ),
+    LedgerFault("device network refuses", "and new ones are refused", _network(_refuse, "device_network")),
+    LedgerFault("device network stalls", "nothing is forwarded", _network(_stall, "device_network")),
+    LedgerFault("session taken over", "another client connects with the id of ingest", _take_session_over),
+    LedgerFault(MALFORMED, "payloads that cannot be decoded, on a device's topic", _poison),
+    LedgerFault("messages doubled", "packs of an agent are published again by another client", _duplicate),
+    LedgerFault(
         "agent loses power",
         "SIGKILL of an edge agent; sectors that it had written and not synced are dropped at random",
         _lose_power,
         needs="library",
     ),
-    FaultKind(
+    LedgerFault(
         "clock of an agent jumps",
         "by up to an hour, there and back",
         _shift_clock(*DEVICES),
         needs="library",
     ),
-    FaultKind(
+    LedgerFault(
         "clock of ingest jumps",
         "by up to an hour, there and back",
         _shift_clock(*INGEST_NAMES),
         needs="library",
     ),
-    FaultKind(
+    LedgerFault(
         "clock of the service jumps",
         "by up to an hour, there and back",
         _shift_clock("service"),
         needs="library",
     ),
-    FaultKind("disk full", "no byte is free on the database's disk", _fill_disk(0), needs="filler"),
-    FaultKind(
+    LedgerFault("disk full", "no byte is free on the database's disk", _fill_disk(0), needs="filler"),
+    LedgerFault(
         "disk almost full",
         "less is free on the database's disk than the reserve of ingest",
         _fill_disk(DISK_LEFT_BYTES),
         needs="filler",
     ),
-    FaultKind("HJ 212 server killed", "SIGKILL of the server of stations", _kill_other("hj212")),
-    FaultKind("station cut off", "the connection of the HJ 212 station is closed", _disconnect_station),
-    FaultKind(
+    LedgerFault("HJ 212 server killed", "SIGKILL of the server of stations", _kill_other("hj212")),
+    LedgerFault("station cut off", "the connection of the HJ 212 station is closed", _disconnect_station),
+    LedgerFault(
         "HJ 212 server loses power",
         "SIGKILL of the server; sectors that its spool had written and not synced are dropped at random",
         _lose_power_of_station_server,
         needs="library",
     ),
-    FaultKind(
+    LedgerFault(
         "database loses power",
         "SIGKILL of PostgreSQL; sectors that it had written and not synced are dropped at random",
         _lose_power_of_database,
         needs="powered",
     ),
-    FaultKind("forwarder killed", "SIGKILL of the town's forwarder", _kill_other("forwarder")),
-    FaultKind("receiver killed", "SIGKILL of the county's receiver", _kill_other("receiver")),
-    FaultKind(
+    LedgerFault("forwarder killed", "SIGKILL of the town's forwarder", _kill_other("forwarder")),
+    LedgerFault("receiver killed", "SIGKILL of the county's receiver", _kill_other("receiver")),
+    LedgerFault(
         "county's broker killed",
         "SIGKILL of the county's Mosquitto, which keeps nothing",
         _kill_county_broker,
     ),
-    FaultKind(
+    LedgerFault(
         "county network refuses",
         "connections of the forwarder are closed, and new ones refused",
         _network(_refuse, "county_network"),
     ),
     *OTHER_TOWN_FAULTS,
-    FaultKind("packets delayed", "by up to 0.3 s, below TCP", _impair_packets(delay_s=0.3), needs="lines"),
-    FaultKind("packets lost", "up to a fifth of them, below TCP", _impair_packets(loss=0.2), needs="lines"),
-    FaultKind(
+    LedgerFault("packets delayed", "by up to 0.3 s, below TCP", _impair_packets(delay_s=0.3), needs="lines"),
+    LedgerFault("packets lost", "up to a fifth of them, below TCP", _impair_packets(loss=0.2), needs="lines"),
+    LedgerFault(
         "packets reordered",
         "each is delayed by up to 0.1 s at random, below TCP",
         _impair_packets(jitter_s=0.1),
         needs="lines",
     ),
-    FaultKind(
+    LedgerFault(
         "packets doubled", "up to half of them, below TCP", _impair_packets(doubling=0.5), needs="lines"
     ),
-    FaultKind(
+    LedgerFault(
         "line cut without notice",
         "every packet is lost, and connections stay open",
         _cut_line,
@@ -510,19 +516,19 @@ FAULT_KINDS = (
 )
 
 
-def schedule(seed: int, faults: int, kinds: Sequence[FaultKind] = FAULT_KINDS) -> list[FaultKind]:
+def schedule(seed: int, faults: int, kinds: Sequence[LedgerFault] = FAULT_KINDS) -> list[LedgerFault]:
     """Return a sequence of faults: every kind equally often, in random order.
 
     >>> len({one.name for one in schedule(1, len(FAULT_KINDS))}) == len(FAULT_KINDS)
     True
     """
     random_source = random.Random(seed)
-    found: list[FaultKind] = []
+    found: list[LedgerFault] = []
     while len(found) < faults:
         found += random_source.sample(kinds, len(kinds))
     return found[:faults]
 
 
-def possible_kinds(chain: Chain) -> list[FaultKind]:
+def possible_kinds(chain: Chain) -> list[LedgerFault]:
     """Return the kinds of faults that can be caused on a chain."""
     return [one for one in FAULT_KINDS if getattr(chain, one.needs) is not None]

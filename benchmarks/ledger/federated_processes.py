@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 COUNTY, COUNTY_BOX = "330483", "ledger-county-box"
 
 
-class ForwardedArea(NamedTuple):
+class ForwardingBox(NamedTuple):
     """An area, and the device of its platform that forwards it."""
 
     area: str
     box: str
 
 
-def county_directory(towns: Sequence[ForwardedArea]) -> Directory:
+def county_directory(towns: Sequence[ForwardingBox]) -> Directory:
     """Return the directory of the county: itself, its towns, and the devices that forward for them."""
     return Directory(
         areas=[
@@ -45,7 +45,7 @@ def city_directory() -> Directory:
 
 
 def forwarder(
-    folder: Path, name: str, forwarded: ForwardedArea, dsn: str, broker_url: str
+    folder: Path, name: str, forwarded: ForwardingBox, dsn: str, broker_url: str
 ) -> PlatformProcess:
     """Return the process that forwards an area from a database to the broker of the level above."""
     policy = folder / f"{name}.toml"

@@ -10,7 +10,7 @@ from benchmarks.ledger.counting_agent import INTERVAL_S
 from benchmarks.ledger.federated_processes import (
     COUNTY,
     COUNTY_BOX,
-    ForwardedArea,
+    ForwardingBox,
     city_directory,
     forwarder,
     receiver,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.ledger.chain import ChainLoad
     from deploy.debian_servers.installation import Installation
 
-OTHER_TOWNS = (ForwardedArea("330483-d2", "ledger-box-2"), ForwardedArea("330483-d3", "ledger-box-3"))
+OTHER_TOWNS = (ForwardingBox("330483-d2", "ledger-box-2"), ForwardingBox("330483-d3", "ledger-box-3"))
 
 
 class OtherDatabases(NamedTuple):
@@ -97,7 +97,7 @@ class OtherTowns:
                     area=town.area,
                 )
             )
-        county = ForwardedArea(COUNTY, COUNTY_BOX)
+        county = ForwardingBox(COUNTY, COUNTY_BOX)
         self.processes["forwarder of the county"] = forwarder(
             folder, "county", county, county_dsn, self.city_broker.url
         )

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.ledger.chain import AREA, DEVICES, START_TIMEOUT_S, Chain
 from benchmarks.ledger.counting_agent import INTERVAL_S
-from benchmarks.ledger.federated_processes import ForwardedArea, county_directory, forwarder, receiver
+from benchmarks.ledger.federated_processes import ForwardingBox, county_directory, forwarder, receiver
 from benchmarks.ledger.other_towns import OTHER_TOWNS, OtherTowns
 from benchmarks.ledger.packet_lines import entered
 from benchmarks.ledger.uploading_station import STATION, STATION_DEVICE, UploadingStation
@@ -98,7 +98,7 @@ class LedgerPlatform(Chain):
             for name in INGEST_NAMES:
                 connection.execute(f"DROP ROLE IF EXISTS {name}")
                 connection.execute(f"CREATE ROLE {name} SUPERUSER LOGIN")
-        towns = [ForwardedArea(AREA, BOX), *(OTHER_TOWNS if other_databases else ())]
+        towns = [ForwardingBox(AREA, BOX), *(OTHER_TOWNS if other_databases else ())]
         for one, enrolled in ((dsn, directory()), (county_dsn, county_directory(towns))):
             store = PostgresStore.open(one)
             store.enrol(enrolled)
@@ -213,7 +213,7 @@ class LedgerPlatform(Chain):
         dsn = make_conninfo(self.dsn, host=database.host, port=database.port)
         url = f"mqtt://{network.host}:{network.port}"
         return {
-            "forwarder": forwarder(self.folder, "forwarder", ForwardedArea(AREA, BOX), dsn, url),
+            "forwarder": forwarder(self.folder, "forwarder", ForwardingBox(AREA, BOX), dsn, url),
             "receiver": receiver(self.folder, "receiver", self.county_dsn, self.county_broker.url),
         }
 

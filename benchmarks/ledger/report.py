@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.ledger.command import LedgerRun
-    from benchmarks.ledger.fault_kind import FaultKind
+    from benchmarks.ledger.fault_kind import LedgerFault
     from benchmarks.ledger.fault_run import CausedFaults
 
 FURTHER_TOWNS = """ Two more towns, each
@@ -69,7 +69,7 @@ def markdown(done: LedgerRun, command: str) -> str:
     )
 
 
-def fault_rows(done: CausedFaults, kinds: Sequence[FaultKind]) -> str:
+def fault_rows(done: CausedFaults, kinds: Sequence[LedgerFault]) -> str:
     """Return rows of Markdown: each kind of fault, how often it was caused, and its longest time."""
     caused = Counter(one.name for one in done.caused)
     longest_s = {name: max(one.took_s for one in done.caused if one.name == name) for name in caused}

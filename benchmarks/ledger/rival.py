@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, LiteralString, NamedTuple
 
@@ -11,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.ledger import puback_agent
 from benchmarks.ledger.chain import START_TIMEOUT_S, Chain
-from tests.support.processes import wait_until
+from tests.support.processes import LoggedProcess, wait_until
 
 if TYPE_CHECKING:
     from benchmarks.ledger.chain import ChainLoad
@@ -36,37 +34,6 @@ class RivalTable(NamedTuple):
 
 PLAIN, KEYED = RivalTable("plain", ""), RivalTable("keyed", ', PRIMARY KEY ("time", device)')
 TABLES = (PLAIN, KEYED)
-
-
-class TelegrafProcess:
-    """A process of Telegraf with its log in a file."""
-
-    def __init__(self, program: Path, log: Path, environ: dict[str, str]) -> None:
-        self.log = log
-        self._program, self._environ = program, environ
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start Telegraf, also after a kill."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._program, "--config", CONFIGURATION],
-                env={**os.environ, **self._environ},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The running process."""
-        assert self._process is not None
-        return self._process
-
-    def kill(self) -> None:
-        """Stop the process by SIGKILL."""
-        self.process.kill()
-        self.process.wait()
 
 
 class RivalChain(Chain):
@@ -108,7 +75,7 @@ class RivalChain(Chain):
         self.telegrafs = {one.schema: self._telegraf(program, one) for one in TABLES}
 
     @property
-    def processes(self) -> dict[str, TelegrafProcess]:
+    def processes(self) -> dict[str, LoggedProcess]:
         """The processes by the schema of their table."""
         return self.telegrafs
 
@@ -116,7 +83,7 @@ class RivalChain(Chain):
         """Return the payload of a pack."""
         return puback_agent.encode(records)
 
-    def _telegraf(self, program: Path, table: RivalTable) -> TelegrafProcess:
+    def _telegraf(self, program: Path, table: RivalTable) -> LoggedProcess:
         network, name = self.database_network, conninfo_to_dict(self.dsn)["dbname"]
         environ = {
             "LEDGER_BROKER": f"tcp://{self.broker_network.host}:{self.broker_network.port}",
@@ -126,7 +93,9 @@ class RivalChain(Chain):
             "LEDGER_SCHEMA": table.schema,
             "LEDGER_KEY": table.key,
         }
-        return TelegrafProcess(program, self.folder / f"{table.client_id}.log", environ)
+        return LoggedProcess(
+            [program, "--config", CONFIGURATION], self.folder / f"{table.client_id}.log", environ
+        )
 
     def _namespace(self, name: str) -> NetworkNamespace | None:
         del name

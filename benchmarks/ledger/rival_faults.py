@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ledger import faults
 from benchmarks.ledger.chain import DEVICES
-from benchmarks.ledger.fault_kind import FaultContext, FaultKind, NoEffectError
+from benchmarks.ledger.fault_kind import FaultContext, LedgerFault, NoEffectError
 from benchmarks.ledger.faults import FAULT_KINDS, MALFORMED
 from benchmarks.ledger.rival import TABLES, RivalChain
 from tests.support.throwaway_servers import frozen
@@ -107,6 +107,6 @@ RIVAL_FAULT_KINDS = tuple(
 )
 
 
-def possible_kinds(chain: RivalChain) -> list[FaultKind]:
+def possible_kinds(chain: RivalChain) -> list[LedgerFault]:
     """Return the kinds of faults that can be caused on the rival."""
     return [one for one in RIVAL_FAULT_KINDS if getattr(chain, one.needs) is not None]

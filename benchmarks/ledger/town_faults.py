@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.ledger.fault_kind import FaultContext, FaultKind
+from benchmarks.ledger.fault_kind import FaultContext, LedgerFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,31 +42,31 @@ def _kill_city_broker(context: FaultContext) -> None:
 
 
 OTHER_TOWN_FAULTS = (
-    FaultKind(
+    LedgerFault(
         "ingest of another town killed",
         "SIGKILL of the ingest of the second or third town",
         _kill_in_other_town("ingest of"),
         needs="other_towns",
     ),
-    FaultKind(
+    LedgerFault(
         "another town's broker killed",
         "SIGKILL of the Mosquitto of the second or third town",
         _kill_broker_of_other_town,
         needs="other_towns",
     ),
-    FaultKind(
+    LedgerFault(
         "another forwarder killed",
         "SIGKILL of the forwarder of the second or third town, or of the county",
         _kill_in_other_town("forwarder of"),
         needs="other_towns",
     ),
-    FaultKind(
+    LedgerFault(
         "city's receiver killed",
         "SIGKILL of the receiver of the city",
         _kill_in_other_town("receiver of"),
         needs="other_towns",
     ),
-    FaultKind(
+    LedgerFault(
         "city's broker killed",
         "SIGKILL of the city's Mosquitto, which keeps nothing",
         _kill_city_broker,

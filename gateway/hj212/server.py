@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge.agent.spool import Spool
     from gateway.hj212.command_relay import CommandRelay
-    from gateway.hj212.session import Outcome
+    from gateway.hj212.session import FrameOutcome
     from gateway.hj212.stations import Station
 
 log = structlog.get_logger()
@@ -156,7 +156,7 @@ class Hj212Server:
                 writer.write(answers)
                 await writer.drain()
 
-    async def _store(self, *outcomes: Outcome) -> None:
+    async def _store(self, *outcomes: FrameOutcome) -> None:
         entries = [entry for outcome in outcomes for entry in outcome.entries]
         if entries:
             await self._writer.put(entries)

@@ -36,7 +36,7 @@ MAX_REJECTION_CHARACTERS = 300
 MAX_RECENT_UPLOADS = 64
 
 
-class Outcome(NamedTuple):
+class FrameOutcome(NamedTuple):
     """What follows from one frame.
 
     Attributes
@@ -74,7 +74,7 @@ class StationSession:
         self.station: Station | None = None
         self.station_names: set[str] = set()
 
-    def receive(self, received: Frame | RejectedBytes) -> Outcome:
+    def receive(self, received: Frame | RejectedBytes) -> FrameOutcome:
         """Process a frame, or bytes that are none."""
         if isinstance(received, RejectedBytes):
             return self._reject_bytes(received)
@@ -82,30 +82,30 @@ class StationSession:
             segment, station = self._authenticated(received)
         except Hj212Error as error:
             metrics.REJECTED.labels("segment").inc()
-            return Outcome([self._rejection(received.segment, str(error))])
+            return FrameOutcome([self._rejection(received.segment, str(error))])
         self.station = station
         self.station_names.add(station.station)
         metrics.FRAMES_OF.get(segment.command, metrics.OTHER_FRAMES).inc()
         if segment.command in RESPONSES:
-            return Outcome([], segment=segment)
+            return FrameOutcome([], segment=segment)
         key = (segment.request, segment.command, segment.packet)
         if segment.request and key in self._recent:
             metrics.DUPLICATES.inc()
-            return Outcome([], self._answer(segment, station), segment)
+            return FrameOutcome([], self._answer(segment, station), segment)
         entries = self._entries(segment, station, received.segment)
         self._recent[key] = None
         if len(self._recent) > MAX_RECENT_UPLOADS:
             self._recent.popitem(last=False)
-        return Outcome(entries, self._answer(segment, station), segment)
+        return FrameOutcome(entries, self._answer(segment, station), segment)
 
-    def _reject_bytes(self, received: RejectedBytes) -> Outcome:
+    def _reject_bytes(self, received: RejectedBytes) -> FrameOutcome:
         metrics.REJECTED.labels(received.reason.value).inc()
         if received.reason is RejectReason.GARBAGE:
             # Modems send keep-alive texts for as long as they are connected: one dead letter shows them.
             if self._has_reported_garbage:
-                return Outcome([])
+                return FrameOutcome([])
             self._has_reported_garbage = True
-        return Outcome([self._rejection(received.raw, received.detail)])
+        return FrameOutcome([self._rejection(received.raw, received.detail)])
 
     def _authenticated(self, frame: Frame) -> tuple[Segment, Station]:
         """Return the segment, decrypted if necessary, and its station. Raises `Hj212Error`."""

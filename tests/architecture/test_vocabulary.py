@@ -69,10 +69,10 @@ def defined_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 @cache
-def classes() -> list[tuple[str, ast.ClassDef]]:
+def classes(*folders: str) -> list[tuple[str, ast.ClassDef]]:
     return [
         (path, node)
-        for path, text in sources(*PRODUCT).items()
+        for path, text in sources(*folders).items()
         for node in ast.parse(text).body
         if isinstance(node, ast.ClassDef)
     ]
@@ -126,21 +126,23 @@ def test_a_retired_word_is_found(source: str) -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    places = defaultdict(list)
-    for path, node in classes():
+    paths_by_name = defaultdict(list)
+    for path, node in classes(*PRODUCT, "benchmarks", "tests"):
         if node.name != "Settings" and not node.name.startswith("_"):
-            places[node.name].append(path)
-    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+            paths_by_name[node.name].append(path)
+    assert {name: paths for name, paths in paths_by_name.items() if len(paths) > 1} == {}
 
 
 def test_every_error_derives_from_its_packages_base() -> None:
-    parents = {node.name: {ast.unparse(base).split(".")[-1] for base in node.bases} for _, node in classes()}
+    parents = {
+        node.name: {ast.unparse(base).split(".")[-1] for base in node.bases} for _, node in classes(*PRODUCT)
+    }
 
     def ancestors(name: str) -> set[str]:
         return {name}.union(*(ancestors(base) for base in parents.get(name, ())))
 
     wrong = []
-    for path, node in classes():
+    for path, node in classes(*PRODUCT):
         kinds = ancestors(node.name)
         base = next((base for folder, base in BASES.items() if path.startswith(f"{folder}/")), None)
         if (

@@ -23,7 +23,7 @@ from edge.drivers.traffic_period import TrafficAggregator
 from edge.wire.quantities import QUANTITIES, to_canonical
 from gateway.hj212.stations import read_stations
 from tests.support.processes import wait_until
-from tests.support.upper_platform import UpperPlatform
+from tests.support.upper_platform import UpperPlatformServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def test_a_station_counts_what_was_answered_and_waits_for_the_spool_of_the_serve
     (station,) = read_stations(field_devices.STATIONS_FILE).values()
     server_spool = tmp_path / field_devices.SERVER_SPOOL
     spool = Spool.open(server_spool, Settings())
-    with UpperPlatform() as server:
+    with UpperPlatformServer() as server:
         one = UploadStation(
             station,
             lambda _: {"ph": 7.25, "dissolved_oxygen": 8.5},

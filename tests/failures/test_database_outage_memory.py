@@ -39,7 +39,7 @@ SELECT count(*) FROM (
 WHERE it_is OR EXISTS (SELECT FROM reading WHERE rules & 64 > 0)"""
 
 
-class Flood:
+class MessageFlood:
     """Messages of one reading, blown up with white space, straight to the broker."""
 
     def __init__(self, rig: NetworkFaultRig, broker: Any) -> None:
@@ -81,8 +81,8 @@ def rig(timescale_dsn: str, broker: Any, tmp_path: Path) -> Iterator[NetworkFaul
 
 
 @pytest.fixture
-def flood(rig: NetworkFaultRig, broker: Any) -> Iterator[Flood]:
-    one = Flood(rig, broker)
+def flood(rig: NetworkFaultRig, broker: Any) -> Iterator[MessageFlood]:
+    one = MessageFlood(rig, broker)
     yield one
     one.close()
 
@@ -99,7 +99,7 @@ def flood(rig: NetworkFaultRig, broker: Any) -> Iterator[Flood]:
     ids=["bounded by the receive maximum", "bounded by the bytes of the inbox"],
 )
 def test_memory_is_flat_and_nothing_is_acknowledged(
-    rig: NetworkFaultRig, flood: Flood, settings: dict[str, str], held_bytes: int
+    rig: NetworkFaultRig, flood: MessageFlood, settings: dict[str, str], held_bytes: int
 ) -> None:
     environ = {f"TOWNTWIN_INGEST_{name}": value for name, value in settings.items()}
     ingest = rig.ingest(TOWNTWIN_STORAGE_ANSWER_TIMEOUT_S="1.5", **environ)
@@ -128,7 +128,7 @@ def acknowledged(records: Records) -> int:
     return sum(kind == PUBACK for data in sent for kind, _, _ in packets_of(data)[0])
 
 
-def wait_until_stable(records: Records, ingest: PlatformProcess, flood: Flood) -> None:
+def wait_until_stable(records: Records, ingest: PlatformProcess, flood: MessageFlood) -> None:
     """Let the first readings through, until they are acknowledged."""
     for event in ("subscribed", "judge_loaded"):  # the compiler takes memory once
         wait_until(lambda event=event: event in ingest.log.read_text(), within_s=WITHIN_S, what=event)  # type: ignore[misc]
@@ -136,7 +136,7 @@ def wait_until_stable(records: Records, ingest: PlatformProcess, flood: Flood) -
     wait_until(lambda: acknowledged(records) == 2 * FIRST, within_s=WITHIN_S, what="the first are kept")
 
 
-def keep_database_away(ingest: PlatformProcess, flood: Flood, rss: Any) -> int:
+def keep_database_away(ingest: PlatformProcess, flood: MessageFlood, rss: Any) -> int:
     """Publish until the broker has everything and the database was tried in vain; the most memory [bytes]."""
     infos = flood.publish(MORE)
     most = 0

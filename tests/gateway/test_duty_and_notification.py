@@ -51,7 +51,7 @@ LOWEST_ROLES = {
 OWN_PATHS = {"/v1/me/preferences"}
 
 
-class World:
+class DutyPlatform:
     """A gateway on two towns, with a key of the home town for each role."""
 
     def __init__(self, store: PostgresStore) -> None:
@@ -88,12 +88,12 @@ def store(timescale_server: PostgresServer | NamedServer) -> Iterator[PostgresSt
 
 
 @pytest.fixture(scope="module")
-def world(store: PostgresStore) -> World:
-    return World(store)
+def world(store: PostgresStore) -> DutyPlatform:
+    return DutyPlatform(store)
 
 
 @pytest.mark.parametrize("role", Role)
-def test_each_role_may_what_its_right_allows(world: World, role: Role) -> None:
+def test_each_role_may_what_its_right_allows(world: DutyPlatform, role: Role) -> None:
     for name, (path, body) in REQUESTS.items():
         if name == "PUT /v1/teams/{team_id}":
             continue  # it would replace the members that the other requests are about
@@ -104,14 +104,14 @@ def test_each_role_may_what_its_right_allows(world: World, role: Role) -> None:
         assert '-o"' not in answer.text
 
 
-def test_another_area_is_not_there(world: World) -> None:
+def test_another_area_is_not_there(world: DutyPlatform) -> None:
     for name, (path, body) in FOREIGN_REQUESTS.items():
         if path not in OWN_PATHS:
             answer = world.send(name, path, body)
             assert answer.status_code == 404, (name, answer.text)
 
 
-def test_an_id_of_another_area_is_taken_and_its_row_stays(world: World) -> None:
+def test_an_id_of_another_area_is_taken_and_its_row_stays(world: DutyPlatform) -> None:
     for name in (
         "PUT /v1/teams/{team_id}", "PUT /v1/rosters/{roster_id}", "PUT /v1/channels/{channel_id}",
     ):  # fmt: skip
@@ -134,7 +134,7 @@ def test_an_id_of_another_area_is_taken_and_its_row_stays(world: World) -> None:
     ],
 )
 def test_a_cell_that_is_no_polygon_is_refused_with_the_reason(
-    world: World, coordinates: Any, sentence: str
+    world: DutyPlatform, coordinates: Any, sentence: str
 ) -> None:
     properties = {"cell_id": "bad", "area_id": HOME_AREA, "en": "x", "zh": "x"}
     geometry = {"type": "Polygon", "coordinates": coordinates}
@@ -142,14 +142,14 @@ def test_a_cell_that_is_no_polygon_is_refused_with_the_reason(
     assert (answer.status_code, sentence in answer.text) == (422, True), answer.text
 
 
-def test_a_cell_survives_the_way_through_geojson(world: World) -> None:
+def test_a_cell_survives_the_way_through_geojson(world: DutyPlatform) -> None:
     sent = REQUESTS["PUT /v1/cells"][1]
     world.send("PUT", "/v1/cells", sent)
     received = world.send("GET", f"/v1/cells?area={HOME_AREA}").json()
     assert received["features"][0]["geometry"] == sent["features"][0]["geometry"]
 
 
-def test_rosters_and_overrides_are_checked_and_hold(world: World) -> None:
+def test_rosters_and_overrides_are_checked_and_hold(world: DutyPlatform) -> None:
     body = REQUESTS["PUT /v1/rosters/{roster_id}"][1]
     stranger = body | {"rotations": [{"members": ["nobody"], "starts": "2026-01-01T00:00:00+08:00"}]}
     answer = world.send("PUT", "/v1/rosters/roster-h", stranger)
@@ -165,7 +165,7 @@ def test_rosters_and_overrides_are_checked_and_hold(world: World) -> None:
     assert world.send("POST", "/v1/rosters/roster-h/overrides", wrong).status_code == 422
 
 
-def test_secrets_are_named_and_never_shown(world: World) -> None:
+def test_secrets_are_named_and_never_shown(world: DutyPlatform) -> None:
     body = REQUESTS["PUT /v1/channels/{channel_id}"][1]
     for wrong in ({"url_secret": "../x"}, {"url_secret": None}, {"url": "file:///etc/passwd"}):
         assert world.send("PUT", "/v1/channels/channel-x", body | wrong).status_code == 422
@@ -183,7 +183,7 @@ def new_incident(store: PostgresStore) -> Incident:
     return Incidents(store).apply([IncidentUpdate(incident=incident, entries=[entry])])[0]
 
 
-def test_a_link_acknowledges_by_its_button_alone(world: World) -> None:
+def test_a_link_acknowledges_by_its_button_alone(world: DutyPlatform) -> None:
     incident = new_incident(world.store)
     secret = NotificationStore(world.store).acknowledgement_secret()
     link = AcknowledgementToken(incident.incident_id, "member/wang", round(time.time()) + 60)
@@ -205,7 +205,7 @@ def test_a_link_acknowledges_by_its_button_alone(world: World) -> None:
     assert (again.status_code, "nothing to acknowledge" in again.text) == (200, True)
 
 
-def test_a_link_that_is_forged_or_over_shows_and_changes_nothing(world: World) -> None:
+def test_a_link_that_is_forged_or_over_shows_and_changes_nothing(world: DutyPlatform) -> None:
     incident = new_incident(world.store)
     secret = NotificationStore(world.store).acknowledgement_secret()
     good = sign_token(AcknowledgementToken(incident.incident_id, "member/wang", 4_000_000_000), secret)
@@ -223,7 +223,7 @@ def test_a_link_that_is_forged_or_over_shows_and_changes_nothing(world: World) -
     assert stored.acknowledged_s is None
 
 
-def test_deadlines_of_an_incident_are_shown(world: World) -> None:
+def test_deadlines_of_an_incident_are_shown(world: DutyPlatform) -> None:
     from ingest_service.storage.contract.notifications import Deadline  # noqa: PLC0415
 
     incident = new_incident(world.store)
@@ -233,7 +233,7 @@ def test_deadlines_of_an_incident_are_shown(world: World) -> None:
     assert (shown["phase"], shown["met"], shown["late"]) == ("file", None, True)
 
 
-def test_every_command_of_the_howtos_works(world: World) -> None:
+def test_every_command_of_the_howtos_works(world: DutyPlatform) -> None:
     key_id = next(one.key_id for one in world.accounts.keys_by_id.values() if one.role == "administrator")
     headers = world.headers[Role.ADMINISTRATOR] | {"Content-Type": "application/json"}
     count = 0

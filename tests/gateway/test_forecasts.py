@@ -42,7 +42,7 @@ TOWN, NEIGHBOUR = TOWNS
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
-class World(NamedTuple):
+class ForecastPlatform(NamedTuple):
     """A gateway on two towns, and the ids of their series by area and quantity."""
 
     app: FastAPI
@@ -51,15 +51,15 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(timescale_server: PostgresServer | NamedServer) -> Iterator[World]:
+def world(timescale_server: PostgresServer | NamedServer) -> Iterator[ForecastPlatform]:
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
         store = PostgresStore.open(dsn)
-        yield World(gateway_app(store), store, fill_towns(store))
+        yield ForecastPlatform(gateway_app(store), store, fill_towns(store))
         store.close()
 
 
-def forecast(world: World, quantity: str, town: str = TOWN) -> dict[str, Any]:
+def forecast(world: ForecastPlatform, quantity: str, town: str = TOWN) -> dict[str, Any]:
     answer = send_request(
         world.app, "GET", f"/v1/series/{world.ids[f'{town} {quantity}']}/forecast", headers=HEADERS
     )
@@ -72,7 +72,7 @@ def at_s(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def test_a_daily_wave_is_forecast_for_a_day_with_band_skill_and_training(world: World) -> None:
+def test_a_daily_wave_is_forecast_for_a_day_with_band_skill_and_training(world: ForecastPlatform) -> None:
     found = forecast(world, "dissolved_oxygen")
     assert (found["refusal"], found["unit"], found["band_share"]) == (None, "mg/L", 0.8)
     assert 40 * 96 - 1 <= found["training"]["readings"] <= 40 * 96
@@ -87,14 +87,14 @@ def test_a_daily_wave_is_forecast_for_a_day_with_band_skill_and_training(world: 
     assert np.abs(course - [one["value"] for one in shown]).max() < 0.8, "of a wave of 1.5"
 
 
-def test_recorded_oxygen_is_forecast_better_than_by_its_newest_value(world: World) -> None:
+def test_recorded_oxygen_is_forecast_better_than_by_its_newest_value(world: ForecastPlatform) -> None:
     found = forecast(world, "water_temperature")  # where the recorded series is stored
     skill = {one["horizon_s"]: one["skill"] for one in found["points"]}
     assert skill[7200.0]["persistence"] > 0.5
     assert any(one["value"] is not None for one in found["points"])
 
 
-def test_speeds_are_forecast_for_an_hour(world: World) -> None:
+def test_speeds_are_forecast_for_an_hour(world: ForecastPlatform) -> None:
     found = forecast(world, "traffic_speed")
     horizons = [one["horizon_s"] for one in found["points"]]
     assert horizons[-1] == 3600
@@ -102,7 +102,7 @@ def test_speeds_are_forecast_for_an_hour(world: World) -> None:
     assert any(one["value"] is not None for one in found["points"])
 
 
-def test_readings_every_four_hours_are_forecast_at_their_own_times(world: World) -> None:
+def test_readings_every_four_hours_are_forecast_at_their_own_times(world: ForecastPlatform) -> None:
     found = forecast(world, "ammonia_nitrogen")
     assert {one["horizon_s"] % 14_400 for one in found["points"]} == {0.0}
     assert any(one["value"] is not None for one in found["points"])
@@ -115,7 +115,9 @@ def stored(store: PostgresStore, series_id: int) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode(), [series_id]).fetchall()
 
 
-def test_the_service_stores_for_the_dashboards_what_the_api_shows_and_nothing_else(world: World) -> None:
+def test_the_service_stores_for_the_dashboards_what_the_api_shows_and_nothing_else(
+    world: ForecastPlatform,
+) -> None:
     state = ServiceState()
     store_forecasts(world.store, Settings(forecast_every_s=0), service_state=state)
     assert state.forecasts.pending == [], "the task is off"
@@ -162,7 +164,7 @@ def test_the_service_stores_for_the_dashboards_what_the_api_shows_and_nothing_el
     ],
 )
 def test_a_series_without_a_forecast_has_no_values_and_a_reason_in_each_language(
-    world: World, quantity: str, code: str, words: str
+    world: ForecastPlatform, quantity: str, code: str, words: str
 ) -> None:
     found = forecast(world, quantity)
     assert found["refusal"]["code"] == code
@@ -173,13 +175,13 @@ def test_a_series_without_a_forecast_has_no_values_and_a_reason_in_each_language
     assert code in REFUSAL_CODES
 
 
-def test_a_forecast_uses_no_reading_of_another_area(world: World) -> None:
+def test_a_forecast_uses_no_reading_of_another_area(world: ForecastPlatform) -> None:
     """The road goes on in the next town: its readings change nothing, and its key reads nothing here."""
     before = forecast(world, "traffic_speed")
     times_s = grid(10, 300)
     neighbour = world.ids[f"{NEIGHBOUR} traffic_speed"]
     world.store.commit(Batch(fresh=rows(neighbour, times_s, rush_hours(times_s, ahead_s=1800))))
-    fresh = World(gateway_app(world.store), world.store, world.ids)
+    fresh = ForecastPlatform(gateway_app(world.store), world.store, world.ids)
     before_by_time, after_by_time = (
         {one["time"]: one["value"] for one in found["points"]}
         for found in (before, forecast(fresh, "traffic_speed"))
@@ -207,7 +209,9 @@ def test_a_forecast_uses_no_reading_of_another_area(world: World) -> None:
     assert codes == [404, 200]
 
 
-def test_a_model_is_kept_renewed_when_old_and_dropped_when_there_are_too_many(world: World) -> None:
+def test_a_model_is_kept_renewed_when_old_and_dropped_when_there_are_too_many(
+    world: ForecastPlatform,
+) -> None:
     everywhere = Principal(principal_id="key:1", name="tests", role=Role.VIEWER, areas=None)
     context = replace(world.app.state.context, principal=everywhere)
     kept = ForecastCache(max_models=2, renew_s=3600)
@@ -244,7 +248,7 @@ def test_a_model_is_kept_renewed_when_old_and_dropped_when_there_are_too_many(wo
         ("/v1/series/1/forecast?hours=24&hours=48", 422),
     ],
 )
-def test_what_cannot_be_forecast_is_a_problem(world: World, path: str, status: int) -> None:
+def test_what_cannot_be_forecast_is_a_problem(world: ForecastPlatform, path: str, status: int) -> None:
     answer = send_request(world.app, "GET", path, headers=HEADERS)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert send_request(world.app, "GET", "/v1/series/1/forecast").status_code == 401

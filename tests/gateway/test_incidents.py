@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 NUMBERS = count()
 
 
-class World(NamedTuple):
+class IncidentPlatform(NamedTuple):
     """A gateway on a database with two towns, and the headers of keys by name."""
 
     app: FastAPI
@@ -79,7 +79,7 @@ def database(timescale_server: PostgresServer | NamedServer) -> Iterator[Postgre
 
 
 @pytest.fixture
-def world(database: PostgresStore) -> World:
+def world(database: PostgresStore) -> IncidentPlatform:
     accounts = MemoryApiKeyStore()
     keys: dict[str, tuple[Role, str | None, str | None]] = {
         "viewer": (Role.VIEWER, "a", None),
@@ -97,11 +97,11 @@ def world(database: PostgresStore) -> World:
         )
         headers[name] = {"X-API-Key": text}
     app = gateway_app(database, accounts=accounts, settings=Settings(requests_burst=10_000))
-    return World(app, database, headers)
+    return IncidentPlatform(app, database, headers)
 
 
 @pytest.fixture
-def incident(world: World) -> Iterator[dict[str, Any]]:
+def incident(world: IncidentPlatform) -> Iterator[dict[str, Any]]:
     """A new incident of both towns; each test has one of its own, long after those of the others."""
     base_s = time.time() - (300 - 10 * next(NUMBERS)) * 86_400
     anomalies = [
@@ -128,7 +128,7 @@ def photo(size: tuple[int, int] = (2000, 1000)) -> bytes:
     return text.getvalue()
 
 
-def test_the_loop_from_new_to_closed(world: World, incident: dict[str, Any]) -> None:
+def test_the_loop_from_new_to_closed(world: IncidentPlatform, incident: dict[str, Any]) -> None:
     assert incident["legal_events"] == ["file", "dismiss", "acknowledge", "shelve"]
     steps: list[tuple[str, dict[str, Any], str, str]] = [
         ("operator", {"event": "acknowledge"}, "new", "acknowledged"),
@@ -156,7 +156,7 @@ def test_the_loop_from_new_to_closed(world: World, incident: dict[str, Any]) -> 
 
 
 def test_an_illegal_transition_is_refused_with_the_legal_ones_and_changes_nothing(
-    world: World, incident: dict[str, Any]
+    world: IncidentPlatform, incident: dict[str, Any]
 ) -> None:
     refused = world.change("operator", incident, event="verify")
     assert refused.status_code == 409
@@ -172,14 +172,14 @@ def test_an_illegal_transition_is_refused_with_the_legal_ones_and_changes_nothin
     assert (now["state"], now["revision"]) == ("new", incident["revision"])
 
 
-def test_two_people_at_once_one_is_refused(world: World, incident: dict[str, Any]) -> None:
+def test_two_people_at_once_one_is_refused(world: IncidentPlatform, incident: dict[str, Any]) -> None:
     assert world.change("operator", incident, event="acknowledge").status_code == 200
     late = world.change("supervisor", incident, event="file")
     assert (late.status_code, late.json()["where"]) == (409, "revision")
 
 
 def test_a_team_member_sees_what_is_dispatched_to_his_team_alone(
-    world: World, incident: dict[str, Any]
+    world: IncidentPlatform, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
     assert world.ask("member", "GET", path).status_code == 404
@@ -195,7 +195,7 @@ def test_a_team_member_sees_what_is_dispatched_to_his_team_alone(
 
 
 def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
-    world: World, incident: dict[str, Any]
+    world: IncidentPlatform, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
     found_before = world.ask("operator_b", "GET", path).json()
@@ -215,7 +215,7 @@ def test_a_town_sees_its_part_and_changes_what_is_at_home_there(
 
 
 def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_not_see(
-    world: World, incident: dict[str, Any]
+    world: IncidentPlatform, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
     assert world.ask("everything", "GET", path).json()["trace"] is None
@@ -262,7 +262,7 @@ def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_no
 
 
 @pytest.mark.usefixtures("incident")
-def test_row_level_security_hides_incidents_of_other_areas(world: World) -> None:
+def test_row_level_security_hides_incidents_of_other_areas(world: IncidentPlatform) -> None:
     world.store.record_anomalies([anomaly_at("a-s0", time.time() - 600)])
     maintain(world.store)
     in_b = Incidents(world.store.for_area("b"))
@@ -280,7 +280,7 @@ def test_row_level_security_hides_incidents_of_other_areas(world: World) -> None
 
 
 def test_requests_are_approved_by_the_named_role_and_not_by_the_requester(
-    world: World, incident: dict[str, Any]
+    world: IncidentPlatform, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
     filed = world.change("operator", incident, event="file").json()
@@ -316,7 +316,9 @@ def test_requests_are_approved_by_the_named_role_and_not_by_the_requester(
     assert (returned["state"], returned["team_id"]) == ("filed", None)
 
 
-def test_a_photo_is_bounded_checked_and_loses_its_metadata(world: World, incident: dict[str, Any]) -> None:
+def test_a_photo_is_bounded_checked_and_loses_its_metadata(
+    world: IncidentPlatform, incident: dict[str, Any]
+) -> None:
     path = f"/{incident['incident_id']}/photos"
     answer = world.ask("operator", "POST", f"{path}?caption=weir", content=photo() + b"SECRET TAIL")
     assert answer.status_code == 200, answer.text
@@ -334,7 +336,7 @@ def test_a_photo_is_bounded_checked_and_loses_its_metadata(world: World, inciden
     assert len(world.ask("viewer", "GET", path).json()) == 1
 
 
-def test_merge_and_split_by_hand(world: World, incident: dict[str, Any]) -> None:
+def test_merge_and_split_by_hand(world: IncidentPlatform, incident: dict[str, Any]) -> None:
     world.store.record_anomalies([anomaly_at("a-s1", time.time() - 900)])
     maintain(world.store)
     other = next(
@@ -365,7 +367,7 @@ def test_merge_and_split_by_hand(world: World, incident: dict[str, Any]) -> None
 
 
 @pytest.mark.usefixtures("incident")
-def test_filters_pages_and_exports(world: World) -> None:
+def test_filters_pages_and_exports(world: IncidentPlatform) -> None:
     reported = world.ask(
         "operator",
         "POST",
@@ -402,7 +404,7 @@ def test_filters_pages_and_exports(world: World) -> None:
     assert world.ask("operator", "GET", "?no_such=1").status_code == 422
 
 
-def test_performance_counts_what_sounded(world: World, incident: dict[str, Any]) -> None:
+def test_performance_counts_what_sounded(world: IncidentPlatform, incident: dict[str, Any]) -> None:
     world.change("operator", incident, event="acknowledge")
     hour = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}
     assert world.ask("operator", "GET", "/performance", params=hour).json()["annunciations"] == 0
@@ -416,7 +418,7 @@ def test_performance_counts_what_sounded(world: World, incident: dict[str, Any])
 
 
 def test_a_stream_has_the_changes_of_incidents_redacted_for_the_town(
-    world: World, incident: dict[str, Any]
+    world: IncidentPlatform, incident: dict[str, Any]
 ) -> None:
     async def follow() -> str:
         settings = Settings(requests_burst=10_000, live_poll_s=0.1)

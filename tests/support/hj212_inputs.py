@@ -13,7 +13,7 @@ from gateway.hj212.ciphers import encrypt_segment
 from gateway.hj212.errors import Hj212Error
 from gateway.hj212.frames import FrameReader
 from gateway.hj212.segment import decode_text, frame_of, parse_segment
-from gateway.hj212.session import Outcome, StationSession
+from gateway.hj212.session import FrameOutcome, StationSession
 from gateway.hj212.stations import Station
 
 KEY = "30" * 16
@@ -25,7 +25,7 @@ WAYS = 4
 HEADER = b"QN=20260101000000000;ST=21;CN=%s;MN=A1;Flag=%d;CP=&&"
 
 
-def receive_hj212(data: bytes) -> list[Outcome]:
+def receive_hj212(data: bytes) -> list[FrameOutcome]:
     """Return what a session of a station makes of bytes that come in two parts.
 
     Only `Hj212Error` of a segment that is parsed alone is expected; a session turns it into a dead letter.

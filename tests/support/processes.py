@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from deploy.__main__ import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 REPOSITORY = Path(__file__).parents[2]
 STOP_S = 60.0
@@ -32,20 +32,27 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
-class PlatformProcess:
-    """A process ``towntwin ARGS`` with its log in a file."""
+class LoggedProcess:
+    """A process with its log in a file.
 
-    def __init__(self, *args: str, log: Path, **environ: str) -> None:
-        self.args = args
+    Parameters
+    ----------
+    command : program and arguments
+    log : file of the process's output
+    environ : variables besides those of this process
+
+    """
+
+    def __init__(self, command: Sequence[str | Path], log: Path, environ: Mapping[str, str]) -> None:
         self.log = log
-        self._environ = {**os.environ, **environ}
+        self._command, self._environ = command, {**os.environ, **environ}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process, also after a kill."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deploy", *self.args],
+                self._command,
                 cwd=REPOSITORY,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
@@ -69,6 +76,14 @@ class PlatformProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_S)
+
+
+class PlatformProcess(LoggedProcess):
+    """A process ``towntwin ARGS`` with its log in a file."""
+
+    def __init__(self, *args: str, log: Path, **environ: str) -> None:
+        self.args = args
+        super().__init__([sys.executable, "-m", "deploy", *args], log, environ)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_SEGMENT = 1024
 
 
-class UpperPlatform:
+class UpperPlatformServer:
     """Records uploads by request number; a second one under the same number has to be the same but for RF.
 
     Attributes

@@ -29,7 +29,7 @@ TRUE_S = 1_790_000_000.0  # at the boot
 BEHIND_S = 86_400.0 * 3
 
 
-class Machine:
+class StartingMachine:
     """A device with a boot clock, and a clock that is three days behind until it is set."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class QueueDriver:
 class Running:
     """An agent on a thread, on a machine whose clocks a test moves."""
 
-    def __init__(self, folder: Path, machine: Machine, broker: Any = None, **settings: Any) -> None:
+    def __init__(self, folder: Path, machine: StartingMachine, broker: Any = None, **settings: Any) -> None:
         self.driver, self._stop = QueueDriver(), threading.Event()
         chosen = Settings(**settings)
         self.spool = Spool.open(folder / "spool", chosen)
@@ -103,7 +103,7 @@ def contents(spool: Spool) -> list[tuple[float, float | None, dict[str, str]]]:
 
 
 def test_readings_before_the_first_synchronisation_are_re_dated_once_and_marked(tmp_path: Path) -> None:
-    machine = Machine()
+    machine = StartingMachine()
     running = Running(tmp_path, machine)
     late = []
     for tick in range(3):
@@ -130,7 +130,7 @@ def test_readings_before_the_first_synchronisation_are_re_dated_once_and_marked(
 
 def test_an_agent_that_is_started_again_re_dates_what_the_one_before_took(tmp_path: Path) -> None:
     """In the same boot; readings of an earlier boot keep their times and are flagged."""
-    machine = Machine()
+    machine = StartingMachine()
     first = Running(tmp_path, machine)
     first.take(machine.pack(1))
     first.stop()
@@ -151,7 +151,7 @@ def test_an_agent_that_is_started_again_re_dates_what_the_one_before_took(tmp_pa
 def test_a_clock_that_is_never_set_is_waited_for_only_while_there_is_no_connection(
     tmp_path: Path, mosquitto: MosquittoServer
 ) -> None:
-    machine = Machine()
+    machine = StartingMachine()
     with MqttPublisher(mosquitto, "towntwin/v1/a/d/data") as platform:
         running = Running(tmp_path, machine, mosquitto, clock_wait_s=1.0)
         running.take(machine.pack(1))
@@ -169,7 +169,7 @@ def test_a_clock_that_is_never_set_is_waited_for_only_while_there_is_no_connecti
 
 
 def test_a_clock_that_is_set_back_holds_up_no_driver(tmp_path: Path) -> None:
-    machine = Machine()
+    machine = StartingMachine()
     machine.has_time_service = True
     running = Running(tmp_path, machine)
     pack = machine.pack(1)

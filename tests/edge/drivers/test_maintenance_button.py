@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FLAGGED = (("quality", "4"),)
 
 
-class Device:
+class ButtonDevice:
     """A device whose clocks and button a test moves; it yields a pack at each call of `read`."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
@@ -49,7 +49,7 @@ class Device:
                 self.now_s, [Record(name="ph", time_s=self.now_s, value=7.0)], properties=self.properties
             )
 
-    def open(self) -> Device:
+    def open(self) -> ButtonDevice:
         self.opened += 1
         return self
 
@@ -73,7 +73,7 @@ class Device:
 
 
 def test_a_press_begins_maintenance_and_the_next_one_ends_it(tmp_path: Path) -> None:
-    device = Device(tmp_path)
+    device = ButtonDevice(tmp_path)
     assert device.read() == ()
     assert device.read(presses=3) == FLAGGED, "a bouncing contact is one press"
     assert device.read(after_s=0.5, presses=1) == FLAGGED, "so is a second one at once"
@@ -88,7 +88,7 @@ def test_a_press_begins_maintenance_and_the_next_one_ends_it(tmp_path: Path) -> 
 
 
 def test_maintenance_that_is_forgotten_ends_by_itself_whatever_the_clock_does(tmp_path: Path) -> None:
-    device = Device(tmp_path)
+    device = ButtonDevice(tmp_path)
     device.read(presses=1)
     device.now_s -= 1e8  # the clock is set
     assert device.read(after_s=3590) == FLAGGED
@@ -97,19 +97,19 @@ def test_maintenance_that_is_forgotten_ends_by_itself_whatever_the_clock_does(tm
 
 
 def test_maintenance_goes_on_after_a_restart(tmp_path: Path) -> None:
-    Device(tmp_path).read(presses=1)
-    again = Device(tmp_path)
+    ButtonDevice(tmp_path).read(presses=1)
+    again = ButtonDevice(tmp_path)
     assert again.read(after_s=600) == FLAGGED
     assert again.read(after_s=3000) == (), "until its time is over"
     (tmp_path / "state").write_text("9e99")
-    assert Device(tmp_path).read(after_s=3601) == (), "no longer than at most"
+    assert ButtonDevice(tmp_path).read(after_s=3601) == (), "no longer than at most"
     for damaged in ("", "nan", "soon", "\x00"):
         (tmp_path / "state").write_text(damaged)
-        assert Device(tmp_path).read() == ()
+        assert ButtonDevice(tmp_path).read() == ()
 
 
 def test_a_flag_of_the_instrument_is_replaced_and_recorded_readings_are_not_flagged(tmp_path: Path) -> None:
-    device = Device(tmp_path)
+    device = ButtonDevice(tmp_path)
     device.read(presses=1)
     device.properties = (("quality", "3"), ("clock", "re-dated"))
     assert device.read() == (("clock", "re-dated"), *FLAGGED)
@@ -118,7 +118,7 @@ def test_a_flag_of_the_instrument_is_replaced_and_recorded_readings_are_not_flag
 
 
 def test_a_button_that_fails_is_reported_once_and_opened_again(tmp_path: Path) -> None:
-    device = Device(tmp_path)
+    device = ButtonDevice(tmp_path)
     device.fault = OSError("no such chip")
     assert [device.read(after_s=after_s) for after_s in (1, 6, 1, 6)] == [()] * 4
     assert device.sentences == ["maintenance button: no such chip: it is opened again every 5 s"]

@@ -129,7 +129,7 @@ def test_live_frames_go_before_back_fill_which_is_marked_as_sent_again(spool: Fo
     now_s = time.time()
     spool.put([segment(number) for number in range(3)], {}, now_s=now_s - 3600)
     spool.put([segment(9)], {}, now_s=now_s)
-    with upper_platform.UpperPlatform() as server:
+    with upper_platform.UpperPlatformServer() as server:
         platform = msgspec.structs.replace(PLATFORM, port=server.port, edition=2025)
         run_sender(spool, platform, lambda: spool.waiting == 0)
         assert [item for _, _, item in server.values("2011")] == [f"w01001-Rtd={n}" for n in (9, 0, 1, 2)]
@@ -140,7 +140,7 @@ def test_live_frames_go_before_back_fill_which_is_marked_as_sent_again(spool: Fo
 
 def test_unanswered_refused_and_cut_off_frames_are_sent_again_under_their_number(spool: ForwardSpool) -> None:
     spool.put([segment(number) for number in range(5)], {})
-    with upper_platform.UpperPlatform() as server:
+    with upper_platform.UpperPlatformServer() as server:
         server.unanswered, server.dropped = 2, 1
         platform = msgspec.structs.replace(
             PLATFORM, port=server.port, edition=2025, over_time_s=0.2, re_count=2, key="30" * 16
@@ -195,7 +195,7 @@ def test_kills_lose_and_double_nothing_at_two_platforms(timescale_dsn: str, tmp_
     try:
         store.enrol(DIRECTORY)
         store_readings(store, readings(1, range(150)))
-        with upper_platform.UpperPlatform() as near, upper_platform.UpperPlatform() as far:
+        with upper_platform.UpperPlatformServer() as near, upper_platform.UpperPlatformServer() as far:
             path = tmp_path / "platforms.toml"
             path.write_text(
                 "".join(

@@ -28,7 +28,7 @@ POLICY = Policy(area=TOWN, device=BOX, history_days=36_500)
 AT_S = START_US / 1e6
 
 
-class Town:
+class SendingTown:
     """A town whose incidents are changed, and its line to the county."""
 
     def __init__(self, store: PostgresStore, county: PostgresStore, dsn: str, county_dsn: str) -> None:
@@ -89,7 +89,7 @@ class Town:
 
 
 @pytest.fixture
-def town(timescale_dsn: str, timescale_server: Any) -> Iterator[Town]:
+def town(timescale_dsn: str, timescale_server: Any) -> Iterator[SendingTown]:
     migrate(timescale_dsn)
     with (
         fresh_database(timescale_server) as county_dsn,
@@ -98,11 +98,11 @@ def town(timescale_dsn: str, timescale_server: Any) -> Iterator[Town]:
     ):
         county.enrol(Directory(areas=AREAS, devices=[Device(device_id=BOX, area_id=TOWN, kind="federation")]))
         store.enrol(DIRECTORY)
-        yield Town(store, county, timescale_dsn, county_dsn)
+        yield SendingTown(store, county, timescale_dsn, county_dsn)
 
 
 def test_entries_of_an_incident_changed_again_behind_many_others_are_forwarded(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+    town: SendingTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ingest_service.federation.block_reader.INCIDENTS_PER_BLOCK", 2)
     first = town.open()
@@ -115,7 +115,7 @@ def test_entries_of_an_incident_changed_again_behind_many_others_are_forwarded(
 
 
 def test_what_changes_between_two_reads_of_a_block_is_forwarded(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+    town: SendingTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent, other = town.open(), town.open()
     town.assert_county_is_equal()
@@ -134,7 +134,7 @@ def test_what_changes_between_two_reads_of_a_block_is_forwarded(
     town.assert_county_is_equal()
 
 
-def test_a_long_history_comes_in_several_messages(town: Town) -> None:
+def test_a_long_history_comes_in_several_messages(town: SendingTown) -> None:
     incident = town.open()
     town.change(incident, *(f"comment {number}" for number in range(450)))
     town.assert_county_is_equal()
