@@ -93,7 +93,7 @@ def main() -> None:
     """Compile to object files on x86-64, and into Numba's cache elsewhere."""
     threading.Thread(target=_end_with_input, daemon=True).start()
     kernel_cache.COMPILES_HERE.set()
-    if kernel_cache.HAS_MACHINE_CODE:
+    if kernel_cache.uses_machine_code():
         object_files = {name: compile_to_object_file(name) for name in ARGUMENTS}
         check_machine_code(MachineCodeKernel(object_files))
         kernel_cache.write_machine_code(object_files)

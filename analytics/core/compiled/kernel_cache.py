@@ -32,6 +32,9 @@ TIMEOUT_S = 300.0
 COMPILES_HERE = threading.Event()  # set in the child
 HAS_MACHINE_CODE = sys.platform == "linux" and platform.machine() == "x86_64"
 COMPILERS = ("numba", "llvmlite")
+INSTALLED_FOLDER = SOURCE_FOLDER / "__pycache__"
+MODALIAS = Path("/sys/devices/system/cpu/modalias")
+"""Vendor, family, model and features; a systemd unit with `ProcSubset=pid` can't read /proc/cpuinfo."""
 CPUINFO = Path("/proc/cpuinfo")
 CPUINFO_BYTES = 8192  # includes the first processor; the lines of all take long where there are many
 CPU_LINES = ("vendor_id", "cpu family", "model", "flags")  # what LLVM compiles for
@@ -44,7 +47,7 @@ def load_kernel() -> MachineCodeKernel | ModuleType:
     The child ends with this process. If it fails, the first call of the kernel compiles it in this process.
     """
     is_compiler_on = os.environ.get("NUMBA_DISABLE_JIT", "0") in {"", "0"}
-    if HAS_MACHINE_CODE and is_compiler_on and not COMPILES_HERE.is_set():
+    if uses_machine_code() and is_compiler_on and not COMPILES_HERE.is_set():
         with suppress(ObjectCodeError, OSError):
             return _read_machine_code()
         _compile_in_child()
@@ -52,15 +55,20 @@ def load_kernel() -> MachineCodeKernel | ModuleType:
             return _read_machine_code()
     from analytics.core.compiled import kernel  # noqa: PLC0415 - Numba takes 0.4 s and 110 MB to load
 
-    if not (HAS_MACHINE_CODE or COMPILES_HERE.is_set() or _is_in_cache_of_numba(kernel)):
+    if not (uses_machine_code() or COMPILES_HERE.is_set() or _is_in_cache_of_numba(kernel)):
         _compile_in_child()
     return kernel
+
+
+def uses_machine_code() -> bool:
+    """Whether machine code can be cached: not without knowing for which processor it is."""
+    return HAS_MACHINE_CODE and any(os.access(one, os.R_OK) for one in (MODALIAS, CPUINFO))
 
 
 def is_machine_code_cached() -> bool:
     """Whether loading the kernel is a matter of milliseconds."""
     with suppress(OSError):
-        return HAS_MACHINE_CODE and all(_find(name) is not None for name in ARGUMENTS)
+        return uses_machine_code() and all(_find(name) is not None for name in ARGUMENTS)
     return False
 
 
@@ -112,8 +120,11 @@ def _read_trusted(path: Path) -> bytes:
 
 
 def _find(name: str) -> Path | None:
+    """Return the path of the object file; in the folder of an installation too, which has its own at once."""
     file_name = _file_name(name, _digest())
-    return next((one / file_name for one in _folders() if (one / file_name).exists()), None)
+    return next(
+        (one / file_name for one in (*_folders(), INSTALLED_FOLDER) if (one / file_name).exists()), None
+    )
 
 
 def _file_name(name: str, digest: str) -> str:
@@ -125,7 +136,7 @@ def _folders() -> Iterator[Path]:
     if named := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(named)
         return
-    yield SOURCE_FOLDER / "__pycache__"
+    yield INSTALLED_FOLDER
     with suppress(RuntimeError):  # no home directory
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "towntwin"
 
@@ -146,11 +157,18 @@ def _digest() -> str:
     settings = {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
     settings.pop("NUMBA_CACHE_DIR", None)
     digest.update(repr(sorted(settings.items())).encode())
+    digest.update(_processor().encode())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    """Return a text that is the same on processors for which LLVM compiles the same code."""
+    with suppress(OSError):
+        return MODALIAS.read_text()
     with CPUINFO.open() as file:
         lines = [one.partition(":") for one in file.read(CPUINFO_BYTES).splitlines()]
     processor = {name.strip(): value for name, _, value in reversed(lines)}  # the first of equal names stays
-    digest.update(repr([processor.get(one) for one in CPU_LINES]).encode())
-    return digest.hexdigest()[:16]
+    return repr([processor.get(one) for one in CPU_LINES])
 
 
 def _is_in_cache_of_numba(kernel: Any) -> bool:

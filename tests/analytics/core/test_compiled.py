@@ -115,7 +115,8 @@ def test_arrays_that_are_not_aligned_are_judged() -> None:
 
 def test_the_compiler_ends_with_its_parent_and_leaves_no_cache(tmp_path: Path) -> None:
     """A process that compiled kept the compiler's 200 MB to its end; a child compiles."""
-    environ = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    # another level of optimisation: the code is not what another test has compiled
+    environ = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "1"}
     program = "from analytics.core.compiled import kernel_cache; print(kernel_cache.is_machine_code_cached())"
     shown = subprocess.run(
         [sys.executable, "-c", program], env=environ, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True
@@ -162,6 +163,30 @@ def test_the_machine_code_that_is_cached_is_used_and_no_damaged_one(
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ObjectCodeError, match="damaged"):
         kernel_cache._read_machine_code()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a file system")
+def test_a_hardened_unit_finds_the_machine_code() -> None:
+    """Units have `ProcSubset=pid`, without /proc/cpuinfo: each start compiled for half a minute."""
+    warm_up()
+    program = "from analytics.core.compiled import kernel_cache; print(kernel_cache.is_machine_code_cached())"
+    script = f"mount -t proc -o subset=pid proc /proc && exec {sys.executable} -c '{program}'"
+    shown = subprocess.run(
+        ["/usr/bin/unshare", "--mount", "--pid", "--fork", "sh", "-c", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == f"{kernel_cache.HAS_MACHINE_CODE}\n"
+
+
+def test_without_a_known_processor_numba_loads_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine code of another processor would end the process."""
+    for one in ("MODALIAS", "CPUINFO"):
+        monkeypatch.setattr(kernel_cache, one, Path("/nowhere"))
+    assert not kernel_cache.uses_machine_code()
+    assert not kernel_cache.is_machine_code_cached()
 
 
 def test_arrays_for_which_the_machine_code_is_not_made_are_refused() -> None:
