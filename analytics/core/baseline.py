@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 MEAN_DEVIATION_TO_SIGMA = 1.2533  # sqrt(pi / 2)
 CLIP_SPREADS = 2.5  # spreads: residuals are clipped to this before they are learned
 EARLY_CLIP = 8.0  # times the spread or, if larger, the residual of the value before, in `EARLY_READINGS`
-EARLY_READINGS = 20.0  # readings
+EARLY_READINGS = 20.0  # values before the spread is known and a series is scored
+# Reporting intervals that a memory lasts at least: a shorter one would hold the last value alone. The default
+# memory of shifts lasts as many at a reading in 15 min, that of the level at a reading in 90 min.
+MEMORY_READINGS = 8.0
 LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
 READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
 ADOPTED_MEMORY_S = 7_200.0
@@ -135,7 +138,7 @@ def update_baseline(
     clip = np.where(count < EARLY_READINGS, EARLY_CLIP * early_size, CLIP_SPREADS * expected.spread)
     clipped = np.where(adopted | first, residual, np.clip(residual, -clip, clip))
     absolute = np.minimum(np.abs(residual), clip)
-    memory_s = np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s)
+    memory_s = lengthened_s(tick, np.where(adopted, ADOPTED_MEMORY_S, limits.level_memory_s))
     gain = np.maximum(exponential_gain(tick.dt_s, memory_s), 1 / (1 + count)) * weight
     rows["level"] = rows["level"] + gain * clipped
     rows["count"] = count + weight
@@ -171,6 +174,14 @@ def exponential_gain(dt_s: Floats, memory_s: Floats) -> Floats:
     is_infinite = np.isinf(dt_s)
     dt_s = np.where(is_infinite, 1.0, dt_s)
     return np.where(is_infinite, 1.0, dt_s / (dt_s + memory_s))
+
+
+def lengthened_s(tick: Tick, given_s: Floats) -> Floats:
+    """Return times [s] of a tick's series, (k,), lengthened to `MEMORY_READINGS` intervals if shorter."""
+    first_interval_s = np.where(np.isinf(tick.dt_s), 0.0, tick.dt_s)
+    interval_s = np.where(np.isnan(tick.rows["interval"]), first_interval_s, tick.rows["interval"])
+    lengthened: Floats = np.maximum(given_s, MEMORY_READINGS * interval_s)
+    return lengthened
 
 
 def _interpolate(

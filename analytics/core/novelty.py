@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analytics.core.baseline import DAY_S, HOUR_S, remainder
+from analytics.core.baseline import DAY_S, EARLY_READINGS, HOUR_S, remainder
 from analytics.core.state import HOUR_HIGH_COLUMN, HOUR_LOW_COLUMN, HOURS_PER_DAY, RECORD_COLUMN
 from analytics.core.tick import LARGEST_USABLE_VALUE as LARGEST_VALUE
 
@@ -61,6 +61,7 @@ def novelty_of_tick(tick: Tick, residual: Floats, is_warmed_up: Bools) -> Floats
     rows = dict(zip(RECORD_COLUMN, record_rows, strict=True))
     rows["records_since"] = np.where(use & (rows["record_count"] == 0), tick.time_s, rows["records_since"])
     has_records = is_warmed_up & (tick.time_s - rows["records_since"] >= tick.limits.warm_up_s)
+    has_records &= rows["record_count"] >= EARLY_READINGS
     value = np.where(use, tick.value, 0.0)
     largest_excess = _hour_excess(tick, rows, value, use)
     early_gain = 1 / (1 + rows["record_count"])

@@ -59,7 +59,8 @@ def judge_tick(tick: Tick) -> TickResult:
     """Judge a tick and update the state in place."""
     rows = tick.rows
     quality, rules = _run_checks(tick)
-    is_warmed_up = (rows["count"] > 1) & (tick.time_s - rows["first_time"] >= tick.limits.warm_up_s)
+    is_warmed_up = rows["count"] >= baseline.EARLY_READINGS
+    is_warmed_up &= tick.time_s - rows["first_time"] >= tick.limits.warm_up_s
     rare = rarity.rarity_of_tick(tick)
     rare = rarity.RarityScores(*(np.where(is_warmed_up, one, 0.0) for one in rare))
     revised, revised_quality, revised_rules = _revise_for_spikes(tick, rare.spike)
@@ -156,11 +157,12 @@ def _attenuated_signal_flags(tick: Tick) -> Flags:
     first = np.isnan(mean)
     use = tick.usable & ((limits.attenuated_suspect >= 0) | (limits.attenuated_fail >= 0))
     value = np.where(use, tick.value, 0.0)
-    gain = np.where(first, 1.0, baseline.exponential_gain(tick.dt_s, limits.attenuated_s))
+    memory_s = baseline.lengthened_s(tick, limits.attenuated_s)
+    gain = np.where(first, 1.0, baseline.exponential_gain(tick.dt_s, memory_s))
     off = value - np.where(first, value, mean)
     rows["attenuated_mean"] = np.where(use, np.where(first, value, mean + gain * off), mean)
     rows["attenuated_var"] = np.where(use, (1 - gain) * (var + gain * off * off), var)
-    long_enough = use & (tick.time_s - rows["first_time"] >= limits.attenuated_s)
+    long_enough = use & (tick.time_s - rows["first_time"] >= memory_s)
     var = rows["attenuated_var"]
     flags = np.full(len(value), Flag.PASS, np.uint8)
     flags[long_enough & (var < limits.attenuated_suspect * limits.attenuated_suspect)] = Flag.SUSPECT
@@ -185,7 +187,8 @@ def _revise_for_spikes(tick: Tick, spike_score: Floats) -> tuple[Bools, Flags, N
 def _update_shift_mean(tick: Tick, z: Floats, can_be_scored: Bools) -> None:
     """Update the EWMA control chart (Roberts 1959) of the clipped residual, for lasting shifts and drifts."""
     has_interval = can_be_scored & np.isfinite(tick.dt_s)
-    gain = np.where(has_interval, baseline.exponential_gain(tick.dt_s, tick.limits.shift_memory_s), 0.0)
+    memory_s = baseline.lengthened_s(tick, tick.limits.shift_memory_s)
+    gain = np.where(has_interval, baseline.exponential_gain(tick.dt_s, memory_s), 0.0)
     tick.rows["mean_z"] += gain * (np.clip(z, -Z_CLIP, Z_CLIP) - tick.rows["mean_z"])
 
 
@@ -313,7 +316,7 @@ def _learn_baseline(
         is_good
         & is_extended
         & is_open
-        & (tick.time_s - rows["event_start"] > tick.limits.adopt_s)
+        & (tick.time_s - rows["event_start"] > baseline.lengthened_s(tick, tick.limits.adopt_s))
         & ~(rows["run"] > rows["still_bound_up"])
     )
     weight = np.where(is_extended & ~adopted, baseline.LEARNING_SHARE_IN_EVENT, 1.0)

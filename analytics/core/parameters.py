@@ -196,7 +196,7 @@ class Parameters:
     flat_tolerance : largest range of values that counts as constant
     spread_floor : lower bound of the spread: the sensor's resolution, or a little more
     spread_share : lower bound of the spread as a share of the expected value
-    warm_up_s : time after its first reading during which a series is not scored against its baseline [s]
+    warm_up_s : time after its first reading during which a series is not scored, at least until 20 values [s]
     warm_up_step : step from the value before, at most an hour old, above which a reading is suspect during
         that time, when the series has no scale of its own
     level_memory_s, profile_memory_days : time constants of the baseline [s], [d]
@@ -209,7 +209,8 @@ class Parameters:
     gap_suspect_s, gap_fail_s : gap (QARTOD test 1), time since the value before [s]
     stuck_clock_suspect_s, stuck_clock_fail_s : times for which the clock of a device may stand still while
         readings arrive [s]; applied by ingest, which knows when a reading was received
-    adopt_s : duration after which a new level is learned [s]
+    adopt_s : duration after which a new level is learned [s]; this and all memories in seconds are at least
+        8 reporting intervals
     event_gap_s : flagged readings closer than this, or than 36 reporting intervals, belong to one event [s]
     day_offset_s : local time minus UTC, for the daily profile [s]
     table : ``(len(DEFAULTS), n_series)``, whose rows the other attributes are

@@ -57,6 +57,7 @@ MAX_RUN_SHARE = 0.5  # share of all values in the run above which stillness is w
 CLIP_STEPS = 20.0  # scales to which a step is clipped when learned
 CLIP_NOISE = 5.0
 RECENT_STEP_GAIN, RECENT_NOISE_GAIN = 1 / 8, 1 / 16
+USUAL_STEP_READINGS, USUAL_NOISE_READINGS = 16.0, 32.0  # least memory: twice that of the recent mean
 RESOLUTION_SHARE = 0.3  # share of the resolution in the noise
 RESOLUTION_GROWTH = 1.001  # per step, so that one unusually small step is forgotten
 RELATIVE_PRECISION = 1e-9  # steps below this share of the value are rounding
@@ -119,7 +120,9 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
     height = before - middle
     has_height = scored & has_two & (scale_before > 0)
     run = np.where(size <= 0.5 * resolution, rows["run"] + 1, 1.0)
-    can_be_still = scored & (run < MAX_RUN_SHARE * count)
+    # A run needs no scale, so that its bound is learned from the first value on: values that repeat, as those
+    # of few digits do, are known when the first run is scored.
+    can_be_still = use & (~scored | (run < MAX_RUN_SHARE * count))
     learns = use & ~(scored & (run > rows["still_bound_up"]))
 
     bend = np.abs(value - 2 * before + before_that) * 0.5
@@ -156,15 +159,18 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
     still_score = _tail_score(
         rows, "still", always, run, one, can_be_still, STILL_SCORE, STILL_SCORE, per_month
     )
+    still_score = np.where(scored, still_score, 0.0)
     _forget(rows)
 
     learned = np.where(
         count > MIN_VALUES, np.minimum(jump, CLIP_STEPS * (rows["usual_step"] + resolution)), jump
     )
     interval = np.where(np.isnan(rows["interval"]), 0.0, rows["interval"])
-    usual_gain = np.where(learns, np.maximum(interval / (interval + DAY_S), early_gain), 0.0)
+    day_s = np.maximum(DAY_S, USUAL_STEP_READINGS * interval)
+    week_s = np.maximum(WEEK_S, USUAL_NOISE_READINGS * interval)
+    usual_gain = np.where(learns, np.maximum(interval / (interval + day_s), early_gain), 0.0)
     recent_gain = np.where(learns, np.maximum(RECENT_STEP_GAIN, early_gain), 0.0)
-    noise_gain = np.where(learns & has_two, np.maximum(interval / (interval + WEEK_S), early_gain), 0.0)
+    noise_gain = np.where(learns & has_two, np.maximum(interval / (interval + week_s), early_gain), 0.0)
     rows["usual_step"] = rows["usual_step"] + usual_gain * (learned - rows["usual_step"])
     rows["recent_step"] = rows["recent_step"] + recent_gain * (learned - rows["recent_step"])
     rows["usual_noise"] = rows["usual_noise"] + noise_gain * (bend - rows["usual_noise"])

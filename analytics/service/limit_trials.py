@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Reader
 
 DAY_S = 86_400.0
-WARM_UP_S = 14 * DAY_S
+WARM_UP_S, WARM_UP_READINGS = 14 * DAY_S, 100  # whichever is longer: no detector needs more values to score
 MAX_TRIAL_READINGS = 2_000_000
 
 
@@ -60,7 +60,7 @@ def try_limits(
     *,
     use_compiled: bool | None = None,
 ) -> LimitTrial:
-    """Judge a time range twice, each time with a warm-up of two weeks before it; nothing is stored.
+    """Judge a time range twice, each after a warm-up of two weeks or 100 readings; nothing is stored.
 
     Parameters
     ----------
@@ -76,10 +76,11 @@ def try_limits(
     StoreUnavailableError
 
     """
-    rows = store.readings(series.series_id, from_s - WARM_UP_S, to_s, limit=MAX_TRIAL_READINGS)
+    warm_up_s = max(WARM_UP_S, WARM_UP_READINGS * series.interval_s)
+    rows = store.readings(series.series_id, from_s - warm_up_s, to_s, limit=MAX_TRIAL_READINGS)
     if len(rows) == MAX_TRIAL_READINGS:
         raise ValueError(
-            f"the stretch and two weeks before it hold over {MAX_TRIAL_READINGS:,} readings: shorten it"
+            f"the stretch and its warm-up before it hold over {MAX_TRIAL_READINGS:,} readings: shorten it"
         )
     history = backtest.SeriesHistory(
         series=series, time_s=rows["time_us"] / 1e6, value=rows["value"].astype(np.float64)

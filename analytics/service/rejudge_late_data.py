@@ -46,6 +46,7 @@ log = structlog.get_logger()
 DAY_S = 86_400.0
 UNJUDGED_RULES = Rule.LATE | Rule.UNJUDGED
 MAX_DOUBLINGS = 8  # from five minutes to a day
+WARM_UP_READINGS = 100  # readings of a history that warms the judge up, at least
 NEW_SENSOR_READINGS = 10  # first readings of a block, one of which is in live warm-up if the sensor was new
 REACH_FACTOR = 4.0  # by which the range is extended while an event in it has not ended
 
@@ -257,7 +258,8 @@ def _judge_history(
     max_readings = settings.rejudge_readings
     newest_s = max((one.time_s for one in store.latest([series.series_id])), default=to_s)
     reach_s = to_s - late.since_s
-    warm_up_s = min(settings.rejudge_days * DAY_S, max_readings / 2 * series.interval_s)
+    warm_up_s = max(settings.rejudge_days * DAY_S, WARM_UP_READINGS * series.interval_s)
+    warm_up_s = min(warm_up_s, max_readings / 2 * series.interval_s)
     while True:
         rows = store.readings(series.series_id, late.since_s - warm_up_s, to_s, limit=max_readings)
         last_s = float(rows["time_us"][-1]) / 1e6 if len(rows) else to_s

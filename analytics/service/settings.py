@@ -109,7 +109,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rejudge_days: Annotated[
         float,
         Meta(
-            description="History before the first late reading of a series that warms its judge up.",
+            description="History that warms the judge up before a first late reading, at least 100 readings.",
             extra={"unit": "d"},
             ge=0,
         ),

@@ -71,7 +71,8 @@ def evaluate(
 def main() -> None:
     """Evaluate all detectors on all families (`report`).
 
-    ``--constants`` chooses constants, ``--clean-alarms [PICTURE]`` counts the alarms in clean stretches.
+    ``--constants`` chooses constants, ``--clean-alarms [PICTURE]`` counts the alarms in clean stretches,
+    ``--long-intervals`` those of simulated series of few readings a day.
     """
     if "--constants" in sys.argv:
         from benchmarks.detection import event_constants  # noqa: PLC0415 - it must not load the judge
@@ -83,6 +84,11 @@ def main() -> None:
 
         pictures = sys.argv[sys.argv.index("--clean-alarms") + 1 :]
         clean_alarms.main(Path(pictures[0]) if pictures else None)
+        return
+    if "--long-intervals" in sys.argv:
+        from benchmarks.detection import long_intervals  # noqa: PLC0415 - likewise
+
+        long_intervals.main()
         return
     from benchmarks.detection import report  # noqa: PLC0415 - likewise
 

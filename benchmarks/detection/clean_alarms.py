@@ -59,11 +59,8 @@ class CleanAlarm(NamedTuple):
 
 
 def find_alarms() -> list[CleanAlarm]:
-    """Return the judge's alarms in all clean stretches."""
-    recorded = {
-        one.name: one for name in ("logan", "blacksmith", "oddwater") for one in families.load(name).series
-    }
-    found = []
+    """Return the judge's alarms in all clean stretches, each judged as a new series."""
+    recorded, found = _recorded(), []
     for clean in families.load(families.CLEAN).series:
         series, events = recorded[clean.name.rpartition(" ")[0]], product.judged(clean).events
         end_s = np.where(np.isnan(events.end_s), clean.time_s[-1], events.end_s)
@@ -74,6 +71,23 @@ def find_alarms() -> list[CleanAlarm]:
     return found
 
 
+def count_in_recordings() -> Counter[tuple[str, str]]:
+    """Count the alarms that begin in clean stretches by site and quantity, whole recordings being judged."""
+    begins_s = {name: product.judged(one).events.start_s for name, one in _recorded().items()}
+    found: Counter[tuple[str, str]] = Counter()
+    for clean in families.load(families.CLEAN).series:
+        start_s = begins_s[clean.name.rpartition(" ")[0]]
+        begins = (start_s >= clean.time_s[0]) & (start_s <= clean.time_s[-1])
+        found[clean.site.rpartition(" ")[0], clean.quantity] += int(begins.sum())
+    return found
+
+
+def _recorded() -> dict[str, LabelledSeries]:
+    return {
+        one.name: one for name in ("logan", "blacksmith", "oddwater") for one in families.load(name).series
+    }
+
+
 def main(picture: Path | None) -> None:
     """Print alarms by site and quantity, and draw those of `SITE`."""
     alarms = find_alarms()
@@ -81,10 +95,11 @@ def main(picture: Path | None) -> None:
         (one.site.rpartition(" ")[0], one.quantity) for one in families.load(families.CLEAN).series
     )
     raised = Counter((one.series.site, one.series.quantity) for one in alarms)
-    print(f"{'site':22}{'quantity':20}stretches  alarms")
+    in_recordings = count_in_recordings()
+    print(f"{'site':22}{'quantity':20}stretches  alarms  in whole recordings")
     for (site, quantity), count in recorded.items():
-        print(f"{site:22}{quantity:20}{count:9}{raised[site, quantity]:8}")
-    print(f"{'all':42}{recorded.total():9}{len(alarms):8}")
+        print(f"{site:22}{quantity:20}{count:9}{raised[site, quantity]:8}{in_recordings[site, quantity]:21}")
+    print(f"{'all':42}{recorded.total():9}{len(alarms):8}{in_recordings.total():21}")
     own = [one for one in alarms if one.series.site == SITE]
     classes = [class_of(one) for one in own]
     print({name: classes.count(name) for name in CLASSES})

@@ -30,15 +30,19 @@ def flag_by_two_limits(x: float, suspect: float, fail: float) -> int:
 @inlined_kernel
 def _attenuated_signal_flag(r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, dt: float) -> int:
     """Return the flag of too small a standard deviation (QARTOD test 9), and update its means."""
+    interval = dt if np.isnan(r[s, k.INTERVAL]) else r[s, k.INTERVAL]
+    memory = (
+        p[s, k.ATTENUATED] if np.isinf(interval) else max(p[s, k.ATTENUATED], k.MEMORY_READINGS * interval)
+    )
     if np.isnan(r[s, k.ATTENUATED_MEAN]):
         gain, off = 1.0, 0.0
         r[s, k.ATTENUATED_MEAN] = v
     else:
-        gain = dt / (dt + p[s, k.ATTENUATED])
+        gain = dt / (dt + memory)
         off = v - r[s, k.ATTENUATED_MEAN]
         r[s, k.ATTENUATED_MEAN] += gain * off
     r[s, k.ATTENUATED_VAR] = (1 - gain) * (r[s, k.ATTENUATED_VAR] + gain * off * off)
-    if t - r[s, k.FIRST_TIME] >= p[s, k.ATTENUATED]:
+    if t - r[s, k.FIRST_TIME] >= memory:
         if r[s, k.ATTENUATED_VAR] < p[s, k.ATTENUATED_FAIL] * p[s, k.ATTENUATED_FAIL]:
             return k.FAIL
         if r[s, k.ATTENUATED_VAR] < p[s, k.ATTENUATED_SUSPECT] * p[s, k.ATTENUATED_SUSPECT]:

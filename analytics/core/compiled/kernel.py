@@ -34,7 +34,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "1b69ecfaf5ebc5e9"
+INLINED_CODE_DIGEST = "ac38dfab3320b168"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -148,7 +148,8 @@ def _learn_baseline(
     absolute = min(abs(residual), clip)
     gain = 1.0
     if not np.isinf(dt):
-        gain = dt / (dt + (k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]))
+        memory = k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]
+        gain = dt / (dt + max(memory, k.MEMORY_READINGS * r[s, k.INTERVAL]))
         if gain * (1 + count) < 1:
             gain = 1 / (1 + count)
     gain *= weight
@@ -343,7 +344,7 @@ def _learning_weight(
     adopted = (
         is_extended
         and is_open
-        and t - r[s, k.EVENT_START] > p[s, k.ADOPT]
+        and t - r[s, k.EVENT_START] > max(p[s, k.ADOPT], k.MEMORY_READINGS * r[s, k.INTERVAL])
         and not r[s, k.RUN] > r[s, k.STILL_BOUND_UP]
     )
     if not is_good:
@@ -452,7 +453,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         present = not np.isnan(v)
         usable = present and abs(v) <= k.LARGEST_USABLE_VALUE
         dt = np.inf if np.isnan(r[s, k.TIME_1]) else t - r[s, k.TIME_1]
-        is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
+        is_warmed_up = r[s, k.COUNT] >= k.EARLY_READINGS and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
         # The expected value first, though it is needed last: its profiles are what is loaded slowest.
         left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
         profile_bin = (left, right, w, hour_of_week)
@@ -462,9 +463,6 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         residual = (v if usable else 0.0) - expected
         can_be_scored = usable and is_warmed_up
         z = residual / spread if can_be_scored else 0.0
-        if can_be_scored and np.isfinite(dt):
-            gain = dt / (dt + p[s, k.SHIFT_MEMORY])
-            r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
 
         quality, rules = k.MISSING, 0
         if present:
@@ -473,6 +471,9 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         if not is_warmed_up:
             rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         jump, spike, noise, calm, still, gap = rarity
+        if can_be_scored and np.isfinite(dt):
+            gain = dt / (dt + max(p[s, k.SHIFT_MEMORY], k.MEMORY_READINGS * r[s, k.INTERVAL]))
+            r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
         if present:
             is_rare = spike > p[s, k.SCORE_STRONG]
             n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
@@ -490,6 +491,7 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
                     r, records, s, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
                 )
                 has_records = is_warmed_up and t - records[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
+                has_records = has_records and records[s, k.RECORD_COUNT] > k.EARLY_READINGS
                 novelty = detectors.report_novelty(records, s, novelty_now if has_records else 0.0)
             r[s, k.USABLE_COUNT] += 1.0
         residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])

@@ -195,17 +195,19 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
             r, s, k.NOISE_BOUND_UP, k.NOISE_N_UP, is_noisy, more, less, at_once_a_month, interval, gain
         )
         noise_score, calm_score = (score, 0.0) if is_noisy else (0.0, score)
-    if scored and run < k.MAX_RUN_SHARE * count:
-        still_score = _tail_score(
+    if not scored or run < k.MAX_RUN_SHARE * count:
+        score = _tail_score(
             r, s, k.STILL_BOUND_UP, k.STILL_N_UP, True, run, 1.0, k.STILL_SCORE, interval, gain
         )
+        still_score = score if scored else 0.0
     if tail_count >= k.MAX_TAIL_COUNT:
         _forget(r, s)
 
     if learns:
         learned = min(jump, k.CLIP_STEPS * (usual_step + resolution)) if scored else jump
         usual_interval = 0.0 if np.isnan(interval) else interval
-        day, week = usual_interval + k.DAY_S, usual_interval + k.WEEK_S
+        day = usual_interval + max(k.DAY_S, k.USUAL_STEP_READINGS * usual_interval)
+        week = usual_interval + max(k.WEEK_S, k.USUAL_NOISE_READINGS * usual_interval)
         per_both = usual_interval / (day * week)
         r[s, k.USUAL_STEP] = usual_step + max(per_both * week, early_gain) * (learned - usual_step)
         r[s, k.RECENT_STEP] = recent_step + max(k.RECENT_STEP_GAIN, early_gain) * (learned - recent_step)
