@@ -227,8 +227,8 @@ def _parse_values(column: pa.ChunkedArray, name: str = "value") -> Floats:
     if _is_text(kind):
         column = _cast_text(column, pa.float64(), "values are numbers")
     elif not any(one(kind) for one in IS_NUMBER_TYPE):
-        wanted = TIME_ADVICE if name == "time" else "a column of numbers is wanted"
-        raise _invalid_body(f"{name}: {wanted}, and {kind} was found")
+        expectation = TIME_ADVICE if name == "time" else "a column of numbers is wanted"
+        raise _invalid_body(f"{name}: {expectation}, and {kind} was found")
     return _to_float64(column)
 
 

@@ -9,7 +9,7 @@ from gateway.transport.browser_error_pages import BrowserErrorPages
 from tests.support.asgi import send_request
 
 
-def test_an_error_that_nobody_expected_is_a_page_in_a_browser_and_a_problem_elsewhere() -> None:
+def test_an_unexpected_error_is_a_page_in_a_browser_and_a_problem_elsewhere() -> None:
     """The handler of such errors is outside of all middleware: a browser got its JSON."""
     app = FastAPI()
     add_error_handlers(app)
