@@ -12,7 +12,7 @@ from deploy.site_kinds import NODE_KINDS, SITE_KINDS
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import LEVEL_PATTERN
 from ingest_service.storage.contract import name_rules
-from ingest_service.storage.contract.bounds import MAX_INTERVAL_S
+from ingest_service.storage.contract.bounds import MAX_INTERVAL_S, MAX_NAME_CHARS
 from ingest_service.storage.contract.models import Area, Channel, Device, Link, Node, Series, Site
 
 if TYPE_CHECKING:
@@ -185,12 +185,16 @@ def _own_problems(value: msgspec.Struct, values_by_key: Mapping[Key, msgspec.Str
 
 
 def _invalid_texts(value: msgspec.Struct) -> Iterator[str]:
-    """Yield a sentence for each text field with characters that names may not have."""
+    """Yield a sentence for each text field that is too long, or has characters that names may not have."""
     for field in value.__struct_fields__:
         text = getattr(value, field)
-        if isinstance(text, str) and not name_rules.is_valid_name(text):
-            quoted = name_rules.escape_controls(text, MAX_QUOTED_CHARS)
+        if not isinstance(text, str):
+            continue
+        quoted = name_rules.escape_controls(text, MAX_QUOTED_CHARS)
+        if not name_rules.is_valid_name(text):
             yield f"has {field} {quoted!r}, which {name_rules.FORBIDDEN_NAME_ADVICE}"
+        if len(text) > MAX_NAME_CHARS:
+            yield f"has {field} {quoted!r}, and a name has {MAX_NAME_CHARS} characters at most: shorten it"
 
 
 def _interval_problems(entry: SiteFileEntry) -> Iterator[str]:
@@ -230,8 +234,13 @@ def _unknown_choice(field: str, value: str, choices: Iterable[str]) -> Iterator[
         yield f"has {field} {value!r}, which is not known{remedy}"
 
 
+def is_position(lon: float, lat: float) -> bool:
+    """Whether a position (longitude, latitude) [deg] is on the globe; NaN is not."""
+    return -180 <= lon <= 180 and -90 <= lat <= 90
+
+
 def _invalid_position(lon: float, lat: float) -> Iterator[str]:
-    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+    if not is_position(lon, lat):
         yield f"lies at lon {lon:g}, lat {lat:g}, which is nowhere on WGS 84 (are the two swapped?)"
 
 
@@ -257,13 +266,13 @@ def _invalid_link(link: Link, values_by_key: Mapping[Key, msgspec.Struct]) -> It
 
 def _invalid_course(link: Link, values_by_key: Mapping[Key, msgspec.Struct]) -> Iterator[str]:
     """Yield a sentence for each implausible end, course or length of a link."""
+    for lon, lat in link.coordinates:
+        if not is_position(lon, lat):
+            yield from _invalid_position(lon, lat)
+            return
     if not link.length_m > 0:
         yield f"has length_m {link.length_m:g}: give a length above 0, and its ends different positions"
         return
-    for lon, lat in link.coordinates:
-        if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-            yield from _invalid_position(lon, lat)
-            return
     if link.from_node == link.to_node:
         yield "leads back to its first node: name another to_node"
         return

@@ -179,6 +179,14 @@ def expand_node(entry: NodeEntry, sites: Mapping[str, Site], area_id: str | None
     ]
 
 
+def _course_length_m(course: Iterable[tuple[float, float]]) -> float:
+    """Return the length of a course [m]; 0 where it leaves the globe, which the checks report."""
+    points = list(course)
+    if not all(site_checks.is_position(lon, lat) for lon, lat in points):
+        return 0.0
+    return round(sum(distance_m(one, other) for one, other in pairwise(points)))
+
+
 def expand_link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.Struct]:
     """Return a link with its course and length."""
     link_id = entry.link_id or f"{entry.from_node}:{entry.to_node}"
@@ -197,9 +205,7 @@ def expand_link(entry: LinkEntry, nodes: Mapping[str, Node]) -> list[msgspec.Str
             to_node=entry.to_node,
             en=entry.en,
             zh=entry.zh,
-            length_m=round(sum(distance_m(one, other) for one, other in pairwise(course)))
-            if entry.length_m is None
-            else entry.length_m,
+            length_m=_course_length_m(course) if entry.length_m is None else entry.length_m,
             speed_m_s=entry.speed_m_s,
             lanes=entry.lanes,
             coordinates=course,

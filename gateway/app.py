@@ -192,7 +192,7 @@ def create_app(
     replica = _read_replica(store, settings)
     heavy = None
     if heavy_worker and store.database is not None:
-        heavy = HeavyProcess(store.database, settings, directories, heavy_worker)
+        heavy = HeavyProcess(store.database, settings, directories, heavy_worker, network_worker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -257,8 +257,13 @@ def create_app(
     return app
 
 
-def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
-    """Return the same routes for the heavy worker process, whose requests the gateway has authenticated."""
+def create_worker_app(
+    store: PostgresStore, settings: Settings, network_worker: Sequence[str] = ()
+) -> FastAPI:
+    """Return the same routes for the heavy worker process, whose requests the gateway has authenticated.
+
+    ``network_worker`` is the command of a process that reads and writes files of networks.
+    """
     unscoped_store = store.for_area(ALL_AREAS)
     directories = DirectoryCache(unscoped_store)
     platform_health = PlatformHealth(store, directories, settings)  # not started: no heartbeat of its own
@@ -276,6 +281,7 @@ def create_worker_app(store: PostgresStore, settings: Settings) -> FastAPI:
         ApiKeyStore(store),
         platform_health,
         replica=_read_replica(store, settings),
+        network_exchange=NetworkExchange(network_worker),
     )
     app.state.console_states = StateCaches()
     _install_routes(app, [placement_pages, scenario_pages, state_pages])  # these have heavy requests

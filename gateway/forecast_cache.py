@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from gateway.api.request_context import RequestContext
     from ingest_service.storage.contract.models import Series
 
-REFUSAL_KEPT_S = 600.0  # a series with too little history has more of it soon
+REFUSAL_KEPT_S = 600.0
+SHORT_HISTORY_KEPT_S = 30.0  # while recorded files are read in, it grows by days in seconds
 FORECAST_KEPT_S = 60.0  # late readings and revisions change a forecast made before them
 
 
@@ -88,7 +89,8 @@ class ForecastCache:
             self._entries.move_to_end(series.series_id)
         age_s = now_s - entry.trained_s
         if isinstance(entry.trained, ForecastRefusal):
-            return entry if age_s < REFUSAL_KEPT_S else None
+            is_short = entry.trained.code == "too_little_history"
+            return entry if age_s < (SHORT_HISTORY_KEPT_S if is_short else REFUSAL_KEPT_S) else None
         is_same = entry.trained.series[0].interval_s == series.interval_s
         return entry if is_same and age_s < self._renew_s else None
 

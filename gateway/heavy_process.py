@@ -54,6 +54,7 @@ class WorkerStartup(msgspec.Struct, frozen=True):
     dsn: str
     storage: dict[str, Any]
     settings: dict[str, Any]
+    network_worker: list[str] = []
 
 
 class HeavyProcessEndedError(GatewayError):
@@ -69,15 +70,26 @@ class HeavyProcess:
     settings : the worker runs with the same settings
     directories : its change count tells the worker when its own directory cache is out of date
     command : starts the worker; the file descriptor of its listening socket is appended
+    network_worker : command of the process with which the worker reads and writes files of networks
 
     """
 
     def __init__(
-        self, database: Database, settings: Settings, directories: DirectoryCache, command: Sequence[str]
+        self,
+        database: Database,
+        settings: Settings,
+        directories: DirectoryCache,
+        command: Sequence[str],
+        network_worker: Sequence[str] = (),
     ) -> None:
         dsn, storage = database.opened_with
         self._startup_message = msgspec.msgpack.encode(
-            WorkerStartup(dsn, msgspec.to_builtins(storage), msgspec.to_builtins(settings, enc_hook=str))
+            WorkerStartup(
+                dsn,
+                msgspec.to_builtins(storage),
+                msgspec.to_builtins(settings, enc_hook=str),
+                list(network_worker),
+            )
         )
         self._directories = directories
         self._command = command

@@ -70,7 +70,8 @@ def main(socket_fd: int) -> None:
         store = PostgresStore.open(startup.dsn, settings=msgspec.convert(startup.storage, Storage), stop=end)
     except StoreUnavailableError:  # the gateway ended while the database was away
         os._exit(0)
-    app = create_worker_app(store, msgspec.convert(startup.settings, Settings, dec_hook=_decode_path))
+    settings = msgspec.convert(startup.settings, Settings, dec_hook=_decode_path)
+    app = create_worker_app(store, settings, startup.network_worker)
     os.nice(WORKER_NICENESS)  # only now: requests may be waiting until this process is ready
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)

@@ -168,7 +168,12 @@ def _export(args: argparse.Namespace, store: PostgresStore) -> int:
         raise SettingsError(str(error)) from error
     for note in written.notes:
         print(note, file=sys.stderr)
-    print(f"{len(directory.nodes)} nodes, {len(directory.links)} links: {', '.join(map(str, written.paths))}")
+    network = formats.NETWORK_OF_FORMAT.get(written.file_format)
+    nodes, links = (
+        sum(network in {None, one.network} for one in features)
+        for features in (directory.nodes, directory.links)
+    )
+    print(f"{nodes} nodes, {links} links: {', '.join(map(str, written.paths))}")
     return 0
 
 

@@ -33,11 +33,15 @@ FORMAT_OF_ENDING = {".geojson": "geojson", ".json": "geojson", "": "csv", ".gpkg
 ENDINGS = (".geojson", ".csv", ".gpkg", ".inp", ".osm", ".osm.pbf")
 
 
+NETWORK_OF_FORMAT = {"swmm": "river", "gmns": "road"}  # of formats that have one network alone
+
+
 class WrittenFiles(NamedTuple):
     """The files of an export, and one sentence for each thing that is not in them as it is enrolled."""
 
     paths: list[Path]
     notes: list[str]
+    file_format: str
 
 
 def read_files(paths: Sequence[Path], crs: str | None = None, network: str | None = None) -> ReadFeatures:
@@ -133,16 +137,16 @@ def write_files(
     match file_format or FORMAT_OF_ENDING.get(path.suffix.lower()):
         case "geojson":
             geojson_file.write_geojson(path, directory)
-            return WrittenFiles([path], [])
+            return WrittenFiles([path], [], "geojson")
         case "gpkg":
             geopackage_file.write_geopackage(path, directory)
-            return WrittenFiles([path], [])
+            return WrittenFiles([path], [], "gpkg")
         case "csv":
-            return WrittenFiles(csv_files.write_csv(path, directory), [])
+            return WrittenFiles(csv_files.write_csv(path, directory), [], "csv")
         case "gmns":
-            return WrittenFiles(gmns_writer.write_gmns(path, directory), [])
+            return WrittenFiles(gmns_writer.write_gmns(path, directory), [], "gmns")
         case "swmm":
-            return WrittenFiles([path], swmm_writer.write_swmm(path, directory, crs))
+            return WrittenFiles([path], swmm_writer.write_swmm(path, directory, crs), "swmm")
         case _:
             raise SiteFileError([f"{path}: is of no known format: give --format {', '.join(EXPORT_FORMATS)}"])
 

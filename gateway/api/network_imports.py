@@ -75,7 +75,9 @@ def import_networks(
                 "files: a name has letters, digits, dots, hyphens and spaces alone: rename it",
                 where="files",
             )
-    store, directory = context.unscoped_store, context.directory_index.directory
+    if len(dict(files)) < len(files):
+        raise ProblemError(422, "files: two have the same name: give each a name of its own", where="files")
+    store, directory = context.all_areas_store, context.directory_index.directory
     if options.area_id is not None and options.area_id not in {one.area_id for one in directory.areas}:
         raise not_found("area", options.area_id)
     request = NetworkReading(files=dict(files), enrolled=store.directory(), options=options)

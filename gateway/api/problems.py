@@ -96,8 +96,10 @@ def add_error_handlers(app: FastAPI) -> None:  # noqa: C901 - a handler per kind
         return problem_response(error.status_code, detail, headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
-    async def on_validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = error.errors()
+        if (problem := _json_problem(request, errors[0])) is not None:
+            return problem
         messages = [one["msg"].removeprefix("Value error, ") for one in errors]
         locations = [one["loc"] for one in errors]
         sentences = [f"{' '.join(map(str, at))}: {one}" for at, one in zip(locations, messages, strict=True)]
@@ -144,6 +146,20 @@ def add_error_handlers(app: FastAPI) -> None:  # noqa: C901 - a handler per kind
     async def on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", path=request.url.path, exc_info=error)
         return problem_response(500, "the gateway failed: see its log")
+
+
+def _json_problem(request: Request, error: dict[str, Any]) -> JSONResponse | None:
+    """Return the problem of a body that is no JSON, or not sent as that; None for another error."""
+    if error["type"] == "json_invalid":
+        reason = error.get("ctx", {}).get("error", "it can't be read")
+        return problem_response(
+            422, f"body: is no JSON, at character {error['loc'][-1]}: {reason}: mend it there", where="body"
+        )
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if error["loc"] == ("body",) and isinstance(error.get("input"), bytes) and "json" not in media_type:
+        detail = f"content-type: is {media_type or 'missing'}: send the body as application/json"
+        return problem_response(422, detail, where="content-type")
+    return None
 
 
 def store_error_response(error: Exception) -> JSONResponse:

@@ -43,7 +43,8 @@ class RequestContext:
 
     Attributes
     ----------
-    unscoped_store : the store without restriction by area, for the gateway's own work
+    unscoped_store : the store without a scope, for the gateway's own work; row-level security conceals
+        every row of an area from it: take `all_areas_store` for these
     store : the store restricted to the principal's areas
     directories : cache of the directory
     settings : settings of the gateway
@@ -78,6 +79,11 @@ class RequestContext:
     def caller_name(self) -> str:
         """Name and id of the principal, for records."""
         return f"{self.principal.name} ({self.principal.principal_id})"
+
+    @property
+    def all_areas_store(self) -> Store:
+        """The store with the scope of all areas, whatever the principal may read."""
+        return self.unscoped_store.for_area(ALL_AREAS)
 
     @property
     def scoped_database(self) -> Database:

@@ -19,6 +19,7 @@ from gateway.auth.authorization import INCIDENTS, has_right
 MAX_READINGS = 100_000  # of a discharge in a day: one a second
 SPILL_S = 3600.0  # duration of a spill by default
 HOUR_S = 3600.0
+MAX_AHEAD_S = 366 * 86_400.0  # of a scenario's begin: what is planned
 
 
 def with_release(context: RequestContext, request: models.ScenarioRequest) -> models.ScenarioRequest:
@@ -33,6 +34,12 @@ def with_release(context: RequestContext, request: models.ScenarioRequest) -> mo
         start_minutes = (at - request.at).total_seconds() / 60
         if start_minutes < 0:
             raise ProblemError(422, f"`at` is after the release, which was at {at.isoformat()}", where="at")
+        if start_minutes >= 60 * request.hours:
+            raise ProblemError(
+                422,
+                f"at: the scenario ends before the release, which was at {at.isoformat()}: begin later",
+                where="at",
+            )
         spill = spill.model_copy(update={"start_minutes": start_minutes})
     return request.model_copy(update={"at": request.at or at, "changes": [spill, *request.changes]})
 
@@ -58,6 +65,14 @@ def release_of(context: RequestContext, incident_id: int) -> tuple[datetime, mod
         duration_minutes=round(release.duration_s / 60, 1),
     )
     return datetime.fromtimestamp(release.at_s, UTC).replace(microsecond=0), spill
+
+
+def begin_of(request: models.ScenarioRequest, now_s: float) -> float:
+    """Return the Unix time [s] at which a scenario begins. Raises `ProblemError` 422 if too far ahead."""
+    at_s = now_s if request.at is None else request.at.timestamp()
+    if at_s > now_s + MAX_AHEAD_S:
+        raise ProblemError(422, "at: is more than a year ahead: give an earlier time", where="at")
+    return at_s
 
 
 def network_of(
@@ -88,11 +103,24 @@ def network_of(
                     raise not_found("river reach", one.link)
             elif one.node not in nodes:
                 raise not_found("river node", one.node)
+    _check_signals(request)
     if len(networks) != 1:
         raise ProblemError(
             422, "changes: give at least one, all on the river or all on the roads", where="changes"
         )
     return networks.pop()
+
+
+def _check_signals(request: models.ScenarioRequest) -> None:
+    """Raise `ProblemError` 422 if two changes give a signal different green shares for the same time."""
+    signals = [one.link for one in request.changes if isinstance(one, models.SignalChange)]
+    for link in signals:
+        if signals.count(link) > 1:
+            raise ProblemError(
+                422,
+                f"changes: the signal at the end of {link!r} is there twice: give it once",
+                where="changes",
+            )
 
 
 def on_river(context: RequestContext, request: models.ScenarioRequest, at_s: float) -> ScenarioAnswer:

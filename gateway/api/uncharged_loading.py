@@ -43,8 +43,8 @@ def judge_for(
         if not loader.wait_after_start(CACHED_LOAD_S if is_small else MAX_WAIT_S) and not is_small:
             raise ProblemError(
                 503,
-                f"the judge is being compiled, once for each version: try again in {RETRY_AFTER_S} s, or send"
-                f" up to {MAX_NUMPY_READINGS:,} rows",
+                f"the judge is being compiled, once for each version: try again in {RETRY_AFTER_S} s"
+                + ("" if readings is None else f", or send up to {MAX_NUMPY_READINGS:,} rows"),
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             )
         yield loader.is_usable

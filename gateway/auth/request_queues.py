@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from gateway.auth.fair_queue import FairQueue, TimeBudget
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING_PER_KEY = 200  # waiting requests of one key; more get a 429
 FILE_FORMATS = (b"csv", b"ndjson", b"arrow", b"parquet")
+API_PREFIX = "/v1/"  # of the routes with file formats; the worker process has few pages of the console
 
 
 class RequestQueues:
@@ -47,8 +49,9 @@ class RequestQueues:
 
 
 def _is_file_request(scope: Scope) -> bool:
-    """Whether a request names a file format, whose response is not paged."""
-    requested = scope["query_string"] + b"".join(
-        value for name, value in scope["headers"] if name == b"accept"
-    )
-    return any(file_format in requested for file_format in FILE_FORMATS)
+    """Whether a request of the API names a file format, whose response is not paged."""
+    if not scope["path"].startswith(API_PREFIX):
+        return False
+    requested = [value for name, value in parse_qsl(scope["query_string"]) if name == b"format"]
+    requested += [value for name, value in scope["headers"] if name == b"accept"]
+    return any(file_format in one for one in requested for file_format in FILE_FORMATS)

@@ -41,6 +41,8 @@ MAP_WORDS = {  # MapLibre's own texts
     "NavigationControl.ZoomOut": "zoom_out",
     "AttributionControl.ToggleAttribution": "attribution",
 }
+# The calendar's years are 1 to 9999 in UTC; no zone is a day away from that.
+FIRST_S, LAST_S = -62_135_510_400.0, 253_402_214_399.0
 PMTILES_PATH = "/console/map.pmtiles"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 NAVIGATION = (
@@ -151,8 +153,11 @@ class Visitor:
         )
 
     def local_time(self, at_s: float) -> datetime:
-        """Return a time in the time zone of the towns."""
-        return datetime.fromtimestamp(at_s, self.context.unscoped_store.zone)
+        """Return a time in the time zone of the towns.
+
+        At the ends of the calendar, where that zone has no such time, it is the nearest one that has.
+        """
+        return datetime.fromtimestamp(min(max(at_s, FIRST_S), LAST_S), self.context.unscoped_store.zone)
 
     def stamp(self, at_s: float | None) -> Markup:
         """Return a time as an element: day and minute in the towns' time zone, the whole time as title."""

@@ -36,6 +36,9 @@ def parse_upload(media_type: str, body: bytes) -> ParsedUpload:
         return ParsedUpload(status=error.status, detail=str(error), where=error.where)
     except (MemoryError, pa.ArrowMemoryError):
         return ParsedUpload(status=413, detail=OUT_OF_MEMORY_DETAIL, where="body")
+    except Exception as error:  # noqa: BLE001 - a file that a library fails on is no reason to end
+        detail = f"body: {media_type} that can't be read ({type(error).__name__}): write it anew"
+        return ParsedUpload(status=422, detail=detail, where="body")
     return ParsedUpload(series.time_s.tobytes(), series.value.tobytes(), series.left_out)
 
 

@@ -34,7 +34,7 @@ MAX_COLUMNS = 200
 MAX_HEADER_BYTES = 65_536  # of CSV: the first line ends within so many
 THRIFT_BYTES, THRIFT_ITEMS = 1_000_000, 10_000  # limits of one string and one list in Parquet metadata
 MAX_UNPACKED_BYTES = 48 * 2**20  # of both columns, decompressed
-MAX_TIME_S = 253_402_300_800.0  # the year 10000
+MIN_TIME_S, MAX_TIME_S = -62_135_596_800.0, 253_402_300_800.0  # the years 1 and 10000
 SECONDS_PER_UNIT = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMN_NAMES = ["time", "value"]
 TIME_ADVICE = "times are RFC 3339 with their offset (…+08:00 or …Z), or Unix seconds"
@@ -42,8 +42,16 @@ RFC3339_PATTERN = (
     r"^\d{4}-\d{2}-\d{2}[T ]([01]\d|2[0-3])(:[0-5]\d(:[0-5]\d(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)$"
 )
 NUMBER_PATTERN = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
+READING_ADVICE = {
+    MEDIA_TYPES["json"]: 'send {"time": […], "value": […]} in UTF-8',
+    MEDIA_TYPES["csv"]: "send lines of as many columns as the first, which names them, with commas between",
+    MEDIA_TYPES["parquet"]: "send a whole file with plain columns time and value",
+}
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8, as Windows writes it
 IS_NUMBER_TYPE = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
 MAX_QUOTED_TEXT = 60  # characters of an invalid text that the problem repeats
+MAX_QUOTED_COLUMNS = 10
+MAX_REASON = 200  # characters of the parser's own reason
 
 
 class JsonColumns(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,7 +63,8 @@ class JsonColumns(msgspec.Struct, forbid_unknown_fields=True):
 
 def parse_series(body: bytes, media_type: str) -> UploadedSeries:
     """Return the series of a body. Raises `ProblemError` (415, 422, 413)."""
-    reader = READERS.get(media_type.split(";", maxsplit=1)[0].strip().lower())
+    base_media_type = media_type.split(";", maxsplit=1)[0].strip().lower()
+    reader = READERS.get(base_media_type)
     if reader is None:
         raise ProblemError(
             415, f"content-type: send the series as {', '.join(READERS)}", where="content-type"
@@ -68,8 +77,8 @@ def parse_series(body: bytes, media_type: str) -> UploadedSeries:
     except pa.ArrowMemoryError:
         raise  # `gateway.formats.upload_worker` handles it
     except (pa.ArrowException, msgspec.DecodeError, OSError) as error:
-        raise _invalid_body(str(error).splitlines()[0]) from error
-    has_time = np.isfinite(time_s) & (np.abs(time_s) < MAX_TIME_S)
+        raise _invalid_body(f"{_reason(error)}: {READING_ADVICE[base_media_type]}") from error
+    has_time = (time_s >= MIN_TIME_S) & (time_s < MAX_TIME_S)  # false for NaN
     if len(has_time) and not has_time.any():
         raise _invalid_body(f"{TIME_ADVICE}, and none of the {len(has_time)} rows has one")
     unique_times, first_indices = np.unique(time_s[has_time], return_index=True)
@@ -78,7 +87,7 @@ def parse_series(body: bytes, media_type: str) -> UploadedSeries:
 
 
 def _parse_json(body: bytes) -> pa.Table:
-    columns = msgspec.json.decode(body, type=JsonColumns)
+    columns = msgspec.json.decode(body.removeprefix(BYTE_ORDER_MARK), type=JsonColumns)
     if len(columns.time) != len(columns.value):
         raise _invalid_body(
             f"{len(columns.time)} times and {len(columns.value)} values: give as many of both"
@@ -107,22 +116,30 @@ def _parse_csv(body: bytes) -> pa.Table:
 
 def _parse_parquet(body: bytes) -> pa.Table:
     """Read Parquet; the size in its metadata, which may be wrong, is checked before decompression."""
-    parquet_file = pq.ParquetFile(
-        io.BytesIO(body),
-        read_dictionary=COLUMN_NAMES,  # a long repeated text is stored once
-        thrift_string_size_limit=THRIFT_BYTES,
-        thrift_container_size_limit=THRIFT_ITEMS,
-    )
-    metadata = parquet_file.metadata
+    metadata = _open_parquet(body).metadata
     _check_columns(metadata.num_columns)
+    schema = metadata.schema.to_arrow_schema()
+    paths = {metadata.schema.column(at).path for at in range(metadata.num_columns)}
+    for name in COLUMN_NAMES:
+        _check_one_column(schema.names, name)
+        if name not in paths:  # nested; its parts have other paths and sizes
+            raise _invalid_body(f"{name}: a plain column is wanted, and {schema.field(name).type} was found")
+    parquet_file = _open_parquet(body, read_dictionary=COLUMN_NAMES)  # a long repeated text is stored once
     groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
     columns = [group.column(at) for group in groups for at in range(group.num_columns)]
     _check_size(
         metadata.num_rows,
         sum(one.total_uncompressed_size for one in columns if one.path_in_schema in COLUMN_NAMES),
     )
-    return parquet_file.read(
-        columns=[name for name in COLUMN_NAMES if name in parquet_file.schema_arrow.names], use_threads=False
+    return parquet_file.read(columns=COLUMN_NAMES, use_threads=False)
+
+
+def _open_parquet(body: bytes, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        io.BytesIO(body),
+        read_dictionary=read_dictionary,
+        thrift_string_size_limit=THRIFT_BYTES,
+        thrift_container_size_limit=THRIFT_ITEMS,
     )
 
 
@@ -151,10 +168,15 @@ def _check_columns(columns: int) -> None:
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    if table.schema.names.count(name) != 1:
-        column_names = ", ".join(table.schema.names) or "none"
-        raise _invalid_body(f"there must be one column {name!r}, and there are {column_names}")
+    _check_one_column(table.schema.names, name)
     return table.column(name)
+
+
+def _check_one_column(names: list[str], name: str) -> None:
+    if names.count(name) != 1:
+        found = ", ".join(repr(one[:MAX_QUOTED_TEXT]) for one in names[:MAX_QUOTED_COLUMNS]) or "none"
+        more = ", …" if len(names) > MAX_QUOTED_COLUMNS else ""
+        raise _invalid_body(f"there must be one column {name!r}, and there are {found}{more}")
 
 
 def _parse_times(column: pa.ChunkedArray) -> Floats:
@@ -205,7 +227,8 @@ def _parse_values(column: pa.ChunkedArray, name: str = "value") -> Floats:
     if _is_text(kind):
         column = _cast_text(column, pa.float64(), "values are numbers")
     elif not any(one(kind) for one in IS_NUMBER_TYPE):
-        raise _invalid_body(f"{name}: a column of numbers is wanted, and {kind} was found")
+        expectation = TIME_ADVICE if name == "time" else "a column of numbers is wanted"
+        raise _invalid_body(f"{name}: {expectation}, and {kind} was found")
     return _to_float64(column)
 
 
@@ -237,6 +260,12 @@ def _cast_text(column: pa.ChunkedArray, kind: pa.DataType, expectation: str) -> 
 def _to_float64(column: pa.ChunkedArray) -> Floats:
     numbers: Floats = column.cast(pa.float64(), safe=False).to_numpy()
     return numbers
+
+
+def _reason(error: Exception) -> str:
+    """Return the parser's own reason: its first line, which may quote the whole row."""
+    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".: ")
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}…"
 
 
 def _invalid_body(reason: str) -> ProblemError:

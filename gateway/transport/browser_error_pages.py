@@ -88,19 +88,26 @@ class BrowserErrorPages:
         if not is_page_request(scope):
             await self._app(scope, receive, send)
             return
-        is_replaced = False
+        is_started = is_replaced = False
 
         async def send_replacing(message: Message) -> None:
-            nonlocal is_replaced
+            nonlocal is_started, is_replaced
             if message["type"] == "http.response.start":
                 headers = Headers(raw=message["headers"])
                 if headers.get("content-type", "").startswith(PROBLEM_MEDIA_TYPE):
                     is_replaced = True
                     await _error_page(message["status"], headers)(scope, receive, send)
             if not is_replaced:
+                is_started = True
                 await send(message)
 
-        await self._app(scope, receive, send_replacing)
+        try:
+            await self._app(scope, receive, send_replacing)
+        except Exception:
+            if not is_started and not is_replaced:
+                response = HTMLResponse(error_page_html(500), 500, {"content-security-policy": PAGE_POLICY})
+                await response(scope, receive, send)
+            raise  # to the handler of the application, which logs it
 
 
 def is_page_request(scope: Scope) -> bool:

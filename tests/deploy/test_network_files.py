@@ -120,6 +120,13 @@ def test_new_features_take_what_the_command_gives(tmp_path: Path) -> None:
         (NODES.replace("30.70\nb", "30,70\nb"), LINKS, "nodes.csv, line 2: has 8 cells, and the header 7"),
         (NODES.replace("120.51", "x"), LINKS, "nodes.csv, line 3, column lon: lon is 'x': give a number"),
         (NODES.replace("120.51", "220.51"), LINKS, "nodes.csv, line 3: node 'b' lies at lon 220.51"),
+        (NODES.replace("120.51", "nan"), LINKS, "nodes.csv, line 3: node 'b' lies at lon nan"),
+        (NODES.replace("120.51", "-inf"), LINKS, "links.csv, line 2: link 'ab' lies at lon -inf"),
+        (
+            NODES.replace("b,river", "b" * 201 + ",river"),
+            "link_id\n",
+            "nodes.csv, line 3, column node_id: node",
+        ),
         (
             NODES.replace("mouth", "mouht"),
             LINKS,
@@ -159,6 +166,13 @@ def test_new_features_take_what_the_command_gives(tmp_path: Path) -> None:
             NODES,
             LINKS.replace("manning_n", "coordinates").replace("0.03", "POINT (1 2)"),
             "links.csv, line 2, column coordinates: 'POINT (1 2)' is no LINESTRING",
+        ),
+        (
+            NODES,
+            LINKS.replace("manning_n", "coordinates").replace(
+                "0.03", '"LINESTRING (nan 30.70, 120.51 30.70)"'
+            ),
+            "links.csv, line 2: link 'ab' lies at lon nan",
         ),
     ],
 )

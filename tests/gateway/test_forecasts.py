@@ -20,6 +20,7 @@ from analytics.service.series_forecast import TrainedModel
 from analytics.service.service_state import ServiceState
 from analytics.service.settings import Settings
 from analytics.service.time_slice import TimeSlice
+from gateway import forecast_cache
 from gateway.auth import api_keys
 from gateway.auth.principal import Principal, Role
 from gateway.forecast_cache import ForecastCache
@@ -116,7 +117,6 @@ def stored(store: PostgresStore, series_id: int) -> list[tuple[Any, ...]]:
 
 
 def test_the_service_stores_for_the_dashboards_what_the_api_shows_and_nothing_else(
-    world: ForecastPlatform,
 ) -> None:
     state = ServiceState()
     store_forecasts(world.store, Settings(forecast_every_s=0), service_state=state)
@@ -210,7 +210,7 @@ def test_a_forecast_uses_no_reading_of_another_area(world: ForecastPlatform) -> 
 
 
 def test_a_model_is_kept_renewed_when_old_and_dropped_when_there_are_too_many(
-    world: ForecastPlatform,
+    world: ForecastPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everywhere = Principal(principal_id="key:1", name="tests", role=Role.VIEWER, areas=None)
     context = replace(world.app.state.context, principal=everywhere)
@@ -229,6 +229,12 @@ def test_a_model_is_kept_renewed_when_old_and_dropped_when_there_are_too_many(
     for quantity in ("turbidity", "ph", "rainfall"):
         kept.forecast(context, series[quantity])
     assert len(kept) == 2
+    monkeypatch.setattr(forecast_cache, "SHORT_HISTORY_KEPT_S", 0.01)
+    young = kept.forecast(context, series["turbidity"]).refusal
+    assert young is not None, "of too little history, which grows while recorded files are read in"
+    assert young.code == "too_little_history"
+    time.sleep(0.02)
+    assert kept.forecast(context, series["turbidity"]).refusal is not young
     expired = ForecastCache(max_models=2, renew_s=0.01)
     old = expired.forecast(context, series["traffic_speed"])
     time.sleep(0.02)

@@ -124,6 +124,20 @@ def test_answers_are_those_of_one_process(gateways: Gateways) -> None:
     assert gateways.process.nice() > psutil.Process().nice()
 
 
+def test_a_page_of_the_console_stays_in_the_gateway_whatever_is_searched_for(gateways: Gateways) -> None:
+    """A search for a word as csv went to the process, which has no such page, and was answered by a 503."""
+    with_console = create_app(gateways.store, Settings(), heavy_worker=WORKER)
+    try:
+        for path in ("/", "/console/anomalies", "/console/incidents", "/console/sites", "/console/devices"):
+            for word in ("csv", "parquet"):
+                headers = gateways.headers | {"Accept": "text/html"}
+                params = {"text": word, "format": word}
+                answer = send_request(with_console, "GET", path, params=params, headers=headers)
+                assert answer.status_code == 200, (path, word)
+    finally:
+        with_console.state.heavy.close()
+
+
 def test_bodies_are_handed_over_and_refused_as_in_one_process(gateways: Gateways) -> None:
     params = {"quantity": "ph"}
     headers = {"Content-Type": "application/vnd.apache.parquet"}

@@ -16,6 +16,7 @@ from pyarrow import csv
 
 from analytics.quality import default_limits
 from analytics.service import backtest
+from gateway.formats import upload_worker
 from ingest_service.storage.contract.models import Series
 from tests.support.parquet import parquet_of
 
@@ -193,7 +194,18 @@ def content_args(content: bytes, media_type: str) -> dict[str, Any]:
             "not UTF-8",
         ),
         ("quantity=ph", {"json": {"time": [1.79e12], "value": [1.0]}}, 422, "Unix seconds"),
-        ("quantity=ph", content_args(b"PAR1", "application/vnd.apache.parquet"), 422, "body"),
+        ("quantity=ph", content_args(b"PAR1", "application/vnd.apache.parquet"), 422, "send a whole file"),
+        ("quantity=ph", content_args(b"", "text/csv"), 422, "with commas between"),
+        ("quantity=ph", content_args(b"time,value\n1,7,8\n", "text/csv"), 422, "with commas between"),
+        (
+            "quantity=ph",
+            content_args(b"time,value\n1," + b"x" * 3_000_000 + b"\n", "text/csv"),
+            422,
+            "with commas",
+        ),
+        ("quantity=ph", content_args(b"time,value\n2026-11-23,7\n", "text/csv"), 422, "times are RFC 3339"),
+        ("quantity=ph", content_args(b'[{"time":1,"value":7}]', "application/json"), 422, 'send {"time": ['),
+        ("quantity=ph&limit=score_strong=9&limit=score_strong=8", ONE, 422, "score_strong is there twice"),
         ("quantity=ph", content_args(b"x", "image/png"), 415, "send the series as"),
         ("quantity=ph", content_args(b"x", "application/vnd.apache.arrow.stream"), 415, "send the series as"),
     ],
@@ -223,6 +235,38 @@ def test_columns_are_read_as_data_frames_write_them(client: Client, time: pa.Arr
     answer = call_api(client, "POST", "/v1/judge?quantity=ph", **request_args).json()
     found = [(one["measured"], one["value"]) for one in answer["readings"]]
     assert found == [("2026-11-23T00:00:00.000Z", 7.0), ("2026-11-23T00:05:00.000Z", None)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"t": [1.0], "v": [1.0]}, "one column 'time', and there are 't', 'v'"),
+        ({"time": [1.0], "v": [1.0]}, "one column 'value', and there are 'time', 'v'"),
+        ({"time": [[1.0]], "value": [1.0]}, "time: a plain column is wanted, and list"),
+        ({"time": [1.0], "value": [{"a": 1.0}]}, "value: a plain column is wanted, and struct"),
+        ({"time": [b"1"], "value": [1.0]}, "time: times are RFC 3339"),
+    ],
+)
+def test_a_parquet_file_without_the_columns_is_refused_by_its_schema(
+    columns: dict[str, Any], sentence: str
+) -> None:
+    """The process that reads posted files ended at one, and the answer was that it took too much memory."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    answer = upload_worker.parse_upload("application/vnd.apache.parquet", sink.getvalue())
+    assert answer.status == 422
+    assert sentence in answer.detail
+
+
+def test_a_byte_order_mark_and_the_year_0_are_read(client: Client) -> None:
+    for media_type, text in (
+        ("application/json", '{"time": [-62135596801, 1.7e9], "value": [1, 7]}'),
+        ("text/csv", "time,value\n-62135596801,1\n1.7e9,7\n"),
+    ):
+        request_args = content_args(b"\xef\xbb\xbf" + text.encode(), media_type)
+        answer = call_api(client, "POST", "/v1/judge?quantity=ph", **request_args).json()
+        assert [one["value"] for one in answer["readings"]] == [7.0]
+        assert answer["left_out"]["without_time"] == 1
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.support import howto_pages
 from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, sign_in
+from tests.support.gateway_access import gateway_dsn
 from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import PostgresServer
 
 WORKER = (sys.executable, "-m", "deploy.network_worker")
+HEAVY_WORKER = (sys.executable, "-m", "deploy.heavy_worker", "{}")
 PATH = "/v1/twin/network"
 NODES, LINKS = howto_pages.code_blocks("exchange-networks.md", "text")
 
 
 class NetworkGateway(NamedTuple):
-    """A served gateway with the demo's networks, its store, and a client and a key of each role."""
+    """A gateway as it is deployed, with the demo's networks, and a client and a key of each role.
+
+    It has a process for heavy requests, and row-level security restricts it; `store` reads every row.
+    """
 
     base_url: str
     store: PostgresStore
@@ -62,7 +67,10 @@ def gateway(plain_server: PostgresServer) -> Iterator[NetworkGateway]:
         keys["engineer"] = api_keys.create_key(
             accounts, name="engineer", role=Role.ENGINEER, created_by="tests"
         )[1]
-        for address in serve_console(store, accounts=None, network_worker=WORKER):
+        restricted = PostgresStore.open(gateway_dsn(dsn))
+        for address in serve_console(
+            restricted, accounts=None, network_worker=WORKER, heavy_worker=HEAVY_WORKER
+        ):
             base_url = address.partition("/login")[0]
             clients = {
                 name: httpx.Client(base_url=base_url, headers={"X-API-Key": key}, timeout=60)
@@ -71,6 +79,7 @@ def gateway(plain_server: PostgresServer) -> Iterator[NetworkGateway]:
             yield NetworkGateway(base_url, store, clients, keys)
             for one in clients.values():
                 one.close()
+        restricted.close()
         store.close()
 
 
@@ -89,7 +98,7 @@ def test_files_are_imported_exported_and_audited_and_errors_have_their_lines(gat
     assert refused.status_code == 422
     assert "links.csv, line 3, column manning_n: link 'hb-2:330483-d1-k01' has manning_n 3" in refused.text
     dry = client.post(f"{PATH}/imports", params={"dry_run": True}, files=uploaded(nodes=NODES)).json()
-    assert [one["action"] for one in dry["changes"]] == ["adds"] * 2
+    assert [one["action"] for one in dry["changes"]] == ["adds"] * 2, "the enrolled ones are as they were"
     assert [one["check"] for one in dry["findings"]] == ["not_connected"] * 2
     assert gateway.store.directory() == before
 
@@ -98,6 +107,11 @@ def test_files_are_imported_exported_and_audited_and_errors_have_their_lines(gat
         assert forbidden.status_code == 403
     named = {"files": ("..", b"x")}
     assert client.post(f"{PATH}/imports", files=named).status_code == 422
+    twice = client.post(f"{PATH}/imports", files=[*uploaded(nodes=NODES), *uploaded(nodes=NODES)])
+    assert (twice.status_code, "two have the same name" in twice.text) == (422, True)
+    nowhere = NODES.replace("120.6000,", "nan,")
+    not_read = client.post(f"{PATH}/imports", files=uploaded(nodes=nowhere, links=LINKS))
+    assert (not_read.status_code, "lies at lon nan" in not_read.text) == (422, True), not_read.text
     too_large = [("files", ("nodes.csv", b"x" * 9_000_000))]
     assert client.post(f"{PATH}/imports", files=too_large).status_code == 413
 

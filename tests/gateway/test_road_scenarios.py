@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from httpx import ASGITransport, AsyncClient
@@ -29,7 +31,9 @@ from ingest_service.storage.contract.models import (
 from ingest_service.storage.contract.network_changes import NetworkChange
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
+from ingest_service.storage.postgres.scenarios import ScenarioLog
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.asgi import send_request
 from tests.support.gateway_access import ACCOUNTS, HEADERS, gateway_app
 from tests.support.incident_world import NAMES, anomaly_at, maintain
 from tests.support.throwaway_servers import fresh_database
@@ -228,6 +232,7 @@ def test_requests_that_cannot_be_computed_name_the_reason(app: FastAPI) -> None:
         ),
         ([CLOSURE, spill], 422, "all on the river or all on the roads"),
         ([], 422, "give at least one"),
+        ([{"kind": "signal", "link": "count:fork", "green_share": one} for one in (0.2, 0.9)], 422, "twice"),
     ):
         answer = send(app, "POST", "", {"name": "trial", "changes": changes})
         assert (answer.status_code, words in answer.text) == (status, True), answer.text
@@ -254,6 +259,13 @@ def test_a_traced_incident_is_replayed_with_a_closed_sluice(app: FastAPI, store:
     assert (last["arrival_s"], last["base"]["peak_mg_l"] > 0.3) == (None, True)
     answer = send(app, "POST", "", {"name": "x", "incident_id": incident.incident_id + 1})
     assert answer.status_code == 404
+    early = {
+        "name": "x",
+        "incident_id": incident.incident_id,
+        "at": datetime.fromtimestamp(at - 30 * 3600, UTC).isoformat(),
+    }
+    answer = send(app, "POST", "", early)
+    assert (answer.status_code, answer.json()["where"]) == (422, "at"), answer.text
     _, key = api_keys.create_key(
         ACCOUNTS, name="k", role=Role.OPERATOR, area_id="a", scopes=["scenarios"], created_by="tests"
     )
@@ -275,6 +287,24 @@ def test_a_traced_incident_is_replayed_with_a_closed_sluice(app: FastAPI, store:
     assert '<option value="a-o" selected>' in form
     assert f'value="Incident {incident.incident_id}, replayed"' in form
     assert f'name="amount" type="number" step="any" value="{spill["kg"]:g}"' in form
+
+
+def test_pages_hold_times_at_both_ends_of_the_calendar(app: FastAPI, store: PostgresStore) -> None:
+    """A scenario of the year 9999 was kept; its page failed, as the towns' zone has no such time."""
+    late = send(app, "POST", "", {"name": "x", "at": "9999-12-31T23:59:59Z", "changes": [CLOSURE]})
+    assert (late.status_code, late.json()["where"]) == (422, "at")
+    early = run(app, CLOSURE, at="0001-01-01T00:00:00Z", hours=1)
+    log = ScenarioLog(store)
+    kept = log.one(early["scenario_id"])
+    assert kept is not None
+    kept_before = log.insert(msgspec.structs.replace(kept, at_s=253_402_300_799.0))
+    for path in (
+        f"scenarios?a={early['scenario_id']}",
+        f"scenarios?a={kept_before.scenario_id}",
+        "state?quantity=ammonia_nitrogen&at=0001-01-01T00:00",
+    ):
+        page = send_request(app, "GET", f"/console/{path}", headers=HEADERS | {"Accept": "text/html"})
+        assert page.status_code == 200, path
 
 
 def test_a_past_time_has_the_networks_that_were_valid_then(app: FastAPI, store: PostgresStore) -> None:

@@ -15,6 +15,7 @@ from ingest_service.storage.contract.models import Area, Directory, Link, Node
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.scenarios import ScenarioLog
 from ingest_service.storage.postgres.store import PostgresStore
+from tests.support.asgi import send_request
 from tests.support.gateway_access import ACCOUNTS, HEADERS, gateway_app
 from tests.support.throwaway_servers import fresh_database
 
@@ -163,6 +164,15 @@ def test_pump_and_rain_alter_the_flow_and_impossible_requests_name_the_reason(ap
         answer = send(app, "POST", "", {"name": "trial", "changes": [change]})
         assert answer.status_code == status, answer.text
         assert words in answer.text
+    for body, media_type, where, words in (
+        (b'{"name": }', "application/json", "body", "is no JSON, at character 9"),
+        (b"<scenario/>", "text/xml", "content-type", "send the body as application/json"),
+        (b"{}", "", "content-type", "send the body as application/json"),
+    ):
+        headers = HEADERS | ({"Content-Type": media_type} if media_type else {})
+        answer = send_request(app, "POST", "/v1/scenarios", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["where"]) == (422, where), answer.text
+        assert words in answer.json()["detail"]
 
 
 def test_a_scenario_is_read_only_where_all_of_its_places_may_be(app: FastAPI, store: PostgresStore) -> None:

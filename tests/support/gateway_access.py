@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
+from psycopg.conninfo import make_conninfo
 
 from gateway.app import create_app
 from gateway.auth import api_keys
@@ -64,6 +66,20 @@ ACCOUNTS = MemoryApiKeyStore()
 _, KEY = api_keys.create_key(ACCOUNTS, name="Wang Fang", role=Role.ADMINISTRATOR, created_by="tests")
 HEADERS = {"X-API-Key": KEY}
 """Headers with the key of an administrator of all areas."""
+
+
+GATEWAY_LOGIN = "towntwin_gateway_of_tests"
+
+
+def gateway_dsn(dsn: str) -> str:
+    """Return the URL of a migrated database for a login with the gateway's privileges alone.
+
+    Row-level security restricts it, as it does a deployed gateway; a superuser reads every row.
+    """
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (GATEWAY_LOGIN,)).fetchone() is None:
+            connection.execute(f"CREATE ROLE {GATEWAY_LOGIN} LOGIN IN ROLE towntwin_gateway")
+    return make_conninfo(dsn, user=GATEWAY_LOGIN)
 
 
 def gateway_app(store: Store, **changed: Any) -> FastAPI:

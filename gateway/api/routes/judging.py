@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Annotated
 
@@ -102,7 +102,7 @@ def judge(
         )
     value = convert_and_round(uploaded.value, conversion.scale, conversion.offset)
     history = backtest.make_history(Series(site_id="posted", quantity=quantity), uploaded.time_s, value)
-    history = _with_changed_limits(history, dict(_parse_limit(one) for one in limit or ()))
+    history = _with_changed_limits(history, _parse_limits(limit or ()))
     loader: CompiledJudgeLoader = request.app.state.judge_loader
     with uncharged_loading.judge_for(loader, context.auth, len(uploaded.time_s)) as use_compiled:
         judged = backtest.judge_history(history, use_compiled=use_compiled)
@@ -218,6 +218,16 @@ def _unit_conversion(quantity: str, unit: str | None) -> Conversion:
         return to_canonical(of, unit or of.unit)
     except UnitError as error:
         raise ProblemError(422, f"unit: {error}", where="unit") from error
+
+
+def _parse_limits(texts: Sequence[str]) -> dict[str, float]:
+    limits = dict[str, float]()
+    for text in texts:
+        name, number = _parse_limit(text)
+        if name in limits:
+            raise ProblemError(422, f"limit: {name} is there twice: give it once", where="limit")
+        limits[name] = number
+    return limits
 
 
 def _parse_limit(text: str) -> tuple[str, float]:

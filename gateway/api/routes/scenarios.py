@@ -33,7 +33,7 @@ def run(context: CurrentContext, request: models.ScenarioRequest) -> models.Scen
     """Compute a scenario on the river or on the roads, and store it."""
     begun_s = time.time()
     request = scenario_requests.with_release(context, request)
-    at_s = begun_s if request.at is None else request.at.timestamp()
+    at_s = scenario_requests.begin_of(request, begun_s)
     network = scenario_requests.network_of(context, request, at_s)
     try:
         compute = {"water": scenario_requests.on_river, "traffic": scenario_requests.on_roads}[network]
