@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 MAX_WAITING_PER_KEY = 200  # waiting requests of one key; more get a 429
-FILE_FORMATS = (b"csv", b"ndjson", b"arrow", b"parquet")
+FILE_FORMATS = ("csv", "ndjson", "arrow", "parquet")
 API_PREFIX = "/v1/"  # of the routes with file formats; the worker process has few pages of the console
 
 
@@ -52,6 +52,7 @@ def _is_file_request(scope: Scope) -> bool:
     """Whether a request of the API names a file format, whose response is not paged."""
     if not scope["path"].startswith(API_PREFIX):
         return False
-    requested = [value for name, value in parse_qsl(scope["query_string"]) if name == b"format"]
-    requested += [value for name, value in scope["headers"] if name == b"accept"]
+    parameters = parse_qsl(scope["query_string"].decode("latin-1"))
+    requested = [value for name, value in parameters if name == "format"]
+    requested += [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
     return any(file_format in one for one in requested for file_format in FILE_FORMATS)
