@@ -84,6 +84,28 @@ _POSITIVE_LIMITS = (
     "event_gap_s",
     "adopt_s",
 )
+# Times, distances and shares: a negative one would flag every reading, or none.
+_NOT_NEGATIVE_LIMITS = (
+    "rate_suspect_per_s",
+    "rate_fail_per_s",
+    "spike_suspect",
+    "spike_fail",
+    "flat_suspect_s",
+    "flat_fail_s",
+    "flat_tolerance",
+    "spread_share",
+    "warm_up_s",
+    "warm_up_step",
+    "shift_least",
+    "novelty_least",
+    "step_deviations",
+    "attenuated_suspect",
+    "attenuated_fail",
+    "gap_suspect_s",
+    "gap_fail_s",
+    "stuck_clock_suspect_s",
+    "stuck_clock_fail_s",
+)
 
 
 def with_budget_scores(limits: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -132,6 +154,8 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
     ["there is no limit 'suspectlow' (did you mean 'suspect_low'?)"]
     >>> parameter_problems({"suspect_low": 9, "suspect_high": 6})
     ['suspect_low 9 is above suspect_high 6']
+    >>> parameter_problems({"flat_suspect_s": -1})
+    ['flat_suspect_s -1 is below 0']
     >>> parameter_problems({"fail_high": float("inf")})
     ['fail_high inf is not a finite number']
     >>> parameter_problems({"alarms_per_month": 0})
@@ -170,6 +194,11 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
         f"{name} {effective[name]:g} must be above 0"
         for name in _POSITIVE_LIMITS
         if name in limits and not effective[name] > 0
+    ]
+    problems += [
+        f"{name} {effective[name]:g} is below 0"
+        for name in _NOT_NEGATIVE_LIMITS
+        if name in limits and effective[name] < 0
     ]
     return problems
 
