@@ -6,6 +6,7 @@ therefore `analytics.core.compiled.kernel` contains a digest of them.
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -183,6 +184,10 @@ ADOPT = PARAMETER_COLUMN["adopt_s"]
 EVENT_GAP = PARAMETER_COLUMN["event_gap_s"]
 DAY_OFFSET = PARAMETER_COLUMN["day_offset_s"]
 
+N_LIMITS = len(PARAMETER_COLUMN)
+LINE = 8  # columns of float64 in a cache line
+READINGS_AHEAD = 2  # for which memory is asked: loading it from a shared cache takes as long as one reading
+
 SEASONAL_SUSPECT_LOW = seasonal_limits.NAMES.index("suspect_low")
 SEASONAL_SUSPECT_HIGH = seasonal_limits.NAMES.index("suspect_high")
 SEASONAL_FAIL_LOW = seasonal_limits.NAMES.index("fail_low")
@@ -209,6 +214,7 @@ NOISE_RULE = int(Rule.NOISE)
 DETECTOR_RULES = int(numpy_judge.DETECTOR_RULES)
 
 # Constants of the NumPy judge under their own names, so that both judges read the same numbers.
+LARGEST_FLOAT = sys.float_info.max  # comparing with it takes half of the instructions of `isinf`
 LARGEST_USABLE_VALUE = tick.LARGEST_USABLE_VALUE
 Z_CLIP = numpy_judge.Z_CLIP
 BIT_COUNTS = events.BIT_COUNTS
@@ -234,7 +240,6 @@ LEARNING_SHARE_IN_EVENT = baseline.LEARNING_SHARE_IN_EVENT
 READINGS_PER_BIN_AND_DAY = baseline.READINGS_PER_BIN_AND_DAY
 ADOPTED_MEMORY_S = baseline.ADOPTED_MEMORY_S
 DEVIATION_GAIN = baseline.DEVIATION_GAIN
-DEVIATION_GAIN_VALUES = 1 / baseline.DEVIATION_GAIN  # likewise
 PER_READINGS_PER_BIN_AND_DAY = 1 / baseline.READINGS_PER_BIN_AND_DAY
 DAY_S = baseline.DAY_S
 WEEK_S = baseline.WEEK_S
@@ -258,7 +263,6 @@ WARM_UP_STEP_WITHIN_S = novelty.WARM_UP_STEP_WITHIN_S
 MONTH_S = rarity.MONTH_S
 BOUND_SHARE = rarity.BOUND_SHARE
 BOUND_GAIN = rarity.BOUND_GAIN
-BOUND_GAIN_VALUES = 0.5 / rarity.BOUND_GAIN  # from which on the gain is that constant
 SMALLEST_BOUND = rarity.SMALLEST_BOUND
 RARITY_PRIOR_EXCURSIONS = rarity.PRIOR_EXCURSIONS
 PRIOR_VALUES = rarity.PRIOR_VALUES
@@ -268,6 +272,7 @@ RARITY_QUIET_VALUES = rarity.QUIET_VALUES
 MAX_TAIL_COUNT = rarity.MAX_TAIL_COUNT
 MIN_VALUES = rarity.MIN_VALUES
 MIN_NOISE_VALUES = rarity.MIN_NOISE_VALUES
+SETTLED_VALUES = max(MIN_VALUES, MIN_NOISE_VALUES)  # from which on all is scored
 MAX_RUN_SHARE = rarity.MAX_RUN_SHARE
 CLIP_STEPS = rarity.CLIP_STEPS
 CLIP_NOISE = rarity.CLIP_NOISE
@@ -277,7 +282,6 @@ RESOLUTION_SHARE = rarity.RESOLUTION_SHARE
 RESOLUTION_GROWTH = rarity.RESOLUTION_GROWTH
 RELATIVE_PRECISION = rarity.RELATIVE_PRECISION
 INTERVAL_GAIN = rarity.INTERVAL_GAIN
-INTERVAL_GAIN_ROWS = 1 / rarity.INTERVAL_GAIN  # likewise
 SCORE_AT_BOUND = rarity.SCORE_AT_BOUND
 JUMP_SCORE = rarity.JUMP_SCORE
 SPIKE_SCORE = rarity.SPIKE_SCORE
@@ -303,12 +307,22 @@ def inlined_kernel(function: F) -> F:
     return _compile(function, "always")
 
 
+def specialized_kernel(function: F) -> F:
+    """Compile a function that LLVM inlines: once, and then for each call by the literals it is called with.
+
+    Numba's own inlining takes twice as long for this. Wrappers, by which Python would call the function,
+    would have the whole code once more each.
+    """
+    no_wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return _compile(function, "never", cache=False, forceinline=True, **no_wrappers)
+
+
 def entry_kernel(function: F) -> F:
     """Compile a function that Python calls; the result is cached beside the module's bytecode."""
     return _compile(function, "never")
 
 
-def _compile(function: F, inline: Literal["never", "always"]) -> F:
+def _compile(function: F, inline: Literal["never", "always"], **more_options: bool) -> F:
     if not NUMBA_AVAILABLE:
         return function
     from numba import njit  # noqa: PLC0415 - an extra; the NumPy path is always there
@@ -316,4 +330,5 @@ def _compile(function: F, inline: Literal["never", "always"]) -> F:
     # `_nrt` off: no compiled function allocates or keeps an array, and counting references took two thirds of
     # the time.
     options: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
+    options |= more_options
     return cast("F", njit(inline=inline, **options)(function))

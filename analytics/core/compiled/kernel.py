@@ -28,13 +28,14 @@ from analytics.core.compiled import check_kernels as checks
 from analytics.core.compiled import constants as k
 from analytics.core.compiled import detector_kernels as detectors
 from analytics.core.compiled import rarity_kernels as rarities
-from analytics.core.compiled.constants import entry_kernel, inlined_kernel
+from analytics.core.compiled.constants import entry_kernel, inlined_kernel, specialized_kernel
+from analytics.core.compiled.prefetch import prefetch
 from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "1b69ecfaf5ebc5e9"
+INLINED_CODE_DIGEST = "c46d1d8ecf58b976"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -133,21 +134,22 @@ def _learn_baseline(
     spread: float,
     weight: float,
     adopted: bool,
+    settled: bool,
 ) -> None:
     """Update level, profiles and deviation, as `analytics.core.baseline.update_baseline` does."""
     if adopted and np.isnan(r[s, k.KEPT_LEVEL]):
         r[s, k.KEPT_LEVEL] = r[s, k.LEVEL]
     count = r[s, k.COUNT]
-    first = count < 1
+    first = not settled and count < 1
     clip = k.CLIP_SPREADS * spread
-    if count < k.EARLY_READINGS:
+    if not settled and count < k.EARLY_READINGS:
         clip = k.EARLY_CLIP * spread
         if abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE:
             clip = max(clip, k.EARLY_CLIP * abs(r[s, k.VALUE_1] - expected))
     clipped = residual if adopted or first else min(max(residual, -clip), clip)
     absolute = min(abs(residual), clip)
     gain = 1.0
-    if not np.isinf(dt):
+    if settled or dt <= k.LARGEST_FLOAT:
         gain = dt / (dt + (k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]))
         if gain * (1 + count) < 1:
             gain = 1 / (1 + count)
@@ -157,9 +159,7 @@ def _learn_baseline(
     if adopted:
         return
     if not first:
-        deviation_gain = k.DEVIATION_GAIN
-        if count < k.DEVIATION_GAIN_VALUES:
-            deviation_gain = max(deviation_gain, 1 / (1 + count))
+        deviation_gain = max(k.DEVIATION_GAIN, 1 / (1 + count))
         r[s, k.DEVIATION] += deviation_gain * weight * (absolute - r[s, k.DEVIATION])
     bin_memory_readings = k.READINGS_PER_BIN_AND_DAY * p[s, k.PROFILE_MEMORY]
     left, right, w, hour = profile_bin
@@ -353,12 +353,12 @@ def _learning_weight(
 
 @inlined_kernel
 def _final_flag(
-    p: NDArray[Any], s: int, dt: float, quality: int, rules: int, can_be_scored: bool
+    p: NDArray[Any], s: int, dt: float, quality: int, rules: int, can_be_scored: bool, settled: bool
 ) -> tuple[int, int]:
     """Return flag and rules of a present reading, after detectors, gap and warm-up."""
     if rules & k.DETECTOR_RULES:
         quality = max(quality, k.SUSPECT)
-    if np.isfinite(dt):
+    if settled or dt <= k.LARGEST_FLOAT:
         gap_flag = checks.flag_by_two_limits(dt, p[s, k.GAP_SUSPECT], p[s, k.GAP_FAIL])
         if gap_flag >= k.SUSPECT:
             quality, rules = max(quality, gap_flag), rules | k.GAP_RULE
@@ -405,8 +405,186 @@ def is_in_order(
     return _is_in_order(series, time_s, last_time_s)
 
 
+@inlined_kernel
+def _prefetch_series(
+    s: Any,
+    profile_bin: tuple[int, int, float, int],
+    r: NDArray[Any],
+    p: NDArray[Any],
+    daily: NDArray[Any],
+    week: NDArray[Any],
+) -> None:
+    """Ask for what a reading of a series at about the same time needs, but for what is rare."""
+    left, _, _, hour = profile_bin
+    for column in range(0, k.ATTENUATED_VAR + k.LINE, k.LINE):
+        prefetch(r, s, column)
+    for column in range(0, k.N_LIMITS, k.LINE):
+        prefetch(p, s, column)
+    prefetch(daily, s, left * np.uintp(3))
+    prefetch(week, s, hour)
+
+
+@inlined_kernel
+def _is_settled(r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, last_time: float) -> bool:
+    """Whether a reading is like nearly all: usable, as the two before it, and the series no longer new."""
+    return bool(
+        abs(v) <= k.LARGEST_USABLE_VALUE
+        and last_time == r[s, k.TIME_1]
+        and t <= k.LARGEST_FLOAT
+        and abs(r[s, k.VALUE_1]) <= k.LARGEST_USABLE_VALUE
+        and abs(r[s, k.VALUE_2]) <= k.LARGEST_USABLE_VALUE
+        and r[s, k.COUNT] >= k.EARLY_READINGS
+        and r[s, k.USABLE_COUNT] > k.SETTLED_VALUES
+        and r[s, k.INTERVAL] > 0
+        and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
+    )
+
+
+@specialized_kernel
+def _judge_reading(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
+    settled: bool,
+    s: Any,
+    j: int,
+    series: NDArray[np.intp],
+    t: float,
+    v: float,
+    p: NDArray[np.float64],
+    seasonal: NDArray[np.float64],
+    seasonal_of: NDArray[np.intp],
+    last_time_s: NDArray[np.float64],
+    r: NDArray[Any],
+    daily: NDArray[Any],
+    week: NDArray[Any],
+    records: NDArray[Any],
+    quality_out: NDArray[np.uint8],
+    rules_out: NDArray[np.uint16],
+    estimates_out: NDArray[np.float32],
+    revised: NDArray[np.float64],
+    closed: NDArray[np.float64],
+    n_revised: int,
+    n_closed: int,
+) -> tuple[int, int, bool]:
+    """Judge one reading; return the numbers of rows filled and whether an event is open.
+
+    ``settled`` is a literal: whether the reading is known to be as `_is_settled` asks. Each array is an
+    argument of its own: Numba drops what is stored in an array of a tuple if the function does not read it.
+    """
+    present = settled or not np.isnan(v)
+    usable = settled or (present and abs(v) <= k.LARGEST_USABLE_VALUE)
+    dt = np.inf if not settled and np.isnan(r[s, k.TIME_1]) else t - r[s, k.TIME_1]
+    is_warmed_up = settled or (r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP])
+    # The expected value first, though it is needed last: its profiles are what is loaded slowest.
+    left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
+    profile_bin = (left, right, w, hour_of_week)
+    if settled:
+        ahead = np.uintp(series[min(j + k.READINGS_AHEAD, len(series) - 1)])
+        _prefetch_series(ahead, profile_bin, r, p, daily, week)
+    expected, spread = _expected_at(r, p, s, daily, week, profile_bin)
+    if usable:
+        expected = _restore_kept_level(r, s, v, expected, spread)
+    residual = (v if usable else 0.0) - expected
+    can_be_scored = usable and is_warmed_up
+    z = residual / spread if can_be_scored else 0.0
+    if settled or (can_be_scored and dt <= k.LARGEST_FLOAT):
+        gain = dt / (dt + p[s, k.SHIFT_MEMORY])
+        r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
+
+    quality, rules = k.MISSING, 0
+    if present:
+        quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt, usable)
+    rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable, last_time_s[s], settled)
+    if not is_warmed_up:
+        rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    jump, spike, noise, calm, still, gap = rarity
+    if present:
+        is_rare = spike > p[s, k.SCORE_STRONG]
+        n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
+
+    novelty, exceeds_usual_step = 0.0, False
+    if usable:
+        if not is_warmed_up:
+            exceeds_usual_step = detectors.exceeds_warm_up_step(r, p, s, v, dt)
+        if p[s, k.NOVELTY_LEAST] >= 0 or p[s, k.STEP_DEVIATIONS] >= 0:
+            if is_warmed_up:
+                exceeds_usual_step = detectors.exceeds_usual_step(r, records, p, s, v)
+            if records[s, k.RECORD_COUNT] == 0:
+                records[s, k.RECORDS_SINCE] = t
+            novelty_now = detectors.update_novelty(
+                r, records, s, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
+            )
+            has_records = is_warmed_up and t - records[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
+            novelty = detectors.report_novelty(records, s, novelty_now if has_records else 0.0)
+        r[s, k.USABLE_COUNT] += 1.0
+    residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
+    by_residual = by_shift = 0.0
+    if can_be_scored:
+        by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
+    if exceeds_usual_step:
+        quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
+    by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE)
+    by_shift = _common_scale(by_shift, 1.0)
+    rules, own_score, strong = _combine_evidence(
+        p,
+        s,
+        by_residual,
+        by_shift,
+        mean_z,
+        novelty,
+        exceeds_usual_step,
+        (jump, noise, calm, still),
+        quality,
+        rules,
+    )
+    score = min(max(own_score, spike, gap), k.MAX_SCORE)
+    strong = strong or score > p[s, k.SCORE_STRONG]
+    is_weak = by_residual > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
+    shown_expected, shown_spread = (expected, spread) if is_warmed_up else (np.nan, np.nan)
+    is_extended = False
+    if strong or is_weak or r[s, k.EVENT] > 0 or r[s, k.EVIDENCE_BITS] > 0:
+        about_time, about_value, begin, event_rules = t, v, t, rules
+        if spike > p[s, k.SCORE_STRONG]:
+            event_rules |= k.SPIKE_RULE
+        if gap > p[s, k.SCORE_STRONG]:
+            event_rules |= k.GAP_RULE
+        if spike > max(own_score, gap):
+            about_time, about_value, begin = r[s, k.TIME_1], r[s, k.VALUE_1], r[s, k.TIME_1]
+        elif not present:
+            about_value = r[s, k.VALUE_1]
+        elif gap > own_score:
+            begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
+        event_ended, is_extended = _advance_event(
+            r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
+        )
+        if event_ended:
+            closed[n_closed, 0] = s
+            n_closed += 1
+        if is_extended:
+            _extend_event(r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules)
+
+    is_good = usable and quality != k.FAIL
+    weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)
+    if not settled and usable and np.isnan(r[s, k.FIRST_TIME]):
+        r[s, k.FIRST_TIME] = t
+    _learn_baseline(
+        r, p, s, daily, week, profile_bin, t, dt, expected, residual, spread, weight, adopted, settled
+    )
+    if can_be_scored:
+        detectors.learn_tail(r, s, k.RESIDUAL_TAIL_N, residual_spreads, weight, k.RESIDUAL_TAIL_START)
+        detectors.learn_tail(r, s, k.SHIFT_TAIL_N, mean_z, weight, k.SHIFT_TAIL_START)
+
+    if present:
+        quality, rules = _final_flag(p, s, dt, quality, rules, can_be_scored, settled)
+        _remember(r, s, t, v, quality, rules)
+    last_time_s[s] = t
+    quality_out[j], rules_out[j] = quality, rules
+    estimates_out[0, j], estimates_out[1, j] = shown_expected, shown_spread
+    estimates_out[2, j] = score if can_be_scored else np.nan
+    estimates_out[3, j] = novelty if usable and is_warmed_up else np.nan
+    return n_revised, n_closed, r[s, k.EVENT] > 0
+
+
 @entry_kernel
-def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
+def judge_block(
     series: NDArray[np.intp],
     time_s: NDArray[np.float64],
     value: NDArray[np.float64],
@@ -448,114 +626,57 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     n_revised = n_closed = n_open = 0
     for j in range(len(series)):
         s: Any = np.uintp(series[j])  # unsigned: the code that wraps negative indices is a tenth of the time
-        t, v = time_s[j], value[j]
-        present = not np.isnan(v)
-        usable = present and abs(v) <= k.LARGEST_USABLE_VALUE
-        dt = np.inf if np.isnan(r[s, k.TIME_1]) else t - r[s, k.TIME_1]
-        is_warmed_up = r[s, k.COUNT] > 1 and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
-        # The expected value first, though it is needed last: its profiles are what is loaded slowest.
-        left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
-        profile_bin = (left, right, w, hour_of_week)
-        expected, spread = _expected_at(r, p, s, daily, week, profile_bin)
-        if usable:
-            expected = _restore_kept_level(r, s, v, expected, spread)
-        residual = (v if usable else 0.0) - expected
-        can_be_scored = usable and is_warmed_up
-        z = residual / spread if can_be_scored else 0.0
-        if can_be_scored and np.isfinite(dt):
-            gain = dt / (dt + p[s, k.SHIFT_MEMORY])
-            r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
-
-        quality, rules = k.MISSING, 0
-        if present:
-            quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt)
-        rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable, last_time_s[s])
-        if not is_warmed_up:
-            rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        jump, spike, noise, calm, still, gap = rarity
-        if present:
-            is_rare = spike > p[s, k.SCORE_STRONG]
-            n_revised = _revise_spike(r, p, s, v, is_rare, revised, n_revised)
-
-        novelty, exceeds_usual_step = 0.0, False
-        if usable:
-            if not is_warmed_up:
-                exceeds_usual_step = detectors.exceeds_warm_up_step(r, p, s, v, dt)
-            if p[s, k.NOVELTY_LEAST] >= 0 or p[s, k.STEP_DEVIATIONS] >= 0:
-                if is_warmed_up:
-                    exceeds_usual_step = detectors.exceeds_usual_step(r, records, p, s, v)
-                if records[s, k.RECORD_COUNT] == 0:
-                    records[s, k.RECORDS_SINCE] = t
-                novelty_now = detectors.update_novelty(
-                    r, records, s, hour_of_day, v, residual, p[s, k.SPREAD_FLOOR]
-                )
-                has_records = is_warmed_up and t - records[s, k.RECORDS_SINCE] >= p[s, k.WARM_UP]
-                novelty = detectors.report_novelty(records, s, novelty_now if has_records else 0.0)
-            r[s, k.USABLE_COUNT] += 1.0
-        residual_spreads, mean_z = abs(z), abs(r[s, k.MEAN_Z])
-        by_residual = by_shift = 0.0
-        if can_be_scored:
-            by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
-        if exceeds_usual_step:
-            quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
-        by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE)
-        by_shift = _common_scale(by_shift, 1.0)
-        rules, own_score, strong = _combine_evidence(
-            p,
-            s,
-            by_residual,
-            by_shift,
-            mean_z,
-            novelty,
-            exceeds_usual_step,
-            (jump, noise, calm, still),
-            quality,
-            rules,
-        )
-        score = min(max(own_score, spike, gap), k.MAX_SCORE)
-        strong = strong or score > p[s, k.SCORE_STRONG]
-        is_weak = by_residual > p[s, k.SCORE_WEAK] or (rules & k.RATE_RULE) > 0
-        shown_expected, shown_spread = (expected, spread) if is_warmed_up else (np.nan, np.nan)
-        is_extended = False
-        if strong or is_weak or r[s, k.EVENT] > 0 or r[s, k.EVIDENCE_BITS] > 0:
-            about_time, about_value, begin, event_rules = t, v, t, rules
-            if spike > p[s, k.SCORE_STRONG]:
-                event_rules |= k.SPIKE_RULE
-            if gap > p[s, k.SCORE_STRONG]:
-                event_rules |= k.GAP_RULE
-            if spike > max(own_score, gap):
-                about_time, about_value, begin = r[s, k.TIME_1], r[s, k.VALUE_1], r[s, k.TIME_1]
-            elif not present:
-                about_value = r[s, k.VALUE_1]
-            elif gap > own_score:
-                begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
-            event_ended, is_extended = _advance_event(
-                r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
+        settled = _is_settled(r, p, s, time_s[j], value[j], last_time_s[s])
+        # Two versions of the code: from the literal, the compiler derives what the first need not ask.
+        if settled:
+            n_revised, n_closed, is_open = _judge_reading(
+                True,
+                s,
+                j,
+                series,
+                time_s[j],
+                value[j],
+                p,
+                seasonal,
+                seasonal_of,
+                last_time_s,
+                r,
+                daily,
+                week,
+                records,
+                quality_out,
+                rules_out,
+                estimates_out,
+                revised,
+                closed,
+                n_revised,
+                n_closed,
             )
-            if event_ended:
-                closed[n_closed, 0] = s
-                n_closed += 1
-            if is_extended:
-                _extend_event(r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules)
-
-        is_good = usable and quality != k.FAIL
-        weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)
-        if usable and np.isnan(r[s, k.FIRST_TIME]):
-            r[s, k.FIRST_TIME] = t
-        _learn_baseline(r, p, s, daily, week, profile_bin, t, dt, expected, residual, spread, weight, adopted)
-        if can_be_scored:
-            detectors.learn_tail(r, s, k.RESIDUAL_TAIL_N, residual_spreads, weight, k.RESIDUAL_TAIL_START)
-            detectors.learn_tail(r, s, k.SHIFT_TAIL_N, mean_z, weight, k.SHIFT_TAIL_START)
-
-        if present:
-            quality, rules = _final_flag(p, s, dt, quality, rules, can_be_scored)
-            _remember(r, s, t, v, quality, rules)
-        last_time_s[s] = t
-        quality_out[j], rules_out[j] = quality, rules
-        estimates_out[0, j], estimates_out[1, j] = shown_expected, shown_spread
-        estimates_out[2, j] = score if can_be_scored else np.nan
-        estimates_out[3, j] = novelty if usable and is_warmed_up else np.nan
-        if r[s, k.EVENT] > 0 and (j + 1 == len(series) or series[j + 1] != s):
+        else:
+            n_revised, n_closed, is_open = _judge_reading(
+                False,
+                s,
+                j,
+                series,
+                time_s[j],
+                value[j],
+                p,
+                seasonal,
+                seasonal_of,
+                last_time_s,
+                r,
+                daily,
+                week,
+                records,
+                quality_out,
+                rules_out,
+                estimates_out,
+                revised,
+                closed,
+                n_revised,
+                n_closed,
+            )
+        if is_open and (j + 1 == len(series) or series[j + 1] != s):
             still_open[n_open] = s
             n_open += 1
     return n_revised, n_closed, n_open

@@ -76,29 +76,27 @@ def _per_month(interval: float) -> float:
 
 
 @inlined_kernel
-def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float) -> None:
+def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float, settled: bool) -> None:
     """Update the usual interval between readings and count this one."""
-    if np.isfinite(last_time):
+    if settled or last_time >= -k.LARGEST_FLOAT:
         interval = t - last_time
-        if np.isnan(r[s, k.INTERVAL]):
+        if not settled and np.isnan(r[s, k.INTERVAL]):
             r[s, k.INTERVAL] = interval
         else:
             usual = r[s, k.INTERVAL]
-            gain = k.INTERVAL_GAIN
-            if r[s, k.ROW_COUNT] < k.INTERVAL_GAIN_ROWS:
-                gain = max(gain, 1 / (1 + r[s, k.ROW_COUNT]))
+            gain = max(k.INTERVAL_GAIN, 1 / (1 + r[s, k.ROW_COUNT]))
             off = min(max(4 * (interval - usual), -usual), usual)
             r[s, k.INTERVAL] = usual + gain * off * 0.5
     r[s, k.ROW_COUNT] += 1.0
 
 
 @inlined_kernel
-def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, last_time: float) -> float:
+def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, last_time: float, settled: bool) -> float:
     """Return the score of a missing value or of the gap before this one, and learn its rate."""
     interval = r[s, k.INTERVAL]
-    if not (np.isfinite(dt) and interval > 0):
+    if not (settled or (dt <= k.LARGEST_FLOAT and interval > 0)):
         return 0.0
-    was_missing = last_time > r[s, k.TIME_1]
+    was_missing = not settled and last_time > r[s, k.TIME_1]
     if present and was_missing:
         r[s, k.MISSING_RUNS] += 1.0
         return 0.0
@@ -128,29 +126,30 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
     present: bool,
     usable: bool,
     last_time: float,
+    settled: bool,
 ) -> tuple[float, float, float, float, float, float]:
     """Return the scores of jump, spike before, noise, calm, stillness and gap, and learn from the reading."""
-    _update_interval(r, s, t, last_time)
+    _update_interval(r, s, t, last_time, settled)
     interval = r[s, k.INTERVAL]
-    gap = _gap_score(r, s, dt, present, last_time)
+    gap = _gap_score(r, s, dt, present, last_time, settled)
     jump_score = spike_score = noise_score = calm_score = still_score = 0.0
     count = r[s, k.USABLE_COUNT]
     before = r[s, k.VALUE_1]
-    if not (usable and count > 0 and abs(before) <= k.LARGEST_USABLE_VALUE):
+    if not (settled or (usable and count > 0 and abs(before) <= k.LARGEST_USABLE_VALUE)):
         return jump_score, spike_score, noise_score, calm_score, still_score, gap
-    has_two = abs(r[s, k.VALUE_2]) <= k.LARGEST_USABLE_VALUE
+    has_two = settled or abs(r[s, k.VALUE_2]) <= k.LARGEST_USABLE_VALUE
     before_that = r[s, k.VALUE_2] if has_two else before
     step = v - before
     size = abs(step)
     if size > k.RELATIVE_PRECISION * abs(v):
         r[s, k.RESOLUTION] = min(r[s, k.RESOLUTION] * k.RESOLUTION_GROWTH, size)
-    resolution = p[s, k.SPREAD_FLOOR] if np.isinf(r[s, k.RESOLUTION]) else r[s, k.RESOLUTION]
-    scored = count > k.MIN_VALUES
+    resolution = r[s, k.RESOLUTION]
+    if resolution > k.LARGEST_FLOAT:
+        resolution = p[s, k.SPREAD_FLOOR]
+    scored = settled or count > k.MIN_VALUES
     tail_count = r[s, k.TAIL_COUNT] + 1.0
     r[s, k.TAIL_COUNT] = tail_count
-    gain = k.BOUND_GAIN
-    if tail_count < k.BOUND_GAIN_VALUES:
-        gain = max(gain, 0.5 / (1 + tail_count))
+    gain = max(k.BOUND_GAIN, 0.5 / (1 + tail_count))
 
     usual_step, recent_step = r[s, k.USUAL_STEP], r[s, k.RECENT_STEP]
     usual_noise, recent_noise = r[s, k.USUAL_NOISE], r[s, k.RECENT_NOISE]
@@ -185,11 +184,12 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
                 interval,
                 gain,
             )
-    if has_two and count > k.MIN_NOISE_VALUES:
+    if settled or (has_two and count > k.MIN_NOISE_VALUES):
         share = k.RESOLUTION_SHARE * resolution
-        recent, usual = recent_noise + share, usual_noise + share
-        is_noisy = recent >= usual
-        more, less = (recent, usual) if is_noisy else (usual, recent)
+        recent, lasting = recent_noise + share, usual_noise + share
+        is_noisy = recent >= lasting
+        # Each is as likely as the other: a branch would be mispredicted every second time.
+        more, less = max(recent, lasting), min(recent, lasting)
         at_once_a_month = k.NOISE_SCORE if is_noisy else k.CALM_SCORE
         score = _tail_score(
             r, s, k.NOISE_BOUND_UP, k.NOISE_N_UP, is_noisy, more, less, at_once_a_month, interval, gain
@@ -204,7 +204,7 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
 
     if learns:
         learned = min(jump, k.CLIP_STEPS * (usual_step + resolution)) if scored else jump
-        usual_interval = 0.0 if np.isnan(interval) else interval
+        usual_interval = 0.0 if not settled and np.isnan(interval) else interval
         day, week = usual_interval + k.DAY_S, usual_interval + k.WEEK_S
         per_both = usual_interval / (day * week)
         r[s, k.USUAL_STEP] = usual_step + max(per_both * week, early_gain) * (learned - usual_step)
