@@ -27,96 +27,20 @@ import numpy as np
 from analytics.core.compiled import check_kernels as checks
 from analytics.core.compiled import constants as k
 from analytics.core.compiled import detector_kernels as detectors
+from analytics.core.compiled import event_kernels as events
 from analytics.core.compiled import rarity_kernels as rarities
 from analytics.core.compiled.constants import entry_kernel, inlined_kernel, specialized_kernel
-from analytics.core.compiled.prefetch import prefetch
+from analytics.core.compiled.prefetch import prefetch_series
 from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "c46d1d8ecf58b976"
+INLINED_CODE_DIGEST = "0a48dcbcc950b33c"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
 """
-
-
-@inlined_kernel
-def _advance_event(
-    r: NDArray[Any],
-    p: NDArray[Any],
-    s: int,
-    t: float,
-    begin: float,
-    strong: bool,
-    weak: bool,
-    keeps_open: bool,
-    closed: NDArray[Any],
-    n_closed: int,
-) -> tuple[bool, bool]:
-    """Advance the event of a series by one reading, up to the decision whether it includes this one.
-
-    Called only with evidence in this reading or one of the last ones, or while an event is open.
-    Returns whether an event closed (its scalars then fill the next row of ``closed``), and whether one is
-    open that includes this reading.
-    """
-    is_open = r[s, k.EVENT] > 0
-    interval = 0.0 if np.isnan(r[s, k.INTERVAL]) else r[s, k.INTERVAL]
-    gap = max(p[s, k.EVENT_GAP], k.EVENT_GAP_READINGS * interval)
-    if is_open:
-        pause = k.PAUSE_SHARE * (r[s, k.EVENT_LAST] - r[s, k.EVENT_START])
-        gap = max(gap, min(pause, k.MAX_PAUSE_S))
-    event_ended = is_open and t - r[s, k.EVENT_LAST] > gap
-    if event_ended:
-        for column in range(r.shape[1]):
-            closed[n_closed, 1 + column] = r[s, column]
-        r[s, k.EVENT] = r[s, k.EVIDENCE_BITS] = 0.0
-        is_open = False
-    evidence_ring = (int(r[s, k.EVIDENCE_BITS]) << 1) & k.EVIDENCE_MASK
-    if weak and evidence_ring == 0:
-        r[s, k.EVIDENCE_SINCE] = t
-    if weak:
-        evidence_ring |= 1
-    r[s, k.EVIDENCE_BITS] = evidence_ring
-    has_enough_evidence = k.BIT_COUNTS[evidence_ring] >= k.MIN_WEAK_READINGS
-    opens = not is_open and (strong or (has_enough_evidence and weak))
-    if opens:
-        r[s, k.EVENT], r[s, k.EVENT_START], r[s, k.EVENT_PEAK] = (
-            1.0,
-            r[s, k.EVIDENCE_SINCE] if has_enough_evidence else begin,
-            t,
-        )
-        r[s, k.EVENT_BEFORE] = r[s, k.VALUE_1]
-        r[s, k.EVENT_SCORE] = r[s, k.EVENT_RULES] = r[s, k.EVENT_COUNT] = 0.0
-    return event_ended, opens or (is_open and (strong or weak or keeps_open))
-
-
-@inlined_kernel
-def _extend_event(
-    r: NDArray[Any], s: int, t: float, v: float, expected: float, spread: float, score: float, rules: int
-) -> None:
-    """Include the value that the evidence is about in the open event."""
-    r[s, k.EVENT_LAST] = t
-    r[s, k.EVENT_COUNT] += 1.0
-    if r[s, k.EVENT_COUNT] == 1 and rules & k.RATE_RULE:
-        rules |= k.BEGAN_WITH_STEP
-    if 1 < r[s, k.EVENT_COUNT] <= k.MAX_SPIKE_READINGS + 1:
-        height = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_BEFORE])
-        if abs(v - r[s, k.EVENT_BEFORE]) < k.EVENT_RETURN_SHARE * height:
-            rules |= k.SPIKE_RULE
-    r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
-    distance_at_peak = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
-    # Among equal scores the reading farthest from the expected value is the peak.
-    is_tied_but_farther = score == r[s, k.EVENT_SCORE] and abs(v - expected) > distance_at_peak
-    if score > r[s, k.EVENT_SCORE] or is_tied_but_farther:
-        r[s, k.EVENT_PEAK], r[s, k.EVENT_OBSERVED], r[s, k.EVENT_EXPECTED], r[s, k.EVENT_SPREAD] = (
-            t,
-            v,
-            expected,
-            spread,
-        )
-        r[s, k.EVENT_SCORE] = score
 
 
 @inlined_kernel
@@ -406,25 +330,6 @@ def is_in_order(
 
 
 @inlined_kernel
-def _prefetch_series(
-    s: Any,
-    profile_bin: tuple[int, int, float, int],
-    r: NDArray[Any],
-    p: NDArray[Any],
-    daily: NDArray[Any],
-    week: NDArray[Any],
-) -> None:
-    """Ask for what a reading of a series at about the same time needs, but for what is rare."""
-    left, _, _, hour = profile_bin
-    for column in range(0, k.ATTENUATED_VAR + k.LINE, k.LINE):
-        prefetch(r, s, column)
-    for column in range(0, k.N_LIMITS, k.LINE):
-        prefetch(p, s, column)
-    prefetch(daily, s, left * np.uintp(3))
-    prefetch(week, s, hour)
-
-
-@inlined_kernel
 def _is_settled(r: NDArray[Any], p: NDArray[Any], s: int, t: float, v: float, last_time: float) -> bool:
     """Whether a reading is like nearly all: usable, as the two before it, and the series no longer new."""
     return bool(
@@ -478,7 +383,7 @@ def _judge_reading(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in
     profile_bin = (left, right, w, hour_of_week)
     if settled:
         ahead = np.uintp(series[min(j + k.READINGS_AHEAD, len(series) - 1)])
-        _prefetch_series(ahead, profile_bin, r, p, daily, week)
+        prefetch_series(ahead, profile_bin, r, p, daily, week)
     expected, spread = _expected_at(r, p, s, daily, week, profile_bin)
     if usable:
         expected = _restore_kept_level(r, s, v, expected, spread)
@@ -552,14 +457,16 @@ def _judge_reading(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in
             about_value = r[s, k.VALUE_1]
         elif gap > own_score:
             begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
-        event_ended, is_extended = _advance_event(
+        event_ended, is_extended = events.advance_event(
             r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
         )
         if event_ended:
             closed[n_closed, 0] = s
             n_closed += 1
         if is_extended:
-            _extend_event(r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules)
+            events.extend_event(
+                r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules
+            )
 
     is_good = usable and quality != k.FAIL
     weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)

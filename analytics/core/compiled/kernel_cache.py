@@ -1,6 +1,6 @@
 """Finds the compiled kernel in its cache; if it is not there, a child process compiles it.
 
-Compiling takes some twenty seconds and 200 MB, which a process keeps to its end. On Linux and x86-64 the
+Compiling takes a minute or two and 200 MB, which a process keeps to its end. On Linux and x86-64 the
 cache has the machine code, which is loaded within milliseconds, as neither Numba nor LLVM is needed for it.
 Elsewhere it is Numba's cache, from which loading takes 0.4 s, and 40 MB that stay.
 """

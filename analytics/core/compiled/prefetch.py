@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from analytics.core.compiled.constants import NUMBA_AVAILABLE
+import numpy as np
+
+from analytics.core.compiled import constants as k
+from analytics.core.compiled.constants import NUMBA_AVAILABLE, inlined_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,3 +44,22 @@ if NUMBA_AVAILABLE:
     @extending.overload(prefetch, inline="always")
     def _overload(array, row, element):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
         return lambda array, row, element: _prefetch(array, row, element)  # noqa: PLW0108 - Numba compiles it
+
+
+@inlined_kernel
+def prefetch_series(
+    s: Any,
+    profile_bin: tuple[int, int, float, int],
+    r: NDArray[Any],
+    p: NDArray[Any],
+    daily: NDArray[Any],
+    week: NDArray[Any],
+) -> None:
+    """Ask for what a reading of a series at about the same time needs, but for what is rare."""
+    left, _, _, hour = profile_bin
+    for column in range(0, k.ATTENUATED_VAR + k.LINE, k.LINE):
+        prefetch(r, s, column)
+    for column in range(0, k.N_LIMITS, k.LINE):
+        prefetch(p, s, column)
+    prefetch(daily, s, left * np.uintp(3))  # profile, spread and visits of a bin
+    prefetch(week, s, hour)
