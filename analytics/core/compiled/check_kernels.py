@@ -89,12 +89,13 @@ def run_checks(  # noqa: C901 - check by check
     t: float,
     v: float,
     dt: float,
+    usable: bool,
 ) -> tuple[int, int]:
     """Return flag and rules of the checks of a present value, and update the run of constant values."""
     quality, rules = k.PASS, 0
     if v < p[s, k.SUSPECT_LOW] or v > p[s, k.SUSPECT_HIGH]:
         quality, rules = k.SUSPECT, k.GROSS_RULE
-    if v < p[s, k.FAIL_LOW] or v > p[s, k.FAIL_HIGH] or np.isinf(v):
+    if v < p[s, k.FAIL_LOW] or v > p[s, k.FAIL_HIGH] or (not usable and np.isinf(v)):
         quality, rules = k.FAIL, k.GROSS_RULE
     if seasonal_of[s] >= 0:
         by_season = _climatology_flag(p, seasonal, seasonal_of[s], s, t, v)
@@ -110,7 +111,7 @@ def run_checks(  # noqa: C901 - check by check
         r[s, k.FLAT_LOW], r[s, k.FLAT_HIGH] = low, high
     else:
         r[s, k.FLAT_LOW], r[s, k.FLAT_HIGH], r[s, k.FLAT_SINCE] = v, v, t
-    if (p[s, k.ATTENUATED_SUSPECT] >= 0 or p[s, k.ATTENUATED_FAIL] >= 0) and abs(v) <= k.LARGEST_USABLE_VALUE:
+    if (p[s, k.ATTENUATED_SUSPECT] >= 0 or p[s, k.ATTENUATED_FAIL] >= 0) and usable:
         attenuated = _attenuated_signal_flag(r, p, s, t, v, dt)
         if attenuated >= k.SUSPECT:
             quality, rules = max(quality, attenuated), rules | k.ATTENUATED_RULE

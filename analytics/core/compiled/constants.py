@@ -6,6 +6,7 @@ therefore `analytics.core.compiled.kernel` contains a digest of them.
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -183,6 +184,10 @@ ADOPT = PARAMETER_COLUMN["adopt_s"]
 EVENT_GAP = PARAMETER_COLUMN["event_gap_s"]
 DAY_OFFSET = PARAMETER_COLUMN["day_offset_s"]
 
+N_LIMITS = len(PARAMETER_COLUMN)
+LINE = 8  # columns of float64 in a cache line
+READINGS_AHEAD = 2  # for which memory is asked: loading it from a shared cache takes as long as one reading
+
 SEASONAL_SUSPECT_LOW = seasonal_limits.NAMES.index("suspect_low")
 SEASONAL_SUSPECT_HIGH = seasonal_limits.NAMES.index("suspect_high")
 SEASONAL_FAIL_LOW = seasonal_limits.NAMES.index("fail_low")
@@ -209,6 +214,7 @@ NOISE_RULE = int(Rule.NOISE)
 DETECTOR_RULES = int(numpy_judge.DETECTOR_RULES)
 
 # Constants of the NumPy judge under their own names, so that both judges read the same numbers.
+LARGEST_FLOAT = sys.float_info.max  # comparing with it takes half of the instructions of `isinf`
 LARGEST_USABLE_VALUE = tick.LARGEST_USABLE_VALUE
 Z_CLIP = numpy_judge.Z_CLIP
 BIT_COUNTS = events.BIT_COUNTS
@@ -235,7 +241,6 @@ LEARNING_SHARE_IN_EVENT = baseline.LEARNING_SHARE_IN_EVENT
 READINGS_PER_BIN_AND_DAY = baseline.READINGS_PER_BIN_AND_DAY
 ADOPTED_MEMORY_S = baseline.ADOPTED_MEMORY_S
 DEVIATION_GAIN = baseline.DEVIATION_GAIN
-DEVIATION_GAIN_VALUES = 1 / baseline.DEVIATION_GAIN  # likewise
 PER_READINGS_PER_BIN_AND_DAY = 1 / baseline.READINGS_PER_BIN_AND_DAY
 DAY_S = baseline.DAY_S
 WEEK_S = baseline.WEEK_S
@@ -259,7 +264,6 @@ WARM_UP_STEP_WITHIN_S = novelty.WARM_UP_STEP_WITHIN_S
 MONTH_S = rarity.MONTH_S
 BOUND_SHARE = rarity.BOUND_SHARE
 BOUND_GAIN = rarity.BOUND_GAIN
-BOUND_GAIN_VALUES = 0.5 / rarity.BOUND_GAIN  # from which on the gain is that constant
 SMALLEST_BOUND = rarity.SMALLEST_BOUND
 RARITY_PRIOR_EXCURSIONS = rarity.PRIOR_EXCURSIONS
 PRIOR_VALUES = rarity.PRIOR_VALUES
@@ -280,7 +284,6 @@ RESOLUTION_SHARE = rarity.RESOLUTION_SHARE
 RESOLUTION_GROWTH = rarity.RESOLUTION_GROWTH
 RELATIVE_PRECISION = rarity.RELATIVE_PRECISION
 INTERVAL_GAIN = rarity.INTERVAL_GAIN
-INTERVAL_GAIN_ROWS = 1 / rarity.INTERVAL_GAIN  # likewise
 SCORE_AT_BOUND = rarity.SCORE_AT_BOUND
 JUMP_SCORE = rarity.JUMP_SCORE
 SPIKE_SCORE = rarity.SPIKE_SCORE

@@ -27,95 +27,20 @@ import numpy as np
 from analytics.core.compiled import check_kernels as checks
 from analytics.core.compiled import constants as k
 from analytics.core.compiled import detector_kernels as detectors
+from analytics.core.compiled import event_kernels as events
 from analytics.core.compiled import rarity_kernels as rarities
 from analytics.core.compiled.constants import entry_kernel, inlined_kernel
+from analytics.core.compiled.prefetch import prefetch_series
 from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "ac38dfab3320b168"
+INLINED_CODE_DIGEST = "012373266afff218"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
 """
-
-
-@inlined_kernel
-def _advance_event(
-    r: NDArray[Any],
-    p: NDArray[Any],
-    s: int,
-    t: float,
-    begin: float,
-    strong: bool,
-    weak: bool,
-    keeps_open: bool,
-    closed: NDArray[Any],
-    n_closed: int,
-) -> tuple[bool, bool]:
-    """Advance the event of a series by one reading, up to the decision whether it includes this one.
-
-    Called only with evidence in this reading or one of the last ones, or while an event is open.
-    Returns whether an event closed (its scalars then fill the next row of ``closed``), and whether one is
-    open that includes this reading.
-    """
-    is_open = r[s, k.EVENT] > 0
-    interval = 0.0 if np.isnan(r[s, k.INTERVAL]) else r[s, k.INTERVAL]
-    gap = max(p[s, k.EVENT_GAP], k.EVENT_GAP_READINGS * interval)
-    if is_open:
-        pause = k.PAUSE_SHARE * (r[s, k.EVENT_LAST] - r[s, k.EVENT_START])
-        gap = max(gap, min(pause, k.MAX_PAUSE_S))
-    event_ended = is_open and t - r[s, k.EVENT_LAST] > gap
-    if event_ended:
-        for column in range(r.shape[1]):
-            closed[n_closed, 1 + column] = r[s, column]
-        r[s, k.EVENT] = r[s, k.EVIDENCE_BITS] = 0.0
-        is_open = False
-    evidence_ring = (int(r[s, k.EVIDENCE_BITS]) << 1) & k.EVIDENCE_MASK
-    if weak and evidence_ring == 0:
-        r[s, k.EVIDENCE_SINCE] = t
-    if weak:
-        evidence_ring |= 1
-    r[s, k.EVIDENCE_BITS] = evidence_ring
-    has_enough_evidence = k.BIT_COUNTS[evidence_ring] >= k.MIN_WEAK_READINGS
-    opens = not is_open and (strong or (has_enough_evidence and weak))
-    if opens:
-        r[s, k.EVENT], r[s, k.EVENT_START], r[s, k.EVENT_PEAK] = (
-            1.0,
-            r[s, k.EVIDENCE_SINCE] if has_enough_evidence else begin,
-            t,
-        )
-        r[s, k.EVENT_BEFORE] = r[s, k.VALUE_1]
-        r[s, k.EVENT_SCORE] = r[s, k.EVENT_RULES] = r[s, k.EVENT_COUNT] = 0.0
-    return event_ended, opens or (is_open and (strong or weak or keeps_open))
-
-
-@inlined_kernel
-def _extend_event(
-    r: NDArray[Any], s: int, t: float, v: float, expected: float, spread: float, score: float, rules: int
-) -> None:
-    """Include the value that the evidence is about in the open event."""
-    r[s, k.EVENT_LAST] = t
-    r[s, k.EVENT_COUNT] += 1.0
-    if r[s, k.EVENT_COUNT] == 1 and rules & k.RATE_RULE:
-        rules |= k.BEGAN_WITH_STEP
-    if 1 < r[s, k.EVENT_COUNT] <= k.MAX_SPIKE_READINGS + 1:
-        height = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_BEFORE])
-        if abs(v - r[s, k.EVENT_BEFORE]) < k.EVENT_RETURN_SHARE * height:
-            rules |= k.SPIKE_RULE
-    r[s, k.EVENT_RULES] = int(r[s, k.EVENT_RULES]) | rules
-    distance_at_peak = abs(r[s, k.EVENT_OBSERVED] - r[s, k.EVENT_EXPECTED])
-    # Among equal scores the reading farthest from the expected value is the peak.
-    is_tied_but_farther = score == r[s, k.EVENT_SCORE] and abs(v - expected) > distance_at_peak
-    if score > r[s, k.EVENT_SCORE] or is_tied_but_farther:
-        r[s, k.EVENT_PEAK], r[s, k.EVENT_OBSERVED], r[s, k.EVENT_EXPECTED], r[s, k.EVENT_SPREAD] = (
-            t,
-            v,
-            expected,
-            spread,
-        )
-        r[s, k.EVENT_SCORE] = score
 
 
 @inlined_kernel
@@ -147,7 +72,7 @@ def _learn_baseline(
     clipped = residual if adopted or first else min(max(residual, -clip), clip)
     absolute = min(abs(residual), clip)
     gain = 1.0
-    if not np.isinf(dt):
+    if dt <= k.LARGEST_FLOAT:
         memory = k.ADOPTED_MEMORY_S if adopted else p[s, k.LEVEL_MEMORY]
         gain = dt / (dt + max(memory, k.MEMORY_READINGS * r[s, k.INTERVAL]))
         if gain * (1 + count) < 1:
@@ -158,9 +83,7 @@ def _learn_baseline(
     if adopted:
         return
     if not first:
-        deviation_gain = k.DEVIATION_GAIN
-        if count < k.DEVIATION_GAIN_VALUES:
-            deviation_gain = max(deviation_gain, 1 / (1 + count))
+        deviation_gain = max(k.DEVIATION_GAIN, 1 / (1 + count))
         r[s, k.DEVIATION] += deviation_gain * weight * (absolute - r[s, k.DEVIATION])
     bin_memory_readings = k.READINGS_PER_BIN_AND_DAY * p[s, k.PROFILE_MEMORY]
     left, right, w, hour = profile_bin
@@ -359,7 +282,7 @@ def _final_flag(
     """Return flag and rules of a present reading, after detectors, gap and warm-up."""
     if rules & k.DETECTOR_RULES:
         quality = max(quality, k.SUSPECT)
-    if np.isfinite(dt):
+    if dt <= k.LARGEST_FLOAT:
         gap_flag = checks.flag_by_two_limits(dt, p[s, k.GAP_SUSPECT], p[s, k.GAP_FAIL])
         if gap_flag >= k.SUSPECT:
             quality, rules = max(quality, gap_flag), rules | k.GAP_RULE
@@ -457,6 +380,8 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         # The expected value first, though it is needed last: its profiles are what is loaded slowest.
         left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
         profile_bin = (left, right, w, hour_of_week)
+        ahead = np.uintp(series[min(j + k.READINGS_AHEAD, len(series) - 1)])
+        prefetch_series(ahead, profile_bin, r, p, daily, week)
         expected, spread = _expected_at(r, p, s, daily, week, profile_bin)
         if usable:
             expected = _restore_kept_level(r, s, v, expected, spread)
@@ -466,12 +391,12 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
 
         quality, rules = k.MISSING, 0
         if present:
-            quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt)
+            quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt, usable)
         rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable, last_time_s[s])
         if not is_warmed_up:
             rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         jump, spike, noise, calm, still, gap = rarity
-        if can_be_scored and np.isfinite(dt):
+        if can_be_scored and dt <= k.LARGEST_FLOAT:
             gain = dt / (dt + max(p[s, k.SHIFT_MEMORY], k.MEMORY_READINGS * r[s, k.INTERVAL]))
             r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
         if present:
@@ -531,14 +456,16 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
                 about_value = r[s, k.VALUE_1]
             elif gap > own_score:
                 begin = min(r[s, k.TIME_1] + r[s, k.INTERVAL], t)
-            event_ended, is_extended = _advance_event(
+            event_ended, is_extended = events.advance_event(
                 r, p, s, t, begin, strong, is_weak, score > p[s, k.SCORE_CLOSE], closed, n_closed
             )
             if event_ended:
                 closed[n_closed, 0] = s
                 n_closed += 1
             if is_extended:
-                _extend_event(r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules)
+                events.extend_event(
+                    r, s, about_time, about_value, shown_expected, shown_spread, score, event_rules
+                )
 
         is_good = usable and quality != k.FAIL
         weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)

@@ -78,15 +78,13 @@ def _per_month(interval: float) -> float:
 @inlined_kernel
 def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float) -> None:
     """Update the usual interval between readings and count this one."""
-    if np.isfinite(last_time):
+    if last_time >= -k.LARGEST_FLOAT:
         interval = t - last_time
         if np.isnan(r[s, k.INTERVAL]):
             r[s, k.INTERVAL] = interval
         else:
             usual = r[s, k.INTERVAL]
-            gain = k.INTERVAL_GAIN
-            if r[s, k.ROW_COUNT] < k.INTERVAL_GAIN_ROWS:
-                gain = max(gain, 1 / (1 + r[s, k.ROW_COUNT]))
+            gain = max(k.INTERVAL_GAIN, 1 / (1 + r[s, k.ROW_COUNT]))
             off = min(max(4 * (interval - usual), -usual), usual)
             r[s, k.INTERVAL] = usual + gain * off * 0.5
     r[s, k.ROW_COUNT] += 1.0
@@ -96,7 +94,7 @@ def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float) -> Non
 def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, last_time: float) -> float:
     """Return the score of a missing value or of the gap before this one, and learn its rate."""
     interval = r[s, k.INTERVAL]
-    if not (np.isfinite(dt) and interval > 0):
+    if not (dt <= k.LARGEST_FLOAT and interval > 0):
         return 0.0
     was_missing = last_time > r[s, k.TIME_1]
     if present and was_missing:
@@ -144,13 +142,13 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
     size = abs(step)
     if size > k.RELATIVE_PRECISION * abs(v):
         r[s, k.RESOLUTION] = min(r[s, k.RESOLUTION] * k.RESOLUTION_GROWTH, size)
-    resolution = p[s, k.SPREAD_FLOOR] if np.isinf(r[s, k.RESOLUTION]) else r[s, k.RESOLUTION]
+    resolution = r[s, k.RESOLUTION]
+    if resolution > k.LARGEST_FLOAT:
+        resolution = p[s, k.SPREAD_FLOOR]
     scored = count > k.MIN_VALUES
     tail_count = r[s, k.TAIL_COUNT] + 1.0
     r[s, k.TAIL_COUNT] = tail_count
-    gain = k.BOUND_GAIN
-    if tail_count < k.BOUND_GAIN_VALUES:
-        gain = max(gain, 0.5 / (1 + tail_count))
+    gain = max(k.BOUND_GAIN, 0.5 / (1 + tail_count))
 
     usual_step, recent_step = r[s, k.USUAL_STEP], r[s, k.RECENT_STEP]
     usual_noise, recent_noise = r[s, k.USUAL_NOISE], r[s, k.RECENT_NOISE]
@@ -187,9 +185,10 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
             )
     if has_two and count > k.MIN_NOISE_VALUES:
         share = k.RESOLUTION_SHARE * resolution
-        recent, usual = recent_noise + share, usual_noise + share
-        is_noisy = recent >= usual
-        more, less = (recent, usual) if is_noisy else (usual, recent)
+        recent, lasting = recent_noise + share, usual_noise + share
+        is_noisy = recent >= lasting
+        # Each is as likely as the other: a branch would be mispredicted every second time.
+        more, less = max(recent, lasting), min(recent, lasting)
         at_once_a_month = k.NOISE_SCORE if is_noisy else k.CALM_SCORE
         score = _tail_score(
             r, s, k.NOISE_BOUND_UP, k.NOISE_N_UP, is_noisy, more, less, at_once_a_month, interval, gain

@@ -20,8 +20,10 @@ from analytics.core.compiled import (
     check_kernels,
     constants,
     detector_kernels,
+    event_kernels,
     kernel,
     kernel_cache,
+    prefetch,
     rarity_kernels,
 )
 from analytics.core.compiled.machine_code import MachineCodeKernel
@@ -264,7 +266,7 @@ def test_the_compilers_cache_knows_what_is_compiled_in() -> None:
     """Numba looks at the content of `kernel.py` alone; a stale cache would judge by old constants."""
     parts = [
         Path(module.__file__ or "").read_text("utf-8")
-        for module in (constants, check_kernels, detector_kernels, rarity_kernels)
+        for module in (constants, check_kernels, detector_kernels, event_kernels, prefetch, rarity_kernels)
     ]
     for name, value in sorted(vars(constants).items()):
         if name.isupper() and isinstance(value, int | float | tuple | np.ndarray):
