@@ -116,7 +116,9 @@ def stored(store: PostgresStore, series_id: int) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode(), [series_id]).fetchall()
 
 
-def test_the_service_stores_for_the_dashboards_what_the_api_shows_and_nothing_else() -> None:
+def test_the_service_stores_for_the_dashboards_what_the_api_shows_and_nothing_else(
+    world: ForecastPlatform,
+) -> None:
     state = ServiceState()
     store_forecasts(world.store, Settings(forecast_every_s=0), service_state=state)
     assert state.forecasts.pending == [], "the task is off"
