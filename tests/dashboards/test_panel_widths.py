@@ -13,6 +13,7 @@ from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support.grafana_macros import PanelRequest, expand
 from tests.support.rollup_samples import BEGIN_US, TOWN, commit_all
+from tests.support.throwaway_servers import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +24,24 @@ CHUNKS = "SELECT chunk_name, hypertable_name FROM timescaledb_information.chunks
 DAY_MS, HOUR_MS, MINUTE_MS = 86_400_000, 3_600_000, 60_000
 
 
-@pytest.fixture(params=["plain_dsn", "timescale_dsn"])
-def connection(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
-    """Three days, rolled up, seen by Grafana's role."""
-    dsn = request.getfixturevalue(request.param)
-    migrate(dsn)
-    store = PostgresStore.open(dsn)
-    store.enrol(TOWN)
-    commit_all(store)
-    while store.refresh_rollups(limit=10**6):
-        pass
-    store.close()
-    with psycopg.connect(dsn, autocommit=True) as made:
+@pytest.fixture(scope="module", params=["plain_server", "timescale_server"])
+def rolled_up_dsn(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Three days, rolled up, which no test here changes."""
+    with fresh_database(request.getfixturevalue(request.param)) as dsn:
+        migrate(dsn)
+        store = PostgresStore.open(dsn)
+        store.enrol(TOWN)
+        commit_all(store)
+        while store.refresh_rollups(limit=10**6):
+            pass
+        store.close()
+        yield dsn
+
+
+@pytest.fixture
+def connection(rolled_up_dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """A session of its own: some tests take on Grafana's role."""
+    with psycopg.connect(rolled_up_dsn, autocommit=True) as made:
         yield made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -38,15 +38,9 @@ NAMES = {
     FaultKind.STUCK: {"cause/sensor_stuck"},
     FaultKind.INCIDENT: {"cause/incident_downstream", "cause/incident_upstream"},
 }
+SITES_OF_FAULTS = ("330402-d1-r01", "330421-d1-r04", "330402-d1-r04", "330483-d1-r04")
+SITE_WITHOUT_FAULT = "330483-d1-r02"
 REPORT_DELAY_S = 3 * HOUR_S  # a shape takes two hours to be recognised, and an event some time to arrive
-
-
-@pytest.fixture
-def store(timescale_dsn: str) -> Iterator[PostgresStore]:
-    migrate(timescale_dsn)
-    opened = PostgresStore.open(timescale_dsn)
-    yield opened
-    opened.close()
 
 
 def judge_all_sites(
@@ -65,7 +59,7 @@ def judge_all_sites(
 
 
 def planted_fault(
-    kind: FaultKind, size: float, quantity: str, *, site_id: str = "330421-d1-r04", hours: float = 5
+    kind: FaultKind, size: float, quantity: str, *, site_id: str, hours: float = 5
 ) -> PlannedFault:
     """A fault of the last hours at one site."""
     return PlannedFault(
@@ -82,23 +76,53 @@ def planted_fault(
     )
 
 
+class JudgedDemo(NamedTuple):
+    """Three days of the demo, judged by the rounds of the task.
+
+    Attributes
+    ----------
+    store : with the readings and the recorded anomalies
+    judging_state : of the task after its last round
+    found_at_once : anomalies after the first round
+    rounds : number of the rounds after the first one
+    found : anomalies after the last round
+
+    """
+
+    store: PostgresStore
+    judging_state: SiteJudgingState
+    found_at_once: list[Anomaly]
+    rounds: int
+    found: list[Anomaly]
+
+
 @pytest.fixture(scope="module")
-def demo_judged(
-    timescale_server: PostgresServer | NamedServer,
-) -> Iterator[tuple[PostgresStore, SiteJudgingState, list[Anomaly]]]:
-    """Provide a store with three days of the demo, the state of its judging, and the recorded anomalies."""
+def demo_judged(timescale_server: PostgresServer | NamedServer) -> Iterator[JudgedDemo]:
+    """Provide the demo as the task judges it."""
     with fresh_database(timescale_server) as dsn:
         migrate(dsn)
-        opened, judging_state = PostgresStore.open(dsn), SiteJudgingState()
+        opened = PostgresStore.open(dsn)
         fill_with_demo(opened, days=3, until_s=PRESENT_S)
-        yield opened, judging_state, judge_all_sites(opened, judging_state=judging_state)
+        query = AnomalyQuery(detectors=site_anomaly_builder.DETECTORS, limit=1000)
+        settings, state = Settings(several_every_s=0), ServiceState()
+        site_anomalies.judge_sites(opened, settings, service_state=state)
+        found_at_once, rounds = opened.anomalies(query), 0
+        while not state.site_judging.judged_s.keys() >= state.site_judging.newest_ticks.keys():
+            site_anomalies.judge_sites(opened, settings, service_state=state)
+            rounds += 1
+            assert rounds <= 20
+        yield JudgedDemo(opened, state.site_judging, found_at_once, rounds, opened.anomalies(query))
         opened.close()
 
 
-def test_each_planted_cause_of_the_demo_is_named_and_nothing_else_is(
-    demo_judged: tuple[PostgresStore, SiteJudgingState, list[Anomaly]],
-) -> None:
-    found = demo_judged[2]
+def test_the_task_waits_for_a_backlog_and_learns_a_few_models_at_a_time(demo_judged: JudgedDemo) -> None:
+    assert demo_judged.found_at_once == [], "it has moved on by days since it was last seen"
+    assert demo_judged.rounds > 1, "the models of all areas are more than one round learns"
+    assert site_anomalies.judge_sites in process.TASKS
+
+
+def test_each_planted_cause_of_the_demo_is_named_and_nothing_else_is(demo_judged: JudgedDemo) -> None:
+    found = demo_judged.found
     past = [fault for fault in demo.plan() if fault.start_s + REPORT_DELAY_S < 0]
     unnamed = [
         fault.fault_id
@@ -128,9 +152,9 @@ def overlaps(one: Anomaly, fault: PlannedFault) -> bool:
 
 
 def test_a_site_anomaly_has_its_evidence_and_links_to_the_anomalies_of_its_series(
-    demo_judged: tuple[PostgresStore, SiteJudgingState, list[Anomaly]],
+    demo_judged: JudgedDemo,
 ) -> None:
-    store, _, found = demo_judged
+    store, found = demo_judged.store, demo_judged.found
     known = {one.anomaly_id: one for one in store.anomalies(AnomalyQuery(limit=1000))}
     for one in found:
         assert one.subject == f"site/{one.site_id}/several"
@@ -159,10 +183,8 @@ def test_a_site_anomaly_has_its_evidence_and_links_to_the_anomalies_of_its_serie
     assert "its neighbours show nothing of it" in drift.reason_en
 
 
-def test_another_process_without_state_returns_the_same(
-    demo_judged: tuple[PostgresStore, SiteJudgingState, list[Anomaly]],
-) -> None:
-    store, judging_state, first = demo_judged
+def test_another_process_without_state_returns_the_same(demo_judged: JudgedDemo) -> None:
+    store, judging_state, first = demo_judged.store, demo_judged.judging_state, demo_judged.found
     assert judge_all_sites(store, judging_state=judging_state) == first, (
         "and nothing changes, so no revision does"
     )
@@ -191,64 +213,58 @@ def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pyt
     assert len(rain) <= 6
 
 
-@pytest.mark.parametrize(
-    ("name", "plan"),
-    [
-        ("calibration_jump", [planted_fault(FaultKind.SPIKE, 0.6, "ph")]),
-        ("sensor_fouling", [planted_fault(FaultKind.DRIFT, 200.0, "turbidity", hours=14)]),
-        (
-            "air_exposure",
-            [
-                planted_fault(FaultKind.SPIKE, -5_000.0, "conductivity"),
-                planted_fault(FaultKind.SPIKE, 6.0, "water_temperature"),
-            ],
-        ),
-        ("sensor_stuck", [planted_fault(FaultKind.STUCK, 0.0, "conductivity")]),
+PLANS_BY_CAUSE = {
+    "calibration_jump": [planted_fault(FaultKind.SPIKE, 0.6, "ph", site_id=SITES_OF_FAULTS[0])],
+    "sensor_fouling": [
+        planted_fault(FaultKind.DRIFT, 200.0, "turbidity", site_id=SITES_OF_FAULTS[1], hours=14)
     ],
+    "air_exposure": [
+        planted_fault(FaultKind.SPIKE, -5_000.0, "conductivity", site_id=SITES_OF_FAULTS[2]),
+        planted_fault(FaultKind.SPIKE, 6.0, "water_temperature", site_id=SITES_OF_FAULTS[2]),
+    ],
+    "sensor_stuck": [planted_fault(FaultKind.STUCK, 0.0, "conductivity", site_id=SITES_OF_FAULTS[3])],
+}
+"""Faults of sensors by the cause that is to be named, each at another site."""
+FALSE = Anomaly(
+    site_id=SITE_WITHOUT_FAULT,
+    subject=f"site/{SITE_WITHOUT_FAULT}/several",
+    detector="cause/sewage",
+    version="1",
+    score=9.0,
+    start_s=PRESENT_S - HOUR_S,
+    peak_s=PRESENT_S - HOUR_S,
+    severity=2,
+    n_readings=3,
+    state="open",
+    reason_en="it seemed",
+    reason_zh="似乎",
 )
-def test_faults_of_a_sensor_are_distinguished(name: str, plan: list[PlannedFault]) -> None:
+
+
+@pytest.fixture(scope="module")
+def found_by_site() -> dict[str, Anomaly]:
+    """Anomalies of towns in which only sensors fail, by site; a false one was recorded before."""
     store = MemoryStore()
+    plan = [fault for faults in PLANS_BY_CAUSE.values() for fault in faults]
     fill_with_demo(store, days=3, until_s=PRESENT_S, plan=plan)
-    (found,) = judge_all_sites(store, Settings(several_reach_h=6))
+    store.record_anomalies([FALSE])
+    found = judge_all_sites(store, Settings(several_reach_h=6))
+    assert sorted(one.site_id for one in found) == sorted([*SITES_OF_FAULTS, SITE_WITHOUT_FAULT])
+    return {one.site_id: one for one in found}
+
+
+@pytest.mark.parametrize("name", PLANS_BY_CAUSE)
+def test_faults_of_a_sensor_are_distinguished(name: str, found_by_site: dict[str, Anomaly]) -> None:
+    found = found_by_site[PLANS_BY_CAUSE[name][0].site_ids[0]]
     assert found.detector == f"cause/{name}", found.reason_en
     assert found.severity <= 2, "a sensor that fails is no alarm"
     assert found.evidence["cause"]["strength"] >= 2
 
 
-def test_an_event_that_is_none_any_more_is_withdrawn(store: PostgresStore) -> None:
-    fill_with_demo(store, days=3, until_s=PRESENT_S, plan=[])
-    (site,) = [one for one in store.directory().sites if one.site_id == "330421-d1-r04"]
-    template = {"site_id": site.site_id, "detector": "cause/sewage", "version": "1", "score": 9.0}
-    false = {
-        "subject": f"site/{site.site_id}/several",
-        "start_s": PRESENT_S - HOUR_S,
-        "peak_s": PRESENT_S - HOUR_S,
-        "severity": 2,
-        "n_readings": 3,
-        "state": "open",
-        "reason_en": "it seemed",
-        "reason_zh": "似乎",
-    }
-    store.record_anomalies([Anomaly(**template, **false)])  # type: ignore[arg-type]
-    (one,) = judge_all_sites(store, Settings(several_reach_h=6))
+def test_an_event_that_is_none_any_more_is_withdrawn(found_by_site: dict[str, Anomaly]) -> None:
+    one = found_by_site[SITE_WITHOUT_FAULT]
     assert one.state == "withdrawn"
     assert one.reason_en.endswith("it was: it seemed")
-
-
-def test_the_task_waits_for_a_backlog_and_learns_a_few_models_at_a_time(store: PostgresStore) -> None:
-    fill_with_demo(store, days=3, until_s=PRESENT_S)
-    query = AnomalyQuery(detectors=site_anomaly_builder.DETECTORS)
-    settings = Settings(several_every_s=0)
-    state = ServiceState()
-    site_anomalies.judge_sites(store, settings, service_state=state)
-    assert store.anomalies(query) == [], "it has moved on by days since it was last seen"
-    rounds = 0
-    while not store.anomalies(query):
-        site_anomalies.judge_sites(store, settings, service_state=state)
-        rounds += 1
-        assert rounds <= 20
-    assert rounds > 1, "the models of all areas are more than one round learns"
-    assert site_anomalies.judge_sites in process.TASKS
 
 
 def test_every_cause_has_its_words_in_both_languages() -> None:

@@ -19,25 +19,21 @@ def schema() -> list[str]:
     return ["CREATE EXTENSION timescaledb", first, named_queries.read_sql_file("timescale.sql"), *later]
 
 
-def test_every_migration_runs(community: TimescaleCommunity, schema: list[str]) -> None:
-    edition, hypertables = community.run(
+def test_every_migration_runs_and_readings_can_be_compressed(
+    community: TimescaleCommunity, schema: list[str]
+) -> None:
+    edition, hypertables, jobs = community.run(
         *schema,
+        "ALTER TABLE reading SET (timescaledb.compress, timescaledb.compress_segmentby = 'series_id')",
+        "SELECT add_compression_policy('reading', interval '14 days')",
         queries=[
             named_queries.QUERIES["timescale_licence"],
             "SELECT hypertable_name FROM timescaledb_information.hypertables",
+            "SELECT proc_name FROM timescaledb_information.jobs WHERE hypertable_name = 'reading'",
         ],
     )
     assert [*edition[0].values()] == ["timescale"]
     assert {"hypertable_name": "reading"} in hypertables
-
-
-def test_readings_can_be_compressed(community: TimescaleCommunity, schema: list[str]) -> None:
-    (jobs,) = community.run(
-        *schema,
-        "ALTER TABLE reading SET (timescaledb.compress, timescaledb.compress_segmentby = 'series_id')",
-        "SELECT add_compression_policy('reading', interval '14 days')",
-        queries=["SELECT proc_name FROM timescaledb_information.jobs WHERE hypertable_name = 'reading'"],
-    )
     assert jobs == [{"proc_name": "policy_compression"}]
 
 
