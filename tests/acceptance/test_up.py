@@ -27,44 +27,39 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def up(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+def up(folder: Path, *arguments: str, on_terminal: bool = False) -> tuple[int, dict[str, Any], str]:
     """Run it; its exit code, the JSON of its last line, and all that it printed."""
-    port = free_port()
+    flags = ["--folder", str(folder), "--port", str(free_port()), "--ports", "free"]
+    ours, theirs = pty.openpty() if on_terminal else os.pipe()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "deploy",
-            "up",
-            *arguments,
-            "--folder",
-            str(folder),
-            "--port",
-            str(port),
-            "--ports",
-            "free",
-        ],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy", "up", *arguments, *flags],
         cwd=REPOSITORY,
-        env=environ,
+        env=environ | {"COLUMNS": "500", "TERM": "dumb"},  # lines neither wrapped nor coloured
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=280,
+        stdout=theirs,
+        stderr=theirs,
     )
+    os.close(theirs)
+    try:
+        printed = read_to_end(ours).decode().replace("\r\n", "\n")
+        code = process.wait(60)
+    finally:
+        process.kill()
+        os.close(ours)
     logs = "".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in folder.glob("run/logs/*.log"))
-    print(done.stdout[-6000:], logs)
-    lines = done.stdout.strip().splitlines()
-    return done.returncode, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}, done.stdout
+    print(printed[-6000:], logs)
+    lines = printed.strip().splitlines()
+    return code, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}, printed
 
 
-def drain(terminal: int) -> None:
-    """Read a terminal until it is closed: a process whose output nobody reads stands still."""
-    with suppress(OSError):
-        while os.read(terminal, 65536):
-            pass
+def read_to_end(file: int) -> bytes:
+    """Read a pipe or terminal until the other end is closed."""
+    found = bytearray()
+    with suppress(OSError):  # of a terminal that was closed
+        while part := os.read(file, 65536):
+            found += part
+    return bytes(found)
 
 
 def read_as_grafana(folder: Path) -> None:
@@ -122,32 +117,31 @@ def test_logan_river_plays_through_the_very_same_way(recorded: Path, open_folder
 @pytest.mark.timeout(300)
 def test_metr_la_plays_through_the_very_same_way(recorded: Path, open_folder: Path) -> None:
     mapping = str(REPOSITORY / "deploy/mappings/metr_la.toml")
-    two_days = open_folder / "los_speed.csv"
+    one_day = open_folder / "los_speed.csv"
     with (recorded / "metrla/los_speed.csv").open() as lines:
-        two_days.write_text("".join(islice(lines, 1 + 2 * 288)))
-    code, summary, _ = up(open_folder, "--replay", str(two_days), "--mapping", mapping)
-    assert summary["readings"] == 207 * 2 * 288
+        one_day.write_text("".join(islice(lines, 1 + 288)))
+    code, summary, _ = up(open_folder, "--replay", str(one_day), "--mapping", mapping)
+    assert summary["readings"] == 207 * 288
     assert (code, summary["lost"], summary["dead_letters"]) == (0, 0, 0)
 
 
 @pytest.mark.timeout(300)
-def test_a_replay_that_loses_rows_names_them_and_ends_with_one(open_folder: Path) -> None:
+def test_a_replay_on_a_terminal_that_loses_rows_names_them_and_ends_once_with_one(open_folder: Path) -> None:
     table, mapping = open_folder / "gauge.csv", open_folder / "m.toml"
     table.write_text("time,level\n2026-03-02,1.0\nsoon,1.1\n2026-03-01T24:00,1.0\n2026-03-01,1.2\n")
     mapping.write_text(
         '[time]\ncolumn = "time"\n[[column]]\nmatch = "level"\nquantity = "water_level"\nunit = "m"\n'
     )
-    code, summary, printed = up(open_folder, "--replay", str(table), "--mapping", str(mapping))
+    flags = ["--replay", str(table), "--mapping", str(mapping), "--once"]
+    code, summary, printed = up(open_folder, *flags, on_terminal=True)
+    assert "everything stays up until" not in printed.replace("\n", " ")
     assert (code, summary["lost"], summary["healthy"], summary["readings"]) == (1, 1, True, 2)
     assert summary["replay"]["left_out"] == {"no-time": 1, "repeat": 1}
     assert "gauge.csv, line 3: left out (no-time): 'soon' is no time" in printed
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("once", [False, True])
-def test_a_replay_on_a_terminal_stays_up_until_it_is_stopped_and_ends_with_once(
-    open_folder: Path, *, once: bool
-) -> None:
+def test_a_replay_on_a_terminal_stays_up_until_it_is_stopped(open_folder: Path) -> None:
     table, mapping = open_folder / "gauge.csv", open_folder / "m.toml"
     table.write_text("time,level\n2026-03-01,1.0\n2026-03-02,1.2\n")
     mapping.write_text(
@@ -158,7 +152,7 @@ def test_a_replay_on_a_terminal_stays_up_until_it_is_stopped_and_ends_with_once(
     command = [sys.executable, "-m", "deploy", "up", *flags, "--folder", str(open_folder)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TOWNTWIN_")}
     process = subprocess.Popen(
-        command + ["--once"] * once, cwd=REPOSITORY, env=environ, stdin=theirs, stdout=theirs, stderr=theirs
+        command, cwd=REPOSITORY, env=environ, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     printed = ""
@@ -168,13 +162,12 @@ def test_a_replay_on_a_terminal_stays_up_until_it_is_stopped_and_ends_with_once(
                 printed += os.read(ours, 65536).decode("utf-8", "replace")
             except OSError:  # the other end was closed: it ended
                 break
-        if not once:
-            assert process.poll() is None, printed
-            threading.Thread(target=drain, args=[ours], daemon=True).start()
-            read_as_grafana(open_folder)
-            process.send_signal(signal.SIGINT)
+        assert process.poll() is None, printed
+        threading.Thread(target=read_to_end, args=[ours], daemon=True).start()  # else it stands still
+        read_as_grafana(open_folder)
+        process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, printed
-        assert ("everything stays up until" in printed.replace("\r\n", " ")) is not once
+        assert "everything stays up until" in printed.replace("\r\n", " ")
     finally:
         process.kill()
         process.wait()
