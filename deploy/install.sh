@@ -300,7 +300,7 @@ install_programs() {
             "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$build"/wheel/towntwin-*.whl
             "$venv/bin/python" -m compileall -q "$venv"/lib >/dev/null 2>&1 || :
             # half a minute, which ingest, service and gateway would each wait for after the switch
-            "$venv/bin/python" -c 'from analytics.core import judge; judge.warm_up()' || :
+            "$venv/bin/python" -P -c 'from analytics.core import judge; judge.warm_up()' || : # not the checkout's
             touch "$venv/complete"
         fi
         rm -rf "$build"
