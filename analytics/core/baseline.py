@@ -36,6 +36,7 @@ EARLY_READINGS = 20.0  # values before the spread is known and a series is score
 # Reporting intervals that a memory lasts at least: a shorter one would hold the last value alone. The default
 # memory of shifts lasts as many at a reading in 15 min, that of the level at a reading in 90 min.
 MEMORY_READINGS = 8.0
+WARM_UP_READINGS = 100  # of a history that warms the judge up: no detector needs more values to score
 LEARNING_SHARE_IN_EVENT = 0.02  # learning weight while an event is open
 READINGS_PER_BIN_AND_DAY = 6.0  # readings in a half-hour bin per day, about (one every 5 min)
 ADOPTED_MEMORY_S = 7_200.0

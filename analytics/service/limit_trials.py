@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analytics.core.baseline import WARM_UP_READINGS
 from analytics.core.parameters import DEFAULTS
 from analytics.quality import default_limits
 from analytics.service import backtest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ingest_service.storage.contract.store import Reader
 
 DAY_S = 86_400.0
-WARM_UP_S, WARM_UP_READINGS = 14 * DAY_S, 100  # whichever is longer: no detector needs more values to score
+WARM_UP_S = 14 * DAY_S
 MAX_TRIAL_READINGS = 2_000_000
 
 

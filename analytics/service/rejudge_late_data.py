@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import Counter
 
 from analytics.core import events
+from analytics.core.baseline import WARM_UP_READINGS
 from analytics.core.flags import Flag, Rule
 from analytics.quality import anomaly_text, default_limits
 from analytics.service.anomaly_corrections import AnomalyCorrections, RejudgedRange, correct_anomalies
@@ -46,7 +47,6 @@ log = structlog.get_logger()
 DAY_S = 86_400.0
 UNJUDGED_RULES = Rule.LATE | Rule.UNJUDGED
 MAX_DOUBLINGS = 8  # from five minutes to a day
-WARM_UP_READINGS = 100  # readings of a history that warms the judge up, at least
 NEW_SENSOR_READINGS = 10  # first readings of a block, one of which is in live warm-up if the sensor was new
 REACH_FACTOR = 4.0  # by which the range is extended while an event in it has not ended
 

@@ -112,7 +112,7 @@ def network_of(
 
 
 def _check_signals(request: models.ScenarioRequest) -> None:
-    """Raise `ProblemError` 422 if two changes give a signal different green shares for the same time."""
+    """Raise `ProblemError` 422 if a signal is changed twice: each change is for the whole scenario."""
     signals = [one.link for one in request.changes if isinstance(one, models.SignalChange)]
     for link in signals:
         if signals.count(link) > 1:
