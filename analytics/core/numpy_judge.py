@@ -62,7 +62,9 @@ def judge_tick(tick: Tick) -> TickResult:
     is_warmed_up = rows["count"] >= baseline.EARLY_READINGS
     is_warmed_up &= tick.time_s - rows["first_time"] >= tick.limits.warm_up_s
     rare = rarity.rarity_of_tick(tick)
+    deduction = np.where(is_warmed_up, rarity.deduction_of_new_series(tick), 0.0)
     rare = rarity.RarityScores(*(np.where(is_warmed_up, one, 0.0) for one in rare))
+    rare = rarity.RarityScores(*(one - deduction for one in rare[:-1]), rare.gap)
     revised, revised_quality, revised_rules = _revise_for_spikes(tick, rare.spike)
     revised_time_s = rows["time_1"].copy()
 
@@ -76,7 +78,7 @@ def judge_tick(tick: Tick) -> TickResult:
     rules = rules | np.where(exceeds_usual_step, int(Rule.RATE_OF_CHANGE), 0)
     quality = np.where(exceeds_usual_step, np.maximum(quality, np.uint8(Flag.SUSPECT)), quality)
     reported_novelty = novelty.novelty_of_tick(tick, np.where(tick.usable, residual, 0.0), is_warmed_up)
-    scores = _score_detectors(tick, z, reported_novelty, can_be_scored)
+    scores = _score_detectors(tick, z, reported_novelty, can_be_scored, deduction)
     evidence, rules = _collect_evidence(
         tick, quality, rules, scores, rare, is_warmed_up, expected, exceeds_usual_step
     )
@@ -193,7 +195,7 @@ def _update_shift_mean(tick: Tick, z: Floats, can_be_scored: Bools) -> None:
 
 
 class _DetectorScores(NamedTuple):
-    """Scores by detector, −log10 of the false-alarm probability, and two of their distances, ``(k,)``."""
+    """Scores by detector on the scale of rarities, and two of their distances, ``(k,)``."""
 
     residual: Floats
     shift: Floats
@@ -203,7 +205,7 @@ class _DetectorScores(NamedTuple):
 
 
 def _score_detectors(
-    tick: Tick, z: Floats, reported_novelty: Floats, can_be_scored: Bools
+    tick: Tick, z: Floats, reported_novelty: Floats, can_be_scored: Bools, deduction: Floats
 ) -> _DetectorScores:
     rows, mean_z = tick.rows, np.abs(tick.rows["mean_z"])
     no_sums = TailSums(*np.zeros((4, len(z))))
@@ -213,9 +215,9 @@ def _score_detectors(
     by_shift = tail_probability.score(mean_z, _tail_of(rows, "shift"), rows["count"], tail_probability.SHIFT)
     by_novelty = tail_probability.score(reported_novelty, no_sums, no_sums.n, tail_probability.NOVELTY)
     return _DetectorScores(
-        np.where(can_be_scored, by_residual, 0.0),
-        np.where(can_be_scored, by_shift, 0.0),
-        by_novelty,
+        common_scale(np.where(can_be_scored, by_residual, 0.0), RESIDUAL_SHARE) - deduction,
+        common_scale(np.where(can_be_scored, by_shift, 0.0), 1.0) - deduction,
+        common_scale(by_novelty, 1.0),
         mean_z,
         reported_novelty,
     )
@@ -256,15 +258,14 @@ def _collect_evidence(  # noqa: PLR0917 - one of each
 ) -> tuple[TickEvidence, Rules]:
     """Return the evidence of a tick, which may be about the value before or a gap, and its value's rules."""
     limits, rows, strong = tick.limits, tick.rows, tick.limits.score_strong
-    by_residual = common_scale(scores.residual, RESIDUAL_SHARE)
-    by_shift = common_scale(scores.shift, 1.0)
+    by_residual, by_shift = scores.residual, scores.shift
     shifted = (by_shift > strong) & (scores.mean_z > limits.shift_least)
     exceeds_record = (scores.reported_novelty > limits.novelty_least) & (by_residual > limits.score_close)
     check_failed = (quality == Flag.FAIL) | ((rules & (Rule.FLAT_LINE | Rule.ATTENUATED)) > 0)
     check_failed = check_failed | exceeds_usual_step
     own = np.maximum(by_residual, np.where(shifted, by_shift, 0.0))
     own = np.maximum(own, np.where(check_failed, events.FAILED_CHECK_SCORE, 0.0))
-    own = np.maximum(own, np.where(exceeds_record, common_scale(scores.novelty, 1.0), 0.0))
+    own = np.maximum(own, np.where(exceeds_record, scores.novelty, 0.0))
     for one in (rare.jump, rare.noise, rare.calm, rare.still):
         own = np.maximum(own, one)
     for is_set, rule in (

@@ -70,6 +70,9 @@ SHORTEST_GAP = 2.5  # reporting intervals
 USUAL_GAP = 1.0  # prior mean excess of gaps, natural logarithm
 CLIPPED_GAPS = 4.0
 TO_LOG10 = 0.4342944819032518
+# Standard deviation of the natural logarithm of a day's scale about that of its month, over recorded rivers.
+DAILY_SCALE_DEVIATION = 0.6
+FIRST_DAY_DEDUCTION = TO_LOG10 * DAILY_SCALE_DEVIATION**2 / (2 * PRIOR_EXCESS**2)
 
 
 class RarityScores(NamedTuple):
@@ -89,6 +92,17 @@ class RarityScores(NamedTuple):
     calm: Floats
     still: Floats
     gap: Floats
+
+
+def deduction_of_new_series(tick: Tick) -> Floats:
+    """Return what the scores of a series are lowered by while it is known from few days, (k,).
+
+    The scale of one day differs from that of another, so a bound learned in D days is uncertain by
+    `DAILY_SCALE_DEVIATION` / √D in its logarithm. Averaged over that, a tail that is exponential in the
+    logarithm is exceeded more often by exp(variance / (2 · mean excess²)), whatever the distance.
+    """
+    learned_days = (tick.time_s - tick.rows["first_time"]) / DAY_S
+    return FIRST_DAY_DEDUCTION / np.fmax(learned_days, 1.0)
 
 
 def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compiled one, step by step

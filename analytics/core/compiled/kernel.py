@@ -36,7 +36,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "012373266afff218"
+INLINED_CODE_DIGEST = "42401a1e55072b61"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -83,7 +83,9 @@ def _learn_baseline(
     if adopted:
         return
     if not first:
-        deviation_gain = max(k.DEVIATION_GAIN, 1 / (1 + count))
+        deviation_gain = k.DEVIATION_GAIN
+        if deviation_gain * (1 + count) < 1:
+            deviation_gain = 1 / (1 + count)
         r[s, k.DEVIATION] += deviation_gain * weight * (absolute - r[s, k.DEVIATION])
     bin_memory_readings = k.READINGS_PER_BIN_AND_DAY * p[s, k.PROFILE_MEMORY]
     left, right, w, hour = profile_bin
@@ -202,12 +204,12 @@ def _tail_scores(r: NDArray[Any], s: int, residual_spreads: float, mean_z: float
 
 
 @inlined_kernel
-def _common_scale(score: float, share: float) -> float:
+def _common_scale(score: float, share: float, deduction: float) -> float:
     """Return the score of a baseline's detector on the scale of rarities, as `numpy_judge.common_scale`."""
     score *= share
     if score > k.SCORE_OF_BUDGET:
         score = k.SCORE_OF_BUDGET + k.BEYOND_BUDGET_SHARE * (score - k.SCORE_OF_BUDGET)
-    return score
+    return score - deduction
 
 
 @inlined_kernel
@@ -235,7 +237,7 @@ def _combine_evidence(
     score = max(by_residual, by_shift if shifted else 0.0, k.FAILED_CHECK_SCORE if check_failed else 0.0)
     if exceeds_record:
         novelty = detectors.tail_score(reported_novelty, (0.0, 0.0, 0.0), 0.0, k.NOVELTY_TAIL_START)
-        score = max(score, _common_scale(novelty, 1.0))
+        score = max(score, _common_scale(novelty, 1.0, 0.0))
         rules |= k.NOVELTY_RULE
     rarest = max(jump, noise, calm, still)
     score = max(score, rarest)
@@ -393,9 +395,14 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         if present:
             quality, rules = checks.run_checks(r, p, seasonal, seasonal_of, s, t, v, dt, usable)
         rarity = rarities.rarity_scores(r, p, s, t, v, dt, present, usable, last_time_s[s])
-        if not is_warmed_up:
+        deduction = 0.0
+        if is_warmed_up:
+            deduction = k.FIRST_DAY_DEDUCTION / max((t - r[s, k.FIRST_TIME]) * k.PER_DAY, 1.0)
+        else:
             rarity = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         jump, spike, noise, calm, still, gap = rarity
+        jump, spike, noise = jump - deduction, spike - deduction, noise - deduction
+        calm, still = calm - deduction, still - deduction
         if can_be_scored and dt <= k.LARGEST_FLOAT:
             gain = dt / (dt + max(p[s, k.SHIFT_MEMORY], k.MEMORY_READINGS * r[s, k.INTERVAL]))
             r[s, k.MEAN_Z] += gain * (min(max(z, -k.Z_CLIP), k.Z_CLIP) - r[s, k.MEAN_Z])
@@ -425,8 +432,8 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
             by_residual, by_shift = _tail_scores(r, s, residual_spreads, mean_z)
         if exceeds_usual_step:
             quality, rules = max(quality, k.SUSPECT), rules | k.RATE_RULE
-        by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE)
-        by_shift = _common_scale(by_shift, 1.0)
+        by_residual = _common_scale(by_residual, k.RESIDUAL_SHARE, deduction)
+        by_shift = _common_scale(by_shift, 1.0, deduction)
         rules, own_score, strong = _combine_evidence(
             p,
             s,

@@ -84,7 +84,9 @@ def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float) -> Non
             r[s, k.INTERVAL] = interval
         else:
             usual = r[s, k.INTERVAL]
-            gain = max(k.INTERVAL_GAIN, 1 / (1 + r[s, k.ROW_COUNT]))
+            gain = k.INTERVAL_GAIN
+            if gain * (1 + r[s, k.ROW_COUNT]) < 1:
+                gain = 1 / (1 + r[s, k.ROW_COUNT])
             off = min(max(4 * (interval - usual), -usual), usual)
             r[s, k.INTERVAL] = usual + gain * off * 0.5
     r[s, k.ROW_COUNT] += 1.0
@@ -148,7 +150,9 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
     scored = count > k.MIN_VALUES
     tail_count = r[s, k.TAIL_COUNT] + 1.0
     r[s, k.TAIL_COUNT] = tail_count
-    gain = max(k.BOUND_GAIN, 0.5 / (1 + tail_count))
+    gain = k.BOUND_GAIN
+    if gain * (1 + tail_count) < 0.5:
+        gain = 0.5 / (1 + tail_count)
 
     usual_step, recent_step = r[s, k.USUAL_STEP], r[s, k.RECENT_STEP]
     usual_noise, recent_noise = r[s, k.USUAL_NOISE], r[s, k.RECENT_NOISE]
