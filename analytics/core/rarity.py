@@ -55,7 +55,9 @@ MIN_VALUES = 20.0  # values before the scale is used
 MIN_NOISE_VALUES = 48.0
 MAX_RUN_SHARE = 0.5  # share of all values in the run above which stillness is what the series does
 CLIP_STEPS = 20.0  # scales to which a step is clipped when learned
-CLIP_NOISE = 5.0
+# Times the usual noise to which a second difference is clipped: in the recent noise, so that one spike is no
+# noise, and when the usual noise learns from it, so that noise of a few days does not become usual.
+CLIP_NOISE, CLIP_LEARNED_NOISE = 10.0, 3.0
 RECENT_STEP_GAIN, RECENT_NOISE_GAIN = 1 / 8, 1 / 16
 USUAL_STEP_READINGS, USUAL_NOISE_READINGS = 16.0, 32.0  # least memory: twice that of the recent mean
 RESOLUTION_SHARE = 0.3  # share of the resolution in the noise
@@ -187,7 +189,10 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
     noise_gain = np.where(learns & has_two, np.maximum(interval / (interval + week_s), early_gain), 0.0)
     rows["usual_step"] = rows["usual_step"] + usual_gain * (learned - rows["usual_step"])
     rows["recent_step"] = rows["recent_step"] + recent_gain * (learned - rows["recent_step"])
-    rows["usual_noise"] = rows["usual_noise"] + noise_gain * (bend - rows["usual_noise"])
+    learned_bend = np.where(
+        count > MIN_VALUES, np.minimum(bend, CLIP_LEARNED_NOISE * (rows["usual_noise"] + resolution)), bend
+    )
+    rows["usual_noise"] = rows["usual_noise"] + noise_gain * (learned_bend - rows["usual_noise"])
     rows["step_scale"] = np.where(use, scale, rows["step_scale"])
     rows["last_step"] = np.where(use, step, rows["last_step"])
     rows["run"] = np.where(use, run, rows["run"])

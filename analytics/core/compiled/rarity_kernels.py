@@ -215,7 +215,8 @@ def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their ord
         r[s, k.USUAL_STEP] = usual_step + max(per_both * week, early_gain) * (learned - usual_step)
         r[s, k.RECENT_STEP] = recent_step + max(k.RECENT_STEP_GAIN, early_gain) * (learned - recent_step)
         if has_two:
-            r[s, k.USUAL_NOISE] = usual_noise + max(per_both * day, early_gain) * (bend - usual_noise)
+            learned_bend = min(bend, k.CLIP_LEARNED_NOISE * (usual_noise + resolution)) if scored else bend
+            r[s, k.USUAL_NOISE] = usual_noise + max(per_both * day, early_gain) * (learned_bend - usual_noise)
     r[s, k.STEP_SCALE], r[s, k.LAST_STEP], r[s, k.RUN] = scale, step, run
     return jump_score, spike_score, noise_score, calm_score, still_score, gap
 
