@@ -9,6 +9,7 @@ import pytest
 
 from analytics.core.flags import Flag, Rule
 from analytics.core.judge import Judgement, judge
+from analytics.core.parameters import Parameters
 from analytics.core.state import State
 from analytics.quality import anomaly_text, default_limits
 from ingest_service.storage.contract.models import Series
@@ -87,6 +88,40 @@ def test_a_calm_series_is_not_stuck() -> None:
     value = np.round(11.4 + 0.15 * np.sin(2 * np.pi * days) + noise, 1)
     found = judged("dissolved_oxygen", 900.0, value)
     assert (found.events.rule == Rule.FLAT_LINE).sum() <= 3
+
+
+def test_noise_of_days_is_found_and_ends_when_it_does() -> None:
+    """Twenty times the usual noise scored below 8, and the return to the usual noise was a stuck sensor."""
+    n_series, days, begin, end = 20, 40, 30, 33
+    value = np.random.default_rng(1).standard_normal((n_series, days * 96))
+    value[:, begin * 96 : end * 96] *= 20
+    events = judged_series(np.round(100 + value, 2)).events
+    assert events.series.tolist() == list(range(n_series))
+    assert set(events.rule.tolist()) == {Rule.NOISE}
+    assert (np.abs(events.start_s - BEGIN_S - begin * DAY_S) < 0.1 * DAY_S).all()
+    late_days = (events.end_s - BEGIN_S) / DAY_S - end  # the usual noise has learned a part of it
+    assert -0.1 < np.median(late_days) < 2
+    assert late_days.max() < 4
+
+
+def test_the_first_days_of_a_series_keep_the_alarm_budget() -> None:
+    """A series whose days differ in scale raised five times as many alarms on its second day as later."""
+    n_series, days = 400, 7
+    random = np.random.default_rng(1)
+    scale = np.exp(0.6 * random.standard_normal((n_series, days)))
+    value = random.standard_normal((n_series, days * 96)) * np.repeat(scale, 96, axis=1)
+    events = judged_series(np.round(100 + value, 2)).events
+    begun = np.bincount(((events.start_s - BEGIN_S) / DAY_S).astype(np.intp), minlength=days)
+    assert begun[0] == 0
+    assert begun[1:].max() < 0.4 * n_series / 30
+
+
+def judged_series(value: Floats) -> Judgement:
+    """Judge values (n_series, n) every quarter of an hour."""
+    n_series, n = value.shape
+    series, time_s = np.repeat(np.arange(n_series), n), BEGIN_S + 900.0 * np.arange(n)
+    parameters = Parameters.of(n_series, spread_floor=0.01)
+    return judge(State.empty(n_series), parameters, series, np.tile(time_s, n_series), value.ravel())
 
 
 def test_one_high_reading_is_a_spike_of_that_reading() -> None:
