@@ -53,7 +53,7 @@ def test_a_two_way_crossing_has_no_u_turns_and_no_flow_is_negative() -> None:
 
 
 def test_spreads_are_those_of_the_dense_inverse() -> None:
-    """On a lattice in both directions, compiled; with the dense inverse 500 junctions took 5 s of processor time."""
+    """On a lattice in both directions; the dense inverse of 500 junctions took 5 s of processor time."""
     compile_ahead.compile_traffic()
     number = np.arange(36).reshape(6, 6)
     pairs = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
