@@ -47,7 +47,7 @@ TopicLevel = Annotated[str, Meta(pattern=rf"^{LEVEL_PATTERN.pattern}\Z")]
 Identifier = Annotated[str, Meta(pattern=r"^[^<>\x00-\x1f\x7f-\x9f]+\Z", max_length=200)]
 """Id of a site, node or link, which stands in subjects of anomalies and in addresses.
 
-A town checks the ids that it enrols; what it enrolled before it did (docs/decisions/0128) the county takes, too.
+A town checks the ids that it enrols; those of before (docs/decisions/0128) the county takes, too.
 """
 Name = Annotated[str, Meta(max_length=200)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]

@@ -190,12 +190,12 @@ def test_an_id_that_addresses_can_not_hold_is_refused_with_its_line(name: str, t
         (found,) = problems(tmp_path, *files, enrolled=NETWORK)
         assert found.startswith(where)
         assert f" node {name!r} has node_id {name!r}, which addresses and file names can't hold: use" in found
-    nodes, links = csv_files(tmp_path, NODES, LINKS.replace("ab,", f"{name},"))
-    (found,) = problems(tmp_path, nodes, links, enrolled=NETWORK)
+    tables = csv_files(tmp_path, NODES, LINKS.replace("ab,", f"{name},"))
+    (found,) = problems(tmp_path, *tables, enrolled=NETWORK)
     assert found.startswith(f"links.csv, line 2, column link_id: link {name!r} has link_id {name!r}, which")
     with pytest.raises(SiteFileError, match="which addresses and file names can't hold"):
         build_change(
-            formats.with_prefix(formats.read_files([nodes]), name).records, NETWORK, ImportDefaults()
+            formats.with_prefix(formats.read_files(tables[:1]), name).records, NETWORK, ImportDefaults()
         )
     site = "site_id,area_id,kind,en,zh,lon,lat\n" + f"{name},{TOWN},river_section,x,某,120.5,30.7\n"
     (tmp_path / "sites.csv").write_text(site, "utf-8")

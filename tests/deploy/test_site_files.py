@@ -238,7 +238,7 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
         (
             '"q1"',
             '"q 1"',
-            "node 'q 1' has node_id 'q 1', which addresses and file names can't hold: use letters",
+            "node 'q 1' has node_id 'q 1', which addresses and file names can't hold",
         ),
         (
             'to_node = "r1"',
