@@ -132,7 +132,7 @@ NOT_TRACED = MissingResult(
     "not_traced",
     "It is not traced yet: the service traces open incidents of TOWNTWIN_SERVICE_TRACE_SEVERITY and above"
     " within minutes of their first anomaly, one after the other.",
-    "尚未溯源：服务对达到TOWNTWIN_SERVICE_TRACE_SEVERITY等级的未结事件逐一溯源，首个异常后数分钟内完成。",
+    "尚未溯源：服务对达到设定等级的未结事件逐一溯源，首个异常后数分钟内完成。",
 )
 CLOSED_UNTRACED = MissingResult(
     "not_traced",
@@ -206,7 +206,7 @@ def missing_verdict(
 NO_NETWORK = MissingResult(
     "no_network",
     "No network of this quantity is enrolled: import nodes and links by `towntwin network import`.",
-    "未登记该监测项所属的网络：请用`towntwin network import`导入节点和连线。",
+    "未登记该监测项所属的网络：请导入其节点和连线。",
 )
 NO_SENSORS = MissingResult(
     "no_sensors",
