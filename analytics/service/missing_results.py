@@ -48,7 +48,7 @@ class MissingResult(msgspec.Struct, frozen=True):
 NOT_REQUESTED = MissingResult(
     "not_requested",
     "Sources by concentrations were not requested: give posterior=true.",
-    "未请求按浓度推断来源：请加参数posterior=true。",
+    "未请求按浓度推断来源：请在查询参数中要求推断。",
 )
 NO_TRACED_QUANTITY = MissingResult(
     "no_traced_quantity",
