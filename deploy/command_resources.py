@@ -12,6 +12,7 @@ from deploy.settings import SettingsError, load_settings
 from edge.wire import broker_address, broker_tls
 from edge.wire.broker_address import TlsFiles
 from edge.wire.errors import WireError
+from edge.wire.topics import LEVEL_ADVICE, LEVEL_PATTERN
 from ingest_service.storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ def open_store(
     if wait_s is None:
         wait_s = COMMAND_WAIT_S if stop is None else float("inf")
     return PostgresStore.open(common.dsn, settings=settings, stop=stop, wait_s=wait_s)
+
+
+def check_topic(area: str, device: str) -> None:
+    """Raise `SettingsError` if the flags ``--area`` and ``--device`` can't stand in a topic."""
+    for flag, text in (("--area", area), ("--device", device)):
+        if not LEVEL_PATTERN.fullmatch(text):
+            raise SettingsError(f"{flag}: {text!r} can't stand in a topic: {LEVEL_ADVICE}")
 
 
 def broker_of_settings(common: CommonSettings) -> BrokerAddress:

@@ -10,7 +10,7 @@ from analytics.service.network_checks import distance_m
 from deploy import site_file_lines
 from deploy.site_kinds import NODE_KINDS, SITE_KINDS
 from edge.wire.quantities import QUANTITIES
-from edge.wire.topics import LEVEL_PATTERN
+from edge.wire.topics import LEVEL_ADVICE, LEVEL_PATTERN
 from ingest_service.storage.contract import name_rules
 from ingest_service.storage.contract.bounds import MAX_INTERVAL_S, MAX_NAME_CHARS
 from ingest_service.storage.contract.models import Area, Channel, Device, Link, Node, Series, Site
@@ -84,12 +84,15 @@ def entry_problems(entries: Sequence[SiteFileEntry], enrolled: Directory | None 
             found.append(entry.problem(f"is already in {entries_by_key[key].file}: each must be there once"))
         entries_by_key.setdefault(key, entry)
     values_by_key = {key_of(value): value for value in _all_entries(enrolled)}
+    enrolled_keys = set(values_by_key)
     values_by_key |= {key: entry.value for key, entry in entries_by_key.items()}
     for entry in entries:
         found += [
             entry.problem(sentence) for sentence in _dangling_references(entry.value, values_by_key, enrolled)
         ]
         found += [entry.problem(sentence) for sentence in _own_problems(entry.value, values_by_key)]
+        if key_of(entry.value) not in enrolled_keys:  # what was enrolled before there was this rule stays
+            found += [entry.problem(sentence) for sentence in _invalid_id(entry.value)]
         if isinstance(entry.value, Series):
             found += _interval_problems(entry)
             found += _limit_problems(entry.file, entry.value)
@@ -162,12 +165,6 @@ def _own_problems(value: msgspec.Struct, values_by_key: Mapping[Key, msgspec.Str
     """Yield the problems of an entry's own fields."""
     yield from _invalid_texts(value)
     match value:
-        case Area():
-            yield from _invalid_topic_level(value.area_id)
-        case Device():
-            yield from _invalid_topic_level(value.device_id)
-        case Channel():
-            yield from _invalid_topic_level(value.name)
         case Site():
             yield from _invalid_position(value.lon, value.lat)
             yield from _unknown_choice("kind", value.kind, SITE_KINDS)
@@ -219,9 +216,18 @@ def _limit_problems(file: str, series: Series) -> Iterator[str]:
         yield f"{location}: {limit}: {sentence} (docs/detection.md has all limits)"
 
 
-def _invalid_topic_level(level: str) -> Iterator[str]:
-    if not LEVEL_PATTERN.fullmatch(level):
-        yield "can't stand in a topic: use letters, digits and _ . : - only, at most 64 of them"
+def _invalid_id(value: msgspec.Struct) -> Iterator[str]:
+    """Yield a sentence if an entry's id can't stand in topics, in addresses or in names of files."""
+    match value:
+        case Area(area_id=level) | Device(device_id=level) | Channel(name=level):
+            if not LEVEL_PATTERN.fullmatch(level):
+                yield f"can't stand in a topic: {LEVEL_ADVICE}"
+        case Site() | Node() | Link():
+            field = KEYS[type(value)][1][0]
+            text = getattr(value, field)
+            if name_rules.is_valid_name(text) and not name_rules.is_valid_id(text):  # else it was reported
+                quoted = name_rules.escape_controls(text, MAX_QUOTED_CHARS)
+                yield f"has {field} {quoted!r}, which {name_rules.ID_ADVICE}"
 
 
 def _unknown_choice(field: str, value: str, choices: Iterable[str]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Has the steps of the twin's models compiled by a child process, and loads them before the first scenario.
 
 Compiling takes 6 to 26 s, once for each version, in a child process, with which the compiler's memory ends.
-What was compiled is loaded, with SciPy and Numba, by the process that computes scenarios: else the first
-request does so.
+Scenarios until then are computed by NumPy. What was compiled is loaded, with SciPy and Numba, by the process
+that computes scenarios: else the first request does so.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _run_child() -> None:
         cwd=IMPORT_FOLDER,
         stdin=subprocess.PIPE,  # ends with this process
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # the first scenario meets the same error and reports it
+        stderr=subprocess.DEVNULL,  # `_load` meets the same error and reports it
     ) as child:
         with suppress(subprocess.TimeoutExpired):
             child.wait(TIMEOUT_S)

@@ -46,7 +46,7 @@ def serve(
     """
     tls = _tls_context(settings)
     if not (settings.heavy_process and heavy_worker):  # the worker does so itself
-        compile_steps.start_compiling()  # else the first scenario on roads takes up to half a minute
+        compile_steps.start_compiling()  # else all scenarios on roads are computed by NumPy
     app = create_app(
         store,
         settings,

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from analytics.service import river_model
+from analytics.service import missing_results, river_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analytics.service.missing_results import MissingResult
     from analytics.service.river_model import ReadSeries, RiverPart
     from analytics.twin.source_inference import SourcePosterior
     from analytics.twin.water_response import FlowHistory, ModelVariant
@@ -100,8 +101,8 @@ def forecast_arrivals(
     *,
     site_id: str,
     begin_s: float,
-) -> list[DownstreamArrival]:
-    """Return the arrivals at the sites below a site, those with the earliest arrival first.
+) -> list[DownstreamArrival] | MissingResult:
+    """Return the arrivals at the sites below a site, those with the earliest arrival first; or why none.
 
     There are none before the readings span `LEAST_SPAN_STEPS`.
 
@@ -118,12 +119,14 @@ def forecast_arrivals(
     from analytics.twin.water_response import draw_variants  # noqa: PLC0415 - scipy, on the first use: 25 MB
 
     below = river_model.downstream_sites(directory, site_id)
-    if not below or np.ptp(readings.step) < LEAST_SPAN_STEPS:
-        return []
+    if not below:
+        return missing_results.NOTHING_DOWNSTREAM
+    if np.ptp(readings.step) < LEAST_SPAN_STEPS:
+        return missing_results.FEW_DETECTIONS
     part = river_model.upstream_of(directory, [one.site_id for one in below if one.site_id])
     at = {one.node_id: number for number, one in enumerate(part.nodes)}
     if not {one.node_id for one in traced.part.nodes} <= at.keys():
-        return []  # a part of the posterior's river flows elsewhere
+        return missing_results.OTHER_RIVER
     n_steps = int(readings.step.max()) + 1 + AHEAD_STEPS
     history, _ = river_model.flow_history(
         directory, part, read, begin_s=begin_s, n_steps=n_steps, max_cells=MAX_CELLS
@@ -146,7 +149,8 @@ def forecast_arrivals(
         )
         for number, one in enumerate(below)
     ]
-    return sorted((one for one in found if one is not None), key=lambda one: one.arrival_s)
+    arrivals = sorted((one for one in found if one is not None), key=lambda one: one.arrival_s)
+    return arrivals or missing_results.NOT_REACHED
 
 
 def _draw(traced: TracedRiver, at: dict[str, int], rng: np.random.Generator) -> list[_Release]:

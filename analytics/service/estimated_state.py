@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 
 from analytics.errors import TwinModelError
+from analytics.service import missing_results
+from analytics.service.missing_results import MissingResult  # noqa: TC001 - msgspec resolves the annotation
 from analytics.service.state_inputs import DEFAULTS, read_sensors, state_model
 from edge.wire.quantities import QUANTITIES
 
@@ -64,13 +66,14 @@ class LinkEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EstimatedState(msgspec.Struct, frozen=True, kw_only=True):
-    """One quantity on all nodes and links of its network at a time."""
+    """One quantity on all nodes and links of its network; ``missing`` is why some have no estimate."""
 
     at_s: float
     quantity: str
     network: Literal["river", "road"]
     nodes: list[NodeEstimate]
     links: list[LinkEstimate]
+    missing: MissingResult | None = None
 
 
 def estimate_quantity(directory: Directory, reader: Reader, quantity: str, at_s: float) -> EstimatedState:
@@ -102,7 +105,8 @@ def estimate_quantity(directory: Directory, reader: Reader, quantity: str, at_s:
         )
     sensors = read_sensors(reader, series, node_of_site, DEFAULTS[network], at_s)
     value, deviation = np.full(len(nodes), np.nan), np.full(len(nodes), np.nan)
-    if (np.isfinite(sensors.expected) | np.isfinite(sensors.earlier)).any():
+    is_expected = np.isfinite(sensors.expected) | np.isfinite(sensors.earlier)
+    if is_expected.any():
         model = state_model(len(nodes), links, at, network)
         kinds = [one.kind for one in nodes]
         value, deviation = _estimates(model, sensors, kinds, at_s, DEFAULTS[network])
@@ -115,6 +119,22 @@ def estimate_quantity(directory: Directory, reader: Reader, quantity: str, at_s:
         network=network,
         nodes=estimates,
         links=[_link_estimate(one, at, value, deviation) for one in links],
+        missing=_missing(estimates, len(series), int(is_expected.sum())),
+    )
+
+
+def _missing(estimates: Sequence[NodeEstimate], n_sensors: int, n_expected: int) -> MissingResult | None:
+    """Return why nodes have no estimate; None where each has one."""
+    if not estimates:
+        return missing_results.NO_NETWORK
+    if all(one.estimated is not None for one in estimates):
+        return None
+    if not n_sensors:
+        return missing_results.NO_SENSORS
+    return (
+        missing_results.too_few_sensors(n_expected, MIN_SENSORS)
+        if n_expected
+        else missing_results.NO_EXPECTED
     )
 
 
@@ -141,7 +161,10 @@ def with_forwarded(
     )
     of_network = [one for one in links if one.network == state.network]
     return msgspec.structs.replace(
-        state, nodes=nodes, links=[_link_estimate(one, at, value, deviation) for one in of_network]
+        state,
+        nodes=nodes,
+        links=[_link_estimate(one, at, value, deviation) for one in of_network],
+        missing=state.missing if any(one.estimated is None for one in nodes) else None,
     )
 
 

@@ -16,7 +16,8 @@ import msgspec
 import structlog
 from prometheus_client import Histogram
 
-from analytics.service import source_posterior
+from analytics.service import missing_results, source_posterior
+from analytics.service.missing_results import MissingResult
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
 from ingest_service.storage.contract.incidents import IncidentTrace
@@ -40,7 +41,7 @@ KEPT_S: Final = 3 * 86_400.0  # an incident without news for so long is not trac
 WINDOW_S, AFTER_S = 86_400.0, 86_400.0  # before and after the first anomaly
 STAGES_S: Final = (3_600.0, 3 * 3_600.0, 6 * 3_600.0, 12 * 3_600.0, AFTER_S)
 CHECK_AGAIN_S: Final = 60.0  # for a further stage, of an incident whose anomalies are the same
-VERSION: Final = "6"  # of the computation: another one computes all open incidents anew
+VERSION: Final = "7"  # of the computation: another one computes all open incidents anew
 
 TRACE_SECONDS = Histogram("towntwin_service_trace_seconds", "Time that the trace of an incident took")
 
@@ -86,20 +87,21 @@ def _trace(store: Store, incidents: Incidents, directory: Directory, one: Incide
         return
     began_s = time.monotonic()
     answer = _infer(store, directory, traced)
-    computing_s = time.monotonic() - began_s
+    computing_s, is_missing = time.monotonic() - began_s, isinstance(answer, MissingResult)
     TRACE_SECONDS.observe(computing_s)
     incidents.replace_trace(
         IncidentTrace(
             incident_id=one.incident_id,
             inputs=inputs,
             computing_s=computing_s,
-            posterior=None if answer is None else msgspec.to_builtins(answer),
+            posterior=None if is_missing else msgspec.to_builtins(answer),
+            missing=msgspec.to_builtins(answer) if is_missing else None,
         )
     )
     log.info(
         "incident_traced",
         incident_id=one.incident_id,
-        likeliest=answer.candidates[0].node_id if answer else None,
+        likeliest=None if isinstance(answer, MissingResult) else answer.candidates[0].node_id,
         computing_s=round(computing_s, 2),
     )
 
@@ -120,9 +122,11 @@ def _stage(store: Store, directory: Directory, traced: Sequence[Anomaly]) -> int
     return sum(newest_s >= traced[0].start_s + after_s for after_s in STAGES_S) if traced else 0
 
 
-def _infer(store: Store, directory: Directory, traced: Sequence[Anomaly]) -> SourcePosteriorAnswer | None:
+def _infer(
+    store: Store, directory: Directory, traced: Sequence[Anomaly]
+) -> SourcePosteriorAnswer | MissingResult:
     if not traced:
-        return None
+        return missing_results.NO_TRACED_QUANTITY
     return source_posterior.infer_sources(
         directory.valid_at(traced[0].start_s),
         traced[0],

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from analytics.service import downstream_arrivals, river_model
+from analytics.service import downstream_arrivals, missing_results, river_model
+from analytics.service.missing_results import MissingResult
 from analytics.service.source_readings import (
     DETECTION_SPREADS,
     as_loads,
@@ -92,6 +93,9 @@ class SourcePosteriorAnswer(msgspec.Struct, frozen=True, kw_only=True):
     fit: float
     extra_sample: SuggestedSample | None
     arrivals: list[downstream_arrivals.DownstreamArrival] = []
+    # why there is none of them; of a trace that an older version computed None, too
+    sample_missing: MissingResult | None = None
+    arrivals_missing: MissingResult | None = None
 
 
 def infer_sources(
@@ -103,8 +107,8 @@ def infer_sources(
     after_s: float = AFTER_S,
     other_sites: Sequence[str] = (),
     is_whole_event: bool = False,
-) -> SourcePosteriorAnswer | None:
-    """Return the posterior over the outfalls and inflows of the anomaly's river; None if it can't be made.
+) -> SourcePosteriorAnswer | MissingResult:
+    """Return the posterior over the outfalls and inflows of the anomaly's river, or why there is none.
 
     Parameters
     ----------
@@ -118,25 +122,26 @@ def infer_sources(
     """
     found = _traced_series(directory, anomaly)
     if found is None:
-        return None
+        return missing_results.NO_TRACED_QUANTITY
     quantity, sensor_series = found
     part = river_model.upstream_of(directory, [anomaly.site_id, *other_sites])
     sensor_series = {
         site: series for site, series in sensor_series.items() if any(n.site_id == site for n in part.nodes)
     }
     candidates = [at for at, node in enumerate(part.nodes) if node.kind in CANDIDATE_KINDS]
-    if anomaly.site_id not in sensor_series or not 0 < len(candidates) <= MAX_CANDIDATES:
-        return None
+    missing = _missing_part(anomaly.site_id in sensor_series, len(candidates))
+    if missing is not None:
+        return missing
     begin_s = anomaly.start_s - min(window_s, (MAX_STEPS - 1) * river_model.STEP_S - after_s)
     n_steps = int(np.ceil((anomaly.start_s + after_s - begin_s) / river_model.STEP_S))
     history, has_discharge = river_model.flow_history(
         directory, part, read, begin_s=begin_s, n_steps=n_steps + SAMPLE_STEPS
     )
     if history.grid.n_cells > MAX_CELLS:
-        return None
+        return missing_results.too_large("cells", "计算单元", history.grid.n_cells, MAX_CELLS)
     rows = sensor_rows(part, sensor_series, read, begin_s, n_steps)
     if rows is None:
-        return None
+        return missing_results.NO_SOURCE_READINGS
     discharges = {one.site_id: one.series_id for one in directory.series if one.quantity == "discharge"}
     rows = as_loads(rows, part, history, discharge_series=discharges, read=read, begin_s=begin_s)
     rows = nearest_sensors(rows, part, anomaly.site_id)
@@ -145,7 +150,7 @@ def infer_sources(
     is_own = np.array([part.nodes[at].site_id in own for at in rows.node])
     inference = _infer(np.array(candidates, np.intp), history, rows, is_own, len(part.links))
     if inference is None:
-        return None
+        return missing_results.NOTHING_DETECTED
     answer = _answer(quantity, part, inference, rows, begin_s=begin_s, has_discharge=has_discharge)
     arrivals = downstream_arrivals.forecast_arrivals(
         directory,
@@ -160,7 +165,20 @@ def infer_sources(
         site_id=anomaly.site_id,
         begin_s=begin_s,
     )
-    return msgspec.structs.replace(answer, arrivals=arrivals)
+    name = "arrivals_missing" if isinstance(arrivals, MissingResult) else "arrivals"
+    return msgspec.structs.replace(answer, **{name: arrivals})
+
+
+def _missing_part(is_on_river: bool, n_candidates: int) -> MissingResult | None:  # noqa: FBT001
+    """Return why the river upstream of a site has no sources that can be inferred; None where it has."""
+    if not is_on_river:
+        return missing_results.OFF_RIVER
+    if not n_candidates:
+        return missing_results.NO_SOURCE_UPSTREAM
+    if n_candidates > MAX_CANDIDATES:
+        most = MAX_CANDIDATES
+        return missing_results.too_large("outfalls and inflows", "排口与来水", n_candidates, most)
+    return None
 
 
 def _traced_series(directory: Directory, anomaly: Anomaly) -> tuple[str, dict[str, int]] | None:
@@ -249,6 +267,7 @@ def _answer(
                 group=int(posterior.group[at]),
             )
         )
+    sample = _suggest_sample(part, inference, rows, begin_s)
     return SourcePosteriorAnswer(
         quantity=quantity,
         candidates=shown,
@@ -257,7 +276,8 @@ def _answer(
         n_non_detects=int((~inference.detected).sum()),
         sensors=sorted({part.nodes[at].site_id or "" for at in rows.node}),
         fit=posterior.best_fit,
-        extra_sample=_suggest_sample(part, inference, rows, begin_s),
+        extra_sample=sample,
+        sample_missing=None if sample else missing_results.ONE_SOURCE,
     )
 
 

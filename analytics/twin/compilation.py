@@ -26,6 +26,13 @@ def compiled(function: F) -> F:
     return cast("F", njit(**options)(function))
 
 
+def is_ready(*functions: Callable[..., Any]) -> bool:
+    """Whether compiled functions can be called without waiting for the compiler; never without Numba."""
+    if not is_available():
+        return False
+    return all(getattr(one, "signatures", True) or is_cached(one) for one in functions)
+
+
 def is_cached(*functions: Callable[..., Any]) -> bool:
     """Whether Numba's cache has compiled functions of the present source, by the present Numba."""
     caches = [getattr(one, "_cache", None) for one in functions]  # None where NUMBA_DISABLE_JIT is set

@@ -1,14 +1,18 @@
-"""Computes a tiny network once, so that the models' steps are compiled, or loaded from Numba's cache."""
+"""Computes a tiny network once, so that the models' steps are compiled, or loaded from Numba's cache.
+
+The models themselves don't wait for the compiler: until it is done they compute by NumPy and SciPy.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csc_array
 
 from analytics.twin import compilation, compiled_traffic, sparse_inverse
 from analytics.twin.fundamental_diagram import FundamentalDiagram
-from analytics.twin.link_transmission import simulate
-from analytics.twin.road_demand import NodeCounts, RoadLayout, link_flows
+from analytics.twin.link_transmission import Simulation
 from analytics.twin.road_traffic import CapacityDrop, RoadTraffic
+from analytics.twin.sparse_inverse import SparsePattern
 
 
 def is_cached() -> bool:
@@ -17,10 +21,12 @@ def is_cached() -> bool:
 
 
 def compile_traffic() -> None:
-    """Simulate two roads for a minute, with what a scenario has: counts, a capacity drop and a movement."""
+    """Call each compiled step of a scenario on roads, with arguments of the types that a scenario has."""
+    normal = SparsePattern(csc_array(np.array([[2.0, -1.0], [-1.0, 2.0]])))
+    factor = normal.factorise(normal.values)
+    factor.solve(np.ones((2, 1)))
+    factor.inverse_diagonal()
     ones = np.ones(2)
-    roads = RoadLayout(3, np.array([0, 1]), np.array([1, 2]), 0.5 * ones)
-    link_flows(roads, NodeCounts(np.array([1]), np.full((2, 1), 0.1), np.full(1, 0.01)))
     traffic = RoadTraffic(
         tail=np.array([0, 1]),
         head=np.array([1, 2]),
@@ -35,4 +41,4 @@ def compile_traffic() -> None:
         green_share=ones,
         drops=(CapacityDrop(link=0, from_s=0.0, to_s=30.0, factor=0.5),),
     )
-    simulate(traffic, 60.0, report_s=60.0)
+    Simulation(traffic, 10.0).run_compiled(1, 6, np.zeros((4, 2, 2)))

@@ -119,7 +119,7 @@ class TrafficRun:
 def simulate(
     traffic: RoadTraffic, duration_s: float, *, step_s: float = 10.0, report_s: float = 300.0
 ) -> TrafficRun:
-    """Simulate traffic from an empty network on.
+    """Simulate traffic from an empty network on, by NumPy while the compiled steps are not ready.
 
     Parameters
     ----------
@@ -149,7 +149,9 @@ def simulate(
         )
     reports = np.zeros((4, n_reports + 1, traffic.n_links))
     simulation = Simulation(traffic, step_s)
-    if compilation.is_available():
+    from analytics.twin import compiled_traffic  # noqa: PLC0415 - Numba takes 0.4 s to load
+
+    if compilation.is_ready(compiled_traffic.advance):
         simulation.run_compiled(n_reports, steps_per_report, reports)
     else:
         simulation.run(n_reports, steps_per_report, reports)
@@ -223,7 +225,7 @@ class Simulation:
 
     def run_compiled(self, n_reports: int, steps_per_report: int, reports: Floats) -> None:
         """Do the same as `run` from the beginning, compiled; the state of the simulation stays."""
-        from analytics.twin import compiled_traffic  # noqa: PLC0415 - compiles: on the first use only
+        from analytics.twin import compiled_traffic  # noqa: PLC0415 - Numba takes 0.4 s to load
 
         traffic = self._traffic
         compiled_traffic.advance(

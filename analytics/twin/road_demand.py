@@ -26,7 +26,7 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array, dia_array, vstack
 from scipy.sparse.linalg import splu
 
-from analytics.twin import compilation
+from analytics.twin import compilation, sparse_inverse
 from analytics.twin.sparse_inverse import SparsePattern
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def link_flows(roads: RoadLayout, counts: NodeCounts) -> LinkFlows:
 
 def _solve(normal: csc_array, right_side: Floats) -> tuple[Floats, Floats]:
     """Solve a positive definite system, (n_periods, n); return the diagonal of its inverse, too, (n,)."""
-    if not compilation.is_available():  # the loops of `SparsePattern` would take minutes
+    if not compilation.is_ready(*sparse_inverse.COMPILED):  # not compiled, its loops would take minutes
         plain = splu(normal)
         return plain.solve(right_side.T).T, np.diag(plain.solve(np.eye(normal.shape[0])))
     pattern = SparsePattern(normal)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from deploy.command_resources import broker_of_settings, check_tls, stop_on_signals
+from deploy.command_resources import broker_of_settings, check_tls, check_topic, stop_on_signals
 from deploy.enrolment_settings import EnrolSettings
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.agent import Agent, AgentError
@@ -25,9 +25,7 @@ from edge.agent.settings import Settings
 from edge.agent.spool import Spool
 from edge.drivers.line_driver import LineDriver, RefusalLog, read_chunks
 from edge.drivers.site_drivers import DeviceFileError, build_drivers, read_site_file, site_broker
-from edge.wire import topics
-from edge.wire.errors import TopicError, WireError
-from edge.wire.topics import Topic, TopicKind
+from edge.wire.errors import WireError
 
 if TYPE_CHECKING:
     import argparse
@@ -113,13 +111,6 @@ def _enrol_or_renew(args: argparse.Namespace) -> int:
     return enrol_device(args.site, settings, stop_on_signals())
 
 
-def _check_topic(area: str, device: str) -> None:
-    try:
-        topics.parse_topic(str(Topic(area=area, device=device, kind=TopicKind.DATA)))
-    except TopicError as error:
-        raise SettingsError(f"--area={area} --device={device}: {error}") from error
-
-
 class _DeviceSource(NamedTuple):
     """What the agent runs: ids of the device, path of its spool, and its driver."""
 
@@ -149,7 +140,7 @@ def _site_device(args: argparse.Namespace, on_refused: Callable[[str], None]) ->
         raise SettingsError("edge run: name a site file: towntwin edge run site.toml")
     try:
         site = read_site_file(args.site)
-        _check_topic(args.area or site.area, args.device or site.device)
+        check_topic(args.area or site.area, args.device or site.device)
         driver = build_drivers(site, args.site.parent, on_refused)
         broker = site_broker(site, args.site.parent)
     except DeviceFileError as error:
@@ -165,7 +156,7 @@ def _piped_device(args: argparse.Namespace, on_refused: Callable[[str], None]) -
     """Return the device of the flags, whose readings are lines of standard input."""
     if args.area is None or args.device is None:
         raise SettingsError("edge: give --area and --device, or a site file: towntwin edge run site.toml")
-    _check_topic(args.area, args.device)
+    check_topic(args.area, args.device)
     if sys.stdin is None:
         raise SettingsError("standard input is closed: pipe SenML packs into it, one a line")
     driver = LineDriver(read_chunks(sys.stdin.fileno()), on_refused=on_refused)

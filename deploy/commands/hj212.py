@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from deploy.command_resources import broker_of_settings, stop_on_signals
+from deploy.command_resources import broker_of_settings, check_topic, stop_on_signals
 from deploy.settings import CommonSettings, SettingsError, add_flags, load_settings
 from edge.agent.settings import Settings as AgentSettings
 from gateway.hj212.settings import Settings
@@ -58,6 +58,7 @@ def _serve(args: argparse.Namespace, common: CommonSettings) -> int:
 
     settings = load_settings(Settings, "hj212", args, os.environ)
     agent = load_settings(AgentSettings, "edge", args, os.environ)
+    check_topic(settings.area, settings.device)
     broker = broker_of_settings(common)
     try:
         stations = read_stations(settings.stations)

@@ -182,9 +182,12 @@ def _check(args: argparse.Namespace, store: PostgresStore) -> int:
 
     from analytics.service import network_checks
 
-    findings = network_checks.check_networks(_directory(args, store, None))
+    directory = _directory(args, store, None)
+    findings = network_checks.check_networks(directory)
     if args.json:
         print(msgspec.json.encode(findings).decode())
+    elif not findings:
+        print(f"{len(directory.nodes)} nodes and {len(directory.links)} links: nothing is found")
     else:
         _print_findings(findings, len(findings))
     return 1 if findings else 0

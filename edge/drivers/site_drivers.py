@@ -18,6 +18,7 @@ from edge.drivers.polling import log_fault
 from edge.drivers.registry import DRIVERS
 from edge.wire.broker_address import BrokerAddress, TlsFiles, parse_broker_address
 from edge.wire.errors import EdgeError
+from edge.wire.topics import LEVEL_ADVICE, LEVEL_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,9 @@ def read_site_file(path: Path) -> DeviceFile:
         entries = {name: _entry(name, table) for name, table in written.driver.items()}
     except (OSError, ValueError) as error:
         raise DeviceFileError(f"{path}: {error}") from error
+    for key, text in (("area", written.area), ("device", written.device)):
+        if not LEVEL_PATTERN.fullmatch(text):  # it names topics, and the files of the device's credentials
+            raise DeviceFileError(f"{path}: {key} {text!r} can't stand in a topic: {LEVEL_ADVICE}")
     if not entries:
         raise DeviceFileError(f"{path}: it has no driver: add a table [driver.NAME]")
     return DeviceFile(

@@ -45,7 +45,10 @@ Quality = Literal[1, 2, 3, 4, 9]
 TopicLevel = Annotated[str, Meta(pattern=rf"^{LEVEL_PATTERN.pattern}\Z")]
 """Id of an area or device, which may stand in a topic."""
 Identifier = Annotated[str, Meta(pattern=r"^[^<>\x00-\x1f\x7f-\x9f]+\Z", max_length=200)]
-"""Id of a site, node or link, which stands in subjects of anomalies and in addresses."""
+"""Id of a site, node or link, which stands in subjects of anomalies and in addresses.
+
+A town checks the ids that it enrols; those of before (docs/decisions/0128) the county takes, too.
+"""
 Name = Annotated[str, Meta(max_length=200)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]

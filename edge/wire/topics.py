@@ -11,6 +11,8 @@ from edge.wire.errors import TopicError
 
 PREFIX = "towntwin/v1"
 LEVEL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,63}")
+"""Ids of areas, devices and channels, which stand in topics or beside them."""
+LEVEL_ADVICE = "use letters, digits and _ . : - only, at most 64 of them, a letter or digit first"
 
 
 class TopicKind(StrEnum):
@@ -51,7 +53,7 @@ def parse_topic(topic: str) -> Topic:
     area, device, kind = parts[2:]
     for what, level in (("area", area), ("device", device)):
         if not LEVEL_PATTERN.fullmatch(level):
-            raise TopicError(f"{what} {level!r} in topic {topic!r} may hold letters, digits and _ . : - only")
+            raise TopicError(f"{what} {level!r} can't stand in topic {topic!r}: {LEVEL_ADVICE}")
     if kind not in {k.value for k in TopicKind}:
         raise TopicError(
             f"kind {kind!r} in topic {topic!r} is none of {', '.join(k.value for k in TopicKind)}"

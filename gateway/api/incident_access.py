@@ -10,10 +10,16 @@ import msgspec
 
 from analytics.incidents import incident_text
 from analytics.incidents.state_machine import legal_events, legal_requests
+from analytics.service import missing_results
+from analytics.service.missing_results import MissingResult
 from analytics.service.source_posterior import SourcePosteriorAnswer
 from gateway.api.models import incident_models as models
-from gateway.api.models.conversion import posterior_response, sensor_verdict_response
-from gateway.api.models.resource_models import utc_datetime
+from gateway.api.models.conversion import (
+    posterior_response,
+    sensor_verdict_response,
+    verdict_missing_response,
+)
+from gateway.api.models.resource_models import missing_response, utc_datetime
 from gateway.api.problems import ProblemError, not_found
 from gateway.auth.principal import Role
 from ingest_service.storage.contract.incidents import IncidentQuery
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
     from analytics.incidents.state_machine import ActingRole
     from gateway.api.directory_cache import DirectoryIndex
-    from gateway.api.models.resource_models import SensorVerdictResponse
+    from gateway.api.models.resource_models import MissingResultResponse, SensorVerdictResponse
     from gateway.api.request_context import RequestContext
     from gateway.auth.principal import Principal
     from ingest_service.storage.contract.incidents import (
@@ -61,6 +67,23 @@ class TracedRelease(NamedTuple):
     at_s: float
     duration_s: float
     kg: float
+
+
+class MemberVerdicts(NamedTuple):
+    """Verdicts on the sensors of an incident's anomalies, or why there is none, by anomaly in their order."""
+
+    found: dict[int, SensorVerdictResponse]
+    missing: dict[int, MissingResultResponse | None]
+
+    @property
+    def first(self) -> SensorVerdictResponse | None:
+        """Verdict on the sensor of the first anomaly that has one."""
+        return next(iter(self.found.values()), None)
+
+    @property
+    def first_missing(self) -> MissingResultResponse | None:
+        """Why the first anomaly has none."""
+        return next(iter(self.missing.values()), missing_response(missing_results.NO_ANOMALIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,22 +227,35 @@ class IncidentAccess:
         """Return the anomalies of an incident and of those of towns below it, by start."""
         return self.store.members(self.with_those_of_towns(incident_id), limit=limit)
 
-    def sensor_verdicts(self, members: Sequence[IncidentAnomaly]) -> dict[int, SensorVerdictResponse]:
-        """Return the verdicts on the sensors of anomalies that have one, by anomaly, in their order."""
+    def sensor_verdicts(self, members: Sequence[IncidentAnomaly]) -> MemberVerdicts:
+        """Return the verdicts on the sensors of anomalies, and for those without one the reason."""
+        index = self.context.directory_index
         stored = SensorVerdicts(self.context.scoped_database).of_anomalies(
             one.anomaly_id for one in members if one.role != "suppressed"
         )
-        found = {
-            one.anomaly_id: sensor_verdict_response(stored.get(one.anomaly_id), self.context.directory_index)
-            for one in members
-        }
-        return {name: one for name, one in found.items() if one is not None}
+        verdicts = MemberVerdicts({}, {})
+        for one in members:
+            verdict = sensor_verdict_response(stored.get(one.anomaly_id), index)
+            if verdict is not None:
+                verdicts.found[one.anomaly_id] = verdict
+                continue
+            missing = verdict_missing_response(one, stored.get(one.anomaly_id), index)
+            kept_out = missing_response(missing_results.KEPT_OUT)
+            verdicts.missing[one.anomaly_id] = kept_out if one.role == "suppressed" else missing
+        return verdicts
 
-    def trace(self, incident: Incident) -> models.IncidentTraceResponse | None:
-        """Return the trace of an incident, without sources in areas that are not visible."""
+    def trace(self, incident: Incident) -> models.IncidentTraceResponse | MissingResult:
+        """Return the trace of an incident, without sources in areas that are not visible, or why none."""
         stored = self.store.traces([incident.incident_id]).get(incident.incident_id)
-        if stored is None or stored.posterior is None:
-            return None
+        if stored is None:
+            return missing_results.untraced(incident)
+        if stored.posterior is None:
+            missing = stored.missing
+            return (
+                missing_results.TRACED_WITHOUT_SOURCE
+                if missing is None
+                else msgspec.convert(missing, MissingResult)
+            )
         posterior = msgspec.convert(stored.posterior, SourcePosteriorAnswer)
         index = self.context.directory_index
         nodes = {one.node_id for one in index.directory.nodes}
@@ -232,6 +268,10 @@ class IncidentAccess:
             extra_sample=sample if sample is not None and sample.node_id in nodes else None,
             arrivals=[one for one in posterior.arrivals if one.node_id in nodes],
         )
+        if sample is not None and visible.extra_sample is None:
+            visible = msgspec.structs.replace(visible, sample_missing=missing_results.OUT_OF_SIGHT)
+        if posterior.arrivals and not visible.arrivals:
+            visible = msgspec.structs.replace(visible, arrivals_missing=missing_results.OUT_OF_SIGHT)
         listed = sum(one.probability for one in visible.candidates)
         return models.IncidentTraceResponse(
             computed=utc_datetime(stored.computed_s),
@@ -283,10 +323,13 @@ def incident_response(
 
 
 def anomaly_response(
-    one: IncidentAnomaly, sensor_verdict: SensorVerdictResponse | None = None
+    one: IncidentAnomaly, verdicts: MemberVerdicts | None = None
 ) -> models.IncidentAnomalyResponse:
-    """Convert the membership of an anomaly, with the verdict on its sensor."""
-    row = msgspec.structs.asdict(one) | {"sensor_verdict": sensor_verdict}
+    """Convert the membership of an anomaly, with the verdict on its sensor where those are given."""
+    row = msgspec.structs.asdict(one)
+    if verdicts is not None:
+        row["sensor_verdict"] = verdicts.found.get(one.anomaly_id)
+        row["sensor_verdict_missing"] = verdicts.missing.get(one.anomaly_id)
     del row["anomaly_revision"]
     times = {"start": utc_datetime(row.pop("start_s")), "end": _time_or_none(row.pop("end_s"))}
     return models.IncidentAnomalyResponse(**row | times)

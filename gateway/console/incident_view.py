@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analytics.incidents.reasons import step_reason_zh
 from analytics.incidents.state_machine import legal_events, legal_requests, role_includes, transition_table
-from analytics.service import network_state
+from analytics.service import missing_results, network_state
+from analytics.service.missing_results import MissingResult
 from gateway.api.routes import duty, notifications
 from gateway.auth.authorization import SCENARIO_RUN
 from gateway.console.incident_rows import event_name, incident_row, state_name
@@ -18,7 +19,7 @@ from gateway.console.series_pages import neighbours
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway.api.incident_access import IncidentAccess
+    from gateway.api.incident_access import IncidentAccess, MemberVerdicts
     from gateway.api.models.incident_models import IncidentTraceResponse
     from gateway.api.models.resource_models import PosteriorCandidateResponse, SensorVerdictResponse
     from gateway.console.platform_state import PlatformState
@@ -59,8 +60,8 @@ class IncidentRecord:
     requests: Sequence[IncidentRequest]
     photos: Sequence[IncidentPhoto]
     first_anomaly: Anomaly | None
-    source_trace: IncidentTraceResponse | None
-    verdicts: Mapping[int, SensorVerdictResponse]  # by anomaly, in the order of the members
+    source_trace: IncidentTraceResponse | MissingResult
+    verdicts: MemberVerdicts
 
 
 def read_record(access: IncidentAccess, incident_id: int) -> IncidentRecord:
@@ -92,8 +93,9 @@ def record_values(
         "row": incident_row(incident, visitor, index),
         "main_site": main_site,
         "sites": [index.sites[one] for one in incident.site_ids if one in index.sites],
-        "members": [_member_row(one, record.verdicts, visitor, state) for one in record.members],
-        "verdict": sensor_verdict_row(next(iter(record.verdicts.values()), None), visitor, index),
+        "members": [_member_row(one, record.verdicts.found, visitor, state) for one in record.members],
+        "verdict": sensor_verdict_row(record.verdicts.first, visitor, index),
+        "verdict_missing": record.verdicts.first_missing,
         "anomaly": record.first_anomaly,
         "reason": _reason(record.first_anomaly, visitor),
         "evidence": _evidence(record.first_anomaly),
@@ -200,21 +202,24 @@ def _trace(record: IncidentRecord, visitor: Visitor, state: PlatformState) -> di
     """Return where a water incident came from, with links and sources for the map.
 
     By concentrations as soon as the service has computed that; until then, and where it can't be computed, by
-    travel times alone.
+    travel times alone, with the reason.
     """
     index, anomaly = state.directory_index, record.first_anomaly
     nothing: dict[str, Any] = {
-        "trace": None, "candidates": [], "trace_links": [], "sources": [], "map_sources": [], "sample": None
+        "trace": None, "candidates": [], "trace_links": [], "sources": [], "map_sources": [], "sample": None,
+        "trace_missing": record.source_trace if isinstance(record.source_trace, MissingResult) else None,
     }  # fmt: skip
     site = None if anomaly is None else index.sites.get(anomaly.site_id)
     if anomaly is None or site is None or not site.kind.startswith(("river", "lake", "outfall")):
         return nothing
     trace = network_state.trace_anomaly(index.directory, anomaly)
     found = record.source_trace
-    if found is None or not found.posterior.candidates:
+    if isinstance(found, MissingResult) or not found.posterior.candidates:
         shown = trace.candidates[:MAX_TRACED]
         links = sorted({link for one in shown for link in one.links})
-        return nothing | {"trace": trace, "candidates": shown, "trace_links": links}
+        by_time = {"trace": trace, "candidates": shown, "trace_links": links}
+        hidden = {} if isinstance(found, MissingResult) else {"trace_missing": missing_results.OUT_OF_SIGHT}
+        return nothing | by_time | hidden
     posterior = found.posterior
     likely = set(posterior.credible_90)
     sample, nodes = posterior.extra_sample, index.nodes

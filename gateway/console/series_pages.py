@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from analytics.service import network_state
-from gateway.api.models.conversion import sensor_verdict_response
+from gateway.api.models.conversion import sensor_verdict_response, verdict_missing_response
 from gateway.api.problems import not_found
 from gateway.api.routes import anomalies
 from gateway.auth.authorization import CONSOLE, requires
@@ -208,14 +208,16 @@ async def anomaly_values(visitor: Visitor, state: PlatformState, one: Anomaly) -
     site_series = [series.series_id for series in index.series_of(site=one.site_id)]
     series = index.series.get(one.series_id or next(iter(site_series), 0))
     trace = None
-    verdict = await run_in_threadpool(anomalies.stored_verdict, visitor.context, one.anomaly_id)
+    stored = await run_in_threadpool(anomalies.stored_verdict, visitor.context, one.anomaly_id)
+    verdict = sensor_verdict_response(stored, index)
     if index.sites[one.site_id].kind.startswith(("river", "lake", "outfall")):
         trace = await run_in_threadpool(network_state.trace_anomaly, index.directory, one)
     values: dict[str, Any] = {
         "anomaly": one,
         "reason": one.reason_zh if visitor.language == "zh" else one.reason_en,
         "evidence": json.dumps(one.evidence, ensure_ascii=False, indent=1, default=str),
-        "verdict": sensor_verdict_row(sensor_verdict_response(verdict, index), visitor, index),
+        "verdict": sensor_verdict_row(verdict, visitor, index),
+        "verdict_missing": None if verdict else verdict_missing_response(one, stored, index),
         "trace": trace,
         "candidates": [] if trace is None else trace.candidates[:MAX_TRACED],
     }

@@ -112,6 +112,7 @@ def _values(found: EstimatedState, directory: Directory, visitor: Visitor) -> di
         "n_measured": sum(one.source == "measured" for one in found.nodes),
         "n_estimated": sum(one.source == "estimated" for one in found.nodes),
         "n_none": sum(one.source == "none" for one in found.nodes),
+        "missing": found.missing,
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from edge.wire.topics import LEVEL_PATTERN
+from edge.wire.topics import LEVEL_ADVICE, LEVEL_PATTERN
 from gateway.hj212.ciphers import KEY_BYTES
 from gateway.hj212.errors import StationError
 
@@ -184,7 +184,7 @@ def read_stations(path: Path) -> dict[str, Station]:
 
 def _problems(station: Station) -> list[str]:
     problems = [
-        f"station {station.station}: {what} {name!r} may have letters, digits and _ . : - only"
+        f"station {station.station}: {what} {name!r} can't stand in a topic: {LEVEL_ADVICE}"
         for what, name in (("area", station.area), ("device", station.device))
         if LEVEL_PATTERN.fullmatch(name) is None
     ]

@@ -172,6 +172,16 @@ def test_ingest_collects_garbage_while_it_waits_for_its_database() -> None:
     assert "True" in shown
 
 
+@pytest.mark.parametrize(("area", "device"), [("a/b", "s"), ("a", "s+"), ("#", "s"), ("a", "s\n")])
+def test_a_server_has_no_id_that_a_topic_can_not_hold(
+    area: str, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["hj212"], ["edge"]):
+        flags = ["--area", area, "--device", device, "--broker", "mqtt://127.0.0.1:1"]
+        assert main([*command, *flags]) == 2
+        assert "can't stand in a topic: use letters, digits" in capsys.readouterr().err
+
+
 def test_a_port_of_metrics_that_is_in_use_is_a_sentence(tmp_path: Path) -> None:
     """Two processes of one installation with the same port: the second one ended with a traceback."""
     stations = tmp_path / "stations.toml"

@@ -82,6 +82,8 @@ def test_output_that_is_no_reading_is_a_sentence(line: bytes) -> None:
     [
         ("area = 1", "area"),
         ('area = "a"\ndevice = "d"\n[driver]\n', "has no driver"),
+        ('area = "a/b"\ndevice = "d"\n', "area 'a/b' can't stand in a topic: use letters, digits"),
+        ('area = "a"\ndevice = "../d"\n', "device '../d' can't stand in a topic: use letters, digits"),
         ('area = "a"\ndevice = "d"\n[driver.x]\nkind = "modbuss"\n', "modbuss"),
         ('area = "a"\ndevice = "d"\n[driver.x]\nkind = "exec"\ncommand = ["x"]\nevery_s = 0\n', "every_s"),
     ],

@@ -88,6 +88,10 @@ def test_areas_that_are_enrolled_keep_names_and_parents(tmp_path: Path) -> None:
             ["line 2: series 's-1 / pH' has quantity 'pH', which is not known"],
         ),
         ([FIRST.replace("wz-1", "wz/#")], ["line 2: device 'wz/#' can't stand in a topic"]),
+        (
+            [FIRST.replace("s-1", "s/1")],
+            ["line 2: site 's/1' has site_id 's/1', which addresses and file names"],
+        ),
         ([FIRST.replace(",6", ",1e400")], ["line 2, column limit.suspect_low: '1e400' is no number"]),
         (['"a\nb",,d1,,s-1,,,,wz-1,,ph,', "x"], ["line 4: has 1 cells"]),
         ([], ["has no lines below its header"]),

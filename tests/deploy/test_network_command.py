@@ -13,6 +13,7 @@ from analytics.service import road_model
 from analytics.twin.road_demand import NodeCounts
 from deploy import demo
 from deploy.__main__ import main
+from deploy.demo import field_devices
 from ingest_service.storage.postgres.store import PostgresStore
 from tests.support import howto_pages
 
@@ -25,12 +26,25 @@ if TYPE_CHECKING:
 PAGE = "exchange-networks.md"
 
 
+def test_the_networks_of_the_demo_are_free_of_findings(
+    store: PostgresStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three sensors were off the networks, and a newcomer's check returned 1."""
+    assert main(["network", "check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "72 nodes and 68 links: nothing is found"
+    assert main(["network", "check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    at_node = {one.site_id for one in store.directory().nodes}
+    assert {one.site_id for one in field_devices.directory().sites} <= at_node
+
+
 @pytest.fixture
 def store(plain_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
     """The demo enrolled, a folder with the tables of the page, and the database in the settings."""
     main(["db", "migrate", "--dsn", plain_dsn])
     opened = PostgresStore.open(plain_dsn)
     opened.enrol(demo.directory())
+    opened.enrol(field_devices.directory())
     for name, table in zip(("nodes.csv", "links.csv"), howto_pages.code_blocks(PAGE, "text"), strict=True):
         (tmp_path / name).write_text(table, "utf-8")
     monkeypatch.setenv("TOWNTWIN_DSN", plain_dsn)

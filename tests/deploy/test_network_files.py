@@ -181,6 +181,42 @@ def test_an_error_has_the_line_of_the_table(nodes: str, links: str, sentence: st
     assert [one for one in found if one.startswith(sentence)], found
 
 
+@pytest.mark.parametrize("name", ["a/b", "a?", "#a", "50%", "a b", "-a", "..", "a&b", "a+b", "a\u200bb"])
+def test_an_id_that_addresses_can_not_hold_is_refused_with_its_line(name: str, tmp_path: Path) -> None:
+    """It was imported, and no address of the API led to it."""
+    nodes, links = NODES.replace("\na,", f"\n{name},"), LINKS.replace("a,b", f"{name},b")
+    node = geojson(tmp_path, NODE | {"properties": NODE["properties"] | {"node_id": name}})
+    for files, where in ((csv_files(tmp_path, nodes, links), "nodes.csv, line 2"), ((node,), "town.geojson")):
+        (found,) = problems(tmp_path, *files, enrolled=NETWORK)
+        assert found.startswith(where)
+        assert f" node {name!r} has node_id {name!r}, which addresses and file names can't hold: use" in found
+    tables = csv_files(tmp_path, NODES, LINKS.replace("ab,", f"{name},"))
+    (found,) = problems(tmp_path, *tables, enrolled=NETWORK)
+    assert found.startswith(f"links.csv, line 2, column link_id: link {name!r} has link_id {name!r}, which")
+    with pytest.raises(SiteFileError, match="which addresses and file names can't hold"):
+        build_change(
+            formats.with_prefix(formats.read_files(tables[:1]), name).records, NETWORK, ImportDefaults()
+        )
+    site = "site_id,area_id,kind,en,zh,lon,lat\n" + f"{name},{TOWN},river_section,x,某,120.5,30.7\n"
+    (tmp_path / "sites.csv").write_text(site, "utf-8")
+    (found,) = problems(tmp_path, tmp_path / "sites.csv", enrolled=NETWORK)
+    assert found.startswith(f"sites.csv, line 2, column site_id: site {name!r} has site_id {name!r}, which")
+
+
+def test_an_id_that_is_enrolled_already_stays(tmp_path: Path) -> None:
+    """What an earlier version enrolled is imported again as before, whatever its id."""
+    old = msgspec.structs.replace(NETWORK.nodes[0], node_id="north gate/1")
+    enrolled = Directory(areas=NETWORK.areas, sites=NETWORK.sites, nodes=[old])
+    written = formats.write_files(tmp_path / "town.geojson", enrolled)
+    assert change_of(*written.paths, enrolled=enrolled).nodes == [old]
+
+
+def test_letters_of_any_script_are_an_id(tmp_path: Path) -> None:
+    nodes, links = NODES.replace("\na,", "\n东栅-1,"), LINKS.replace("a,b", "东栅-1,b")
+    found = change_of(*csv_files(tmp_path, nodes, links), enrolled=NETWORK)
+    assert [one.node_id for one in found.nodes] == ["东栅-1", "b"]
+
+
 NODE: dict[str, Any] = {
     "type": "Feature",
     "geometry": {"type": "Point", "coordinates": [120.5, 30.7, 9.0]},

@@ -234,6 +234,17 @@ def test_two_sites_may_share_a_device_of_another_entry(tmp_path: Path) -> None:
             "series 'r1 / ph' has interval_s 0: it must be above 0, and at most",
         ),
         ('area_id = "t1"\nparent', 'area_id = "t/1"\nparent', "area 't/1' can't stand in a topic"),
+        ('site_id = "o1"', 'site_id = "o/1"', "site 'o/1' has site_id 'o/1', which addresses and file names"),
+        (
+            '"q1"',
+            '"q 1"',
+            "node 'q 1' has node_id 'q 1', which addresses and file names can't hold",
+        ),
+        (
+            'to_node = "r1"',
+            'to_node = "r1"\nlink_id = "50%"',
+            "link '50%' has link_id '50%', which addresses",
+        ),
         (
             "speed_m_s = 0.3",
             "speed_m_s = 30",

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from analytics.incidents import incident_text
-from analytics.service import incident_maintenance
+from analytics.service import incident_maintenance, missing_results
 from analytics.service.settings import Settings as ServiceSettings
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
@@ -367,9 +367,6 @@ def test_pages_of_incidents_are_accessible_and_chinese(
     browser: Browser, console: IncidentConsole, tmp_path: Path, scheme: str
 ) -> None:
     incident = open_incident(console, 8 if scheme == "light" else 9)
-    store_trace(console.store, incident.incident_id, {"330483-d1-o02": 0.92, "330483-d1-q01": 0.08})
-    (member,) = Incidents(console.store).members([incident.incident_id])
-    store_verdict(console.store, member.anomaly_id, member.series_id or 0, 0.03, ["330483-d1-r03"])
     context = browser.new_context(
         locale="zh-CN",
         color_scheme="dark" if scheme == "dark" else "light",
@@ -378,6 +375,14 @@ def test_pages_of_incidents_are_accessible_and_chinese(
     )
     one = context.new_page()
     sign_in(one, f"{console.base_url}/login#{console.keys['operator']}")
+    one.goto(f"{console.base_url}/console/incidents/{incident.incident_id}")
+    expect(one.locator("#trace-missing")).to_have_text(missing_results.NOT_TRACED.zh)
+    expect(one.locator("#verdict-missing")).to_have_text(missing_results.VERDICT_NOT_COMPUTED.zh)
+    (member,) = Incidents(console.store).members([incident.incident_id])
+    one.goto(f"{console.base_url}/console/anomalies/{member.anomaly_id}")
+    expect(one.locator("#verdict-missing")).to_have_text(missing_results.VERDICT_NOT_COMPUTED.zh)
+    store_trace(console.store, incident.incident_id, {"330483-d1-o02": 0.92, "330483-d1-q01": 0.08})
+    store_verdict(console.store, member.anomaly_id, member.series_id or 0, 0.03, ["330483-d1-r03"])
     ids = [it.device_id for it in console.store.directory().devices]
     allowed = {
         *["Wang", "Fang", "Li", "Qiang", "English", "main", "analytics", "water", "PostgreSQL"],

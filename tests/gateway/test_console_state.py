@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, expect
 
+from analytics.service import missing_results
 from tests.support.chinese_texts import english_in
 from tests.support.console import LANGUAGES, serve_console
 from tests.support.console_pages import serious_findings, shown_texts, sign_in
@@ -57,6 +58,9 @@ def test_the_state_has_every_node_now_and_at_a_past_time(
     page.locator("main form button").click()
     expect(page.locator("#state-title")).to_contain_text(past[11:])
     assert rows.first.locator("td").nth(2).inner_text() != newest
+    page.goto(f"{base_url}/console/state?at=2001-01-01T00:00")
+    reason = missing_results.NO_EXPECTED
+    expect(page.locator("#estimates-missing")).to_have_text(reason.zh if language == "zh" else reason.en)
     page.goto(f"{base_url}/console/state?at=2099-01-01T00:00")
     expect(page.locator("#refusal")).to_be_visible()
     page.goto(f"{base_url}/console/state?quantity=traffic_speed")

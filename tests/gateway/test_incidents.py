@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from PIL import Image
 
+from analytics.service import missing_results
 from gateway.auth import api_keys
 from gateway.auth.principal import Role
 from gateway.settings import Settings
-from ingest_service.storage.contract.incidents import IncidentQuery
+from ingest_service.storage.contract.incidents import IncidentQuery, IncidentTrace
 from ingest_service.storage.postgres.incidents import Incidents
 from ingest_service.storage.postgres.migrate import migrate
 from ingest_service.storage.postgres.store import PostgresStore
@@ -218,15 +219,24 @@ def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_no
     world: IncidentPlatform, incident: dict[str, Any]
 ) -> None:
     path = f"/{incident['incident_id']}"
-    assert world.ask("everything", "GET", path).json()["trace"] is None
+    untraced = world.ask("everything", "GET", path).json()
+    assert (untraced["trace"], untraced["trace_missing"]["code"]) == (None, "not_traced")
+    missing = msgspec.to_builtins(missing_results.NOTHING_DETECTED)
+    Incidents(world.store).replace_trace(
+        IncidentTrace(
+            incident_id=incident["incident_id"], inputs="x", computing_s=0.1, posterior=None, missing=missing
+        )
+    )
+    assert world.ask("everything", "GET", path).json()["trace_missing"] == missing
     store_trace(world.store, incident["incident_id"], {"a-r2": 0.7, "b-r0": 0.3})
     trace = world.ask("everything", "GET", path).json()["trace"]
     assert [one["node_id"] for one in trace["posterior"]["candidates"]] == ["a-r2", "b-r0"]
-    assert (trace["elsewhere"], trace["times_computed"]) == (0, 1)
+    assert (trace["elsewhere"], trace["times_computed"]) == (0, 2)
     assert [one["node_id"] for one in trace["posterior"]["arrivals"]] == ["a-r2", "b-r0"]
     in_a = world.ask("operator", "GET", path)
     assert in_a.json()["trace"]["posterior"]["credible_90"] == ["a-r2"]
     assert in_a.json()["trace"]["posterior"]["extra_sample"] is None
+    assert in_a.json()["trace"]["posterior"]["extra_sample_missing"]["code"] == "out_of_sight"
     assert in_a.json()["trace"]["elsewhere"] == 0.3
     (arrival,) = in_a.json()["trace"]["posterior"]["arrivals"]
     assert (arrival["node_id"], arrival["peak_band_mg_l"]) == ("a-r2", [0.5, 0.9])
@@ -236,9 +246,19 @@ def test_an_incident_has_trace_and_verdict_without_the_places_that_a_town_may_no
     for who in ("everything", "operator"):
         (member, *_) = world.ask(who, "GET", f"{path}/anomalies").json()
         of_anomaly = world.ask_path(who, f"/v1/anomalies/{member['anomaly_id']}/trace?posterior=true")
-        assert (of_anomaly.status_code, of_anomaly.json()["posterior"]) == (200, None), "without readings"
+        assert (of_anomaly.status_code, of_anomaly.json()["posterior"]) == (200, None)
+        assert of_anomaly.json()["posterior_missing"]["code"] == "no_source_upstream"
+        by_time = world.ask_path(who, f"/v1/anomalies/{member['anomaly_id']}/trace").json()
+        assert by_time["posterior_missing"]["code"] == "not_requested"
+        alone = world.ask_path(who, f"/v1/anomalies/{member['anomaly_id']}").json()
+        assert (alone["sensor_verdict"], alone["sensor_verdict_missing"]["code"]) == (None, "not_computed")
+        assert member["sensor_verdict_missing"]["code"] == "not_computed"
 
-    assert world.ask("everything", "GET", path).json()["sensor_verdict"] is None
+    unverified = world.ask("everything", "GET", path).json()
+    assert (unverified["sensor_verdict"], unverified["sensor_verdict_missing"]["code"]) == (
+        None,
+        "not_computed",
+    )
     members = world.ask("everything", "GET", f"{path}/anomalies").json()
     first = next(one for one in members if one["site_id"] == "a-r2")
     series = next(one.series_id for one in world.store.directory().series if one.site_id == "a-r2")

@@ -109,6 +109,8 @@ def test_files_are_imported_exported_and_audited_and_errors_have_their_lines(gat
     assert client.post(f"{PATH}/imports", files=named).status_code == 422
     twice = client.post(f"{PATH}/imports", files=[*uploaded(nodes=NODES), *uploaded(nodes=NODES)])
     assert (twice.status_code, "two have the same name" in twice.text) == (422, True)
+    unnamed = client.post(f"{PATH}/imports", files=uploaded(nodes=NODES.replace("hb-1,", "hb/1,")))
+    assert (unnamed.status_code, "has node_id 'hb/1', which addresses" in unnamed.text) == (422, True)
     nowhere = NODES.replace("120.6000,", "nan,")
     not_read = client.post(f"{PATH}/imports", files=uploaded(nodes=nowhere, links=LINKS))
     assert (not_read.status_code, "lies at lon nan" in not_read.text) == (422, True), not_read.text

@@ -8,9 +8,11 @@ import msgspec
 import numpy as np
 
 from analytics.quality.verdict_text import verdict_text
+from analytics.service import missing_results
+from analytics.service.missing_results import MissingResult
 from edge.wire.quantities import QUANTITIES
 from gateway.api.models import judging_models, resource_models
-from gateway.api.models.resource_models import utc_datetime
+from gateway.api.models.resource_models import missing_response, utc_datetime
 from gateway.api.models.row_models import LIKELIHOOD_DECIMALS, quantity_and_unit, rule_names
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from analytics.service import downstream_arrivals, network_state, source_posterior
     from gateway.api.directory_cache import DirectoryIndex
+    from ingest_service.storage.contract.incidents import IncidentAnomaly
     from ingest_service.storage.contract.models import (
         Anomaly,
         Device,
@@ -109,16 +112,18 @@ def anomaly_response(one: Anomaly, directory_index: DirectoryIndex) -> resource_
 
 
 def verified_anomaly_response(
-    one: Anomaly, directory_index: DirectoryIndex, verdict: StoredVerdict | None
+    one: Anomaly, directory_index: DirectoryIndex, stored: StoredVerdict | None
 ) -> resource_models.VerifiedAnomalyResponse:
     """Return an anomaly with the quantity and unit of its series, and the verdict on its sensor."""
     quantity, unit = quantity_and_unit(one.series_id, directory_index)
+    verdict = sensor_verdict_response(stored, directory_index)
     return _anomaly_model(
         resource_models.VerifiedAnomalyResponse,
         one,
         quantity=quantity,
         unit=unit,
-        sensor_verdict=sensor_verdict_response(verdict, directory_index),
+        sensor_verdict=verdict,
+        sensor_verdict_missing=None if verdict else verdict_missing_response(one, stored, directory_index),
     )
 
 
@@ -142,6 +147,14 @@ def sensor_verdict_response(
     )
 
 
+def verdict_missing_response(
+    one: Anomaly | IncidentAnomaly, stored: StoredVerdict | None, directory_index: DirectoryIndex
+) -> resource_models.MissingResultResponse | None:
+    """Return why there is no verdict on the sensor of an anomaly."""
+    found = missing_results.missing_verdict(one.site_id, one.device_id, stored, directory_index.directory)
+    return missing_response(found)
+
+
 def judged_anomaly_response(one: Anomaly) -> judging_models.JudgedAnomalyResponse:
     """Return an anomaly that is not stored."""
     return _anomaly_model(judging_models.JudgedAnomalyResponse, one)
@@ -160,9 +173,9 @@ def _anomaly_model(model: type[AnomalyModel], one: Anomaly, **values: Any) -> An
 
 
 def trace_response(
-    one: network_state.UpstreamTrace, posterior: source_posterior.SourcePosteriorAnswer | None
+    one: network_state.UpstreamTrace, posterior: source_posterior.SourcePosteriorAnswer | MissingResult
 ) -> resource_models.TraceResponse:
-    """Return an upstream trace as a model, with the posterior over sources if there is one."""
+    """Return an upstream trace as a model, with the posterior over sources or why there is none."""
     candidates = []
     for candidate in one.candidates:
         row = msgspec.structs.asdict(candidate)
@@ -182,7 +195,8 @@ def trace_response(
         equally_likely=one.equally_likely,
         explanation_en=one.explanation_en,
         explanation_zh=one.explanation_zh,
-        posterior=None if posterior is None else posterior_response(posterior),
+        posterior=None if isinstance(posterior, MissingResult) else posterior_response(posterior),
+        posterior_missing=missing_response(posterior) if isinstance(posterior, MissingResult) else None,
     )
 
 
@@ -218,7 +232,9 @@ def posterior_response(
             time=utc_datetime(round(sample.time_s)),
             gain=round(sample.gain, LIKELIHOOD_DECIMALS),
         ),
+        extra_sample_missing=missing_response(one.sample_missing),
         arrivals=[_arrival_response(arrival) for arrival in one.arrivals],
+        arrivals_missing=missing_response(one.arrivals_missing),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from edge.wire.topics import LEVEL_PATTERN
+from edge.wire.topics import LEVEL_ADVICE, LEVEL_PATTERN
 from gateway.api.models.key_models import KeyName
 from gateway.api.models.resource_models import ApiModel, UtcTime
 from ingest_service.storage.contract.bounds import CODE_DEVICES, CODE_HOURS, MAX_INTERVAL_S
@@ -20,7 +20,7 @@ MIN_CODE_HOURS, MAX_CODE_HOURS = CODE_HOURS
 
 def _check_topic_level(text: str) -> str:
     if not LEVEL_PATTERN.fullmatch(text):
-        raise ValueError(f"{text[:80]!r} can't stand in a topic: use letters, digits and _ . : - only")
+        raise ValueError(f"{text[:80]!r} can't stand in a topic: {LEVEL_ADVICE}")
     return text
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.api.models.resource_models import (
     ApiModel,
+    MissingResultResponse,
     SensorVerdictResponse,
     SourcePosteriorResponse,
     UtcTime,
@@ -105,13 +106,18 @@ class IncidentResponse(ApiModel):
     legal_requests: list[RequestKind] = Field(description="Requests that you may make now")
     trace: IncidentTraceResponse | None = Field(
         default=None,
-        description="Of a single incident; null in lists, and where it is not on the river, of low severity, "
-        "not traced yet, or can't be traced",
+        description="Of a single incident; null in lists, and where `trace_missing` has a reason",
+    )
+    trace_missing: MissingResultResponse | None = Field(
+        default=None, description="Of a single incident: why it has no trace; null in lists"
     )
     sensor_verdict: SensorVerdictResponse | None = Field(
         default=None,
         description="Of a single incident: on the sensor of its first anomaly that has one; null in lists, "
-        "and where none has one",
+        "and where `sensor_verdict_missing` has a reason",
+    )
+    sensor_verdict_missing: MissingResultResponse | None = Field(
+        default=None, description="Of a single incident: why its first anomaly has no verdict; null in lists"
     )
 
 
@@ -135,6 +141,9 @@ class IncidentAnomalyResponse(ApiModel):
     by: str
     sensor_verdict: SensorVerdictResponse | None = Field(
         default=None, description="Event or fault of its sensor; of the anomalies of a single incident"
+    )
+    sensor_verdict_missing: MissingResultResponse | None = Field(
+        default=None, description="Why there is no verdict; of the anomalies of a single incident"
     )
 
 

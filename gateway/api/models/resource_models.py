@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from analytics.service.missing_results import MissingCode  # at run time: pydantic resolves the annotation
+
+if TYPE_CHECKING:
+    from analytics.service.missing_results import MissingResult
 
 T = TypeVar("T")
 
@@ -196,6 +201,19 @@ class AnomalyResponse(ApiModel):
     evidence: dict[str, Any]
 
 
+class MissingResultResponse(ApiModel):
+    """Why a result is missing, and what would change that."""
+
+    code: MissingCode
+    en: str
+    zh: str
+
+
+def missing_response(one: MissingResult | None) -> MissingResultResponse | None:
+    """Return the reason for a missing result as a model; None where it is not missing."""
+    return None if one is None else MissingResultResponse(code=one.code, en=one.en, zh=one.zh)
+
+
 class SensorVerdictResponse(ApiModel):
     """Whether what a sensor measured is an event on the network, or a fault of the sensor.
 
@@ -221,10 +239,12 @@ class ListedAnomalyResponse(AnomalyResponse):
     """An anomaly of a list, with the name and probability of the verdict on its sensor."""
 
     verdict_on_sensor: Literal["event", "sensor_fault", "undecided"] | None = Field(
-        description="Null where there is none; the anomaly by itself has more of it in `sensor_verdict`"
+        description="Null where there is none; the anomaly by itself has more of it in `sensor_verdict`, and "
+        "the reason for none in `sensor_verdict_missing`"
     )
     event_probability: float | None = Field(
-        description="The rest is the probability of a fault of the sensor", examples=[0.97]
+        description="The rest is the probability of a fault of the sensor; null with `verdict_on_sensor`",
+        examples=[0.97],
     )
 
 
@@ -232,7 +252,10 @@ class VerifiedAnomalyResponse(AnomalyResponse):
     """An anomaly with the verdict on its sensor."""
 
     sensor_verdict: SensorVerdictResponse | None = Field(
-        description="Null where there is none: of a device, off the networks, or not computed yet"
+        description="Null where there is none; `sensor_verdict_missing` has the reason"
+    )
+    sensor_verdict_missing: MissingResultResponse | None = Field(
+        default=None, description="Why there is no verdict; null where there is one"
     )
 
 
@@ -270,7 +293,8 @@ class PosteriorCandidateResponse(ApiModel):
     released_to: UtcTime
     duration_s: float = Field(description="Median duration of the release [s]")
     amount_kg: tuple[float, float, float] | None = Field(
-        description="Quantiles 5, 50, 95 % of the amount [kg]: not calibrated, often too low; null if unknown"
+        description="Quantiles 5, 50, 95 % of the amount [kg]: not calibrated, often too low; null where no "
+        "discharge of that river was measured in the time"
     )
     group: int = Field(
         description="Candidates of one group can't be distinguished by these readings; 0 is the likeliest"
@@ -313,9 +337,17 @@ class SourcePosteriorResponse(ApiModel):
     n_non_detects: int = Field(description="Readings not above the expected value: evidence, too")
     sensors: list[str]
     fit: float = Field(description="Share of the detected concentrations that the best candidate explains")
-    extra_sample: SuggestedSampleResponse | None
+    extra_sample: SuggestedSampleResponse | None = Field(
+        description="Null where there is none; `extra_sample_missing` has the reason"
+    )
+    extra_sample_missing: MissingResultResponse | None = Field(
+        default=None, description="Why no sample is suggested; null where one is, and in old traces"
+    )
     arrivals: list[DownstreamArrivalResponse] = Field(
         description="At sites below that of the anomaly, earliest first; in the past where it has passed"
+    )
+    arrivals_missing: MissingResultResponse | None = Field(
+        default=None, description="Why there are no `arrivals`; null where there are, and in old traces"
     )
 
 
@@ -323,9 +355,11 @@ class TraceResponse(ApiModel):
     """Possible upstream origins of an anomaly; outfalls first."""
 
     anomaly_id: int
-    node_id: str | None
+    node_id: str | None = Field(description="Node of its site; null where that is on no river")
     seen: UtcTime
-    candidates: list[TraceCandidateResponse]
+    candidates: list[TraceCandidateResponse] = Field(
+        description="By travel time; where it is empty, the explanation has the reason"
+    )
     equally_likely: bool = Field(
         description="Whether all of several candidates have the same likelihood: nodes that are not listed "
         "are excluded by their travel time, and those that are listed are not distinguished"
@@ -334,8 +368,11 @@ class TraceResponse(ApiModel):
     explanation_zh: str
     posterior: SourcePosteriorResponse | None = Field(
         default=None,
-        description="From concentrations, with uncertain velocities and dispersion; null without "
-        "`posterior=true`, or where the anomaly is of no traced quantity or no outfall lies upstream",
+        description="From concentrations, with uncertain velocities and dispersion; null where "
+        "`posterior_missing` has a reason",
+    )
+    posterior_missing: MissingResultResponse | None = Field(
+        default=None, description="Why there is no `posterior`; null where there is one"
     )
 
 
@@ -346,8 +383,8 @@ class MeasuredResponse(ApiModel):
     quantity: str
     unit: str
     value: float
-    expected: float | None
-    spread: float | None
+    expected: float | None = Field(description="Null while the judge warms up")
+    spread: float | None = Field(description="Null with `expected`")
     quality: int
     rules: list[str]
     measured: UtcTime
@@ -362,18 +399,22 @@ class NodeStateResponse(ApiModel):
     site_id: str | None
     status: Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
     open_anomalies: list[int]
-    measured: list[MeasuredResponse]
+    measured: list[MeasuredResponse] = Field(
+        description="Empty at a node without a site, or whose site never sent a reading"
+    )
 
 
 class LinkStateResponse(ApiModel):
-    """The current state of a link; ``congestion`` is speed over free-flow speed, of roads."""
+    """The current state of a link."""
 
     link_id: str
     network: str
     status: Literal["ok", "suspect", "anomaly", "silent", "warming", "unknown"]
     open_anomalies: list[int]
     travel_s: float
-    congestion: float | None
+    congestion: float | None = Field(
+        description="Speed over free-flow speed; null on rivers, and without a measured speed at its ends"
+    )
 
 
 class TwinStateResponse(ApiModel):

@@ -174,8 +174,10 @@ class StatementResponse(ApiModel):
 class PassageResponse(ApiModel):
     """Arrival and peak of a spill at a node; null where it isn't reached."""
 
-    arrival_s: float | None = Field(description="1 % of the peak is reached, from the beginning [s]")
-    peak_s: float | None
+    arrival_s: float | None = Field(
+        description="1 % of the peak is reached, from the beginning [s]; null below 0.001 mg/L"
+    )
+    peak_s: float | None = Field(description="From the beginning [s]; null with `arrival_s`")
     peak_mg_l: float
 
 
@@ -186,9 +188,13 @@ class ScenarioSiteResponse(PassageResponse):
     site_id: str | None
     en: str
     zh: str
-    arrival_band_s: list[float] | None = Field(description="80 % of the model's variants lie between")
-    peak_band_mg_l: list[float] | None
-    base: PassageResponse | None = Field(description="The same spill without the other changes")
+    arrival_band_s: list[float] | None = Field(
+        description="80 % of the model's variants lie between; null where it or they don't reach the node"
+    )
+    peak_band_mg_l: list[float] | None = Field(description="Null without a spill")
+    base: PassageResponse | None = Field(
+        description="The same spill without the other changes; null where they alter no flow"
+    )
     concentration_mg_l: list[float] = Field(description="Added at each `time_s`")
     base_concentration_mg_l: list[float] | None = Field(
         default=None, description="The same without the other changes; null where they alter no flow"
@@ -214,8 +220,12 @@ class WaterScenarioResult(ApiModel):
     is_discharge_measured: bool = Field(description="False: flows are those of the model's assumptions")
     nodes: int = Field(description="Of the network that was computed")
     time_s: list[float] = Field(description="From the beginning [s]")
-    sites: list[ScenarioSiteResponse] = Field(description="In order of arrival, 50 at most")
-    links: list[ScenarioLinkResponse] = Field(description="The most altered ones first, 100 at most")
+    sites: list[ScenarioSiteResponse] = Field(
+        description="In order of arrival, 50 at most; none without a spill"
+    )
+    links: list[ScenarioLinkResponse] = Field(
+        description="The most altered ones first, 100 at most; none where the changes alter no discharge"
+    )
 
 
 class ScenarioRoadResponse(ApiModel):

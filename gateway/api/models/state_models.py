@@ -9,7 +9,13 @@ from pydantic import Field
 
 from analytics.service.network_checks import Check
 from edge.wire.quantities import QUANTITIES
-from gateway.api.models.resource_models import ApiModel, UtcTime, utc_datetime
+from gateway.api.models.resource_models import (
+    ApiModel,
+    MissingResultResponse,
+    UtcTime,
+    missing_response,
+    utc_datetime,
+)
 
 if TYPE_CHECKING:
     from analytics.service.estimated_state import EstimatedState
@@ -19,33 +25,37 @@ if TYPE_CHECKING:
 class NodeEstimateResponse(ApiModel):
     """A quantity at a node; measured, expected, quality and age are of its newest reading of the last 24 h.
 
-    On roads of the last hour.
+    On roads of the last hour. They are null without such a reading, or without a sensor of the quantity.
     """
 
     node_id: str
     site_id: str | None
     source: Literal["measured", "estimated", "none"] = Field(
-        description="measured: its newest reading is good and fresh; none: too few sensors have a fresh one"
+        description="measured: its newest reading is good and fresh; none: `estimates_missing` has the reason"
     )
     measured: float | None = Field(examples=[7.9])
-    expected: float | None = Field(examples=[7.7])
+    expected: float | None = Field(description="Null while the judge warms up, too", examples=[7.7])
     quality: int | None = Field(description="QARTOD flag", examples=[1])
     age_s: float | None = Field(
         description="Where a town forwarded the estimate without a reading, that of the estimate",
         examples=[120.0],
     )
     estimated: float | None = Field(
-        description="From all sensors of the network that you may read", examples=[7.8]
+        description="From all sensors of the network that you may read; null where `estimates_missing` has "
+        "the reason",
+        examples=[7.8],
     )
-    deviation: float | None = Field(description="Standard deviation of the estimate", examples=[0.2])
+    deviation: float | None = Field(
+        description="Standard deviation of the estimate; null without one", examples=[0.2]
+    )
 
 
 class LinkEstimateResponse(ApiModel):
     """A quantity on a link: the mean of its ends; the deviation is an upper bound."""
 
     link_id: str
-    estimated: float | None
-    deviation: float | None
+    estimated: float | None = Field(description="Null where an end has no estimate")
+    deviation: float | None = Field(description="Null without an estimate")
 
 
 class EstimatedStateResponse(ApiModel):
@@ -57,6 +67,9 @@ class EstimatedStateResponse(ApiModel):
     network: Literal["river", "road"]
     nodes: list[NodeEstimateResponse]
     links: list[LinkEstimateResponse]
+    estimates_missing: MissingResultResponse | None = Field(
+        description="Why nodes without a sensor, or all, have no estimate; null where each has one"
+    )
 
 
 class NetworkFindingResponse(ApiModel):
@@ -112,7 +125,10 @@ class PlacementResponse(ApiModel):
         description="How many to take: up to the last that adds 0.02, or makes another outfall traceable",
         examples=[3],
     )
-    items: list[PlacedSensorResponse]
+    items: list[PlacedSensorResponse] = Field(
+        description="Empty where no further place distinguishes an outfall; where nothing can be computed, "
+        "the request is refused with the reason"
+    )
 
 
 def placement_response(one: PlacementReport) -> PlacementResponse:
@@ -145,4 +161,5 @@ def estimated_state_response(one: EstimatedState) -> EstimatedStateResponse:
         network=one.network,
         nodes=[NodeEstimateResponse(**msgspec.structs.asdict(node)) for node in one.nodes],
         links=[LinkEstimateResponse(**msgspec.structs.asdict(link)) for link in one.links],
+        estimates_missing=missing_response(one.missing),
     )

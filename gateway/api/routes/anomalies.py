@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from analytics.service import network_state, source_posterior
+from analytics.service import missing_results, network_state, source_posterior
 from gateway.api import fast_route, network_distance, query_params, snapshots
 from gateway.api.directory_cache import DirectoryIndex
 from gateway.api.models import conversion, resource_models
@@ -179,7 +179,7 @@ def trace(
             is_whole_event=bool(event_sites),
         )
         if posterior
-        else None,
+        else missing_results.NOT_REQUESTED,
     )
 
 

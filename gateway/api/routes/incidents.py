@@ -10,6 +10,7 @@ from pydantic import Field
 
 from analytics.incidents import edits, manual_incident, state_machine
 from analytics.incidents.priority_matrix import read_matrix
+from analytics.service.missing_results import MissingResult
 from gateway.api import query_params
 from gateway.api.incident_access import (
     IncidentAccess,
@@ -17,7 +18,7 @@ from gateway.api.incident_access import (
     history_response,
 )
 from gateway.api.models import incident_models as models
-from gateway.api.models.resource_models import PageResponse
+from gateway.api.models.resource_models import PageResponse, missing_response
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext
 from gateway.auth.authorization import INCIDENT_WORK, INCIDENTS, OPERATOR, RequiredRight, requires
@@ -145,8 +146,14 @@ def incident(context: CurrentContext, incident_id: IncidentIdParam) -> models.In
     access = IncidentAccess.of(context)
     found = access.visible(incident_id)
     verdicts = access.sensor_verdicts(access.members(incident_id, limit=MAX_VERIFIED))
+    trace, verdict = access.trace(found), verdicts.first
     return access.response(found).model_copy(
-        update={"trace": access.trace(found), "sensor_verdict": next(iter(verdicts.values()), None)}
+        update={
+            "trace": None if isinstance(trace, MissingResult) else trace,
+            "trace_missing": missing_response(trace) if isinstance(trace, MissingResult) else None,
+            "sensor_verdict": verdict,
+            "sensor_verdict_missing": None if verdict else verdicts.first_missing,
+        }
     )
 
 
@@ -161,7 +168,7 @@ def members(context: CurrentContext, incident_id: IncidentIdParam) -> list[model
     access.visible(incident_id)
     found = access.members(incident_id)
     verdicts = access.sensor_verdicts(found)
-    return [anomaly_response(one, verdicts.get(one.anomaly_id)) for one in found]
+    return [anomaly_response(one, verdicts) for one in found]
 
 
 @router.get("/{incident_id}/history", responses=problem_responses(404))

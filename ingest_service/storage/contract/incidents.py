@@ -272,7 +272,8 @@ class IncidentToTrace(msgspec.Struct, frozen=True, kw_only=True):
 class IncidentTrace(msgspec.Struct, frozen=True, kw_only=True):
     """The posterior over the sources of an incident; None where it can't be computed from ``inputs``.
 
-    ``posterior`` is a `SourcePosteriorAnswer` of `analytics.service.source_posterior` as JSON.
+    ``posterior`` is a `SourcePosteriorAnswer` of `analytics.service.source_posterior` as JSON, ``missing`` a
+    `MissingResult` of `analytics.service.missing_results`: why there is none; None of older versions.
     """
 
     incident_id: int
@@ -281,3 +282,4 @@ class IncidentTrace(msgspec.Struct, frozen=True, kw_only=True):
     computing_s: float
     times_computed: int = 1  # given by the store
     posterior: dict[str, Any] | None
+    missing: dict[str, str] | None = None

@@ -1,4 +1,4 @@
-"""Validates names before they are stored, and escapes control characters in text for logs and terminals."""
+"""Validates names and ids before they are stored, and escapes control characters for logs and terminals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ FORBIDDEN_IN_NAMES = r"[<>\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
 Migration 0028 has the same expression, and a test checks that both are equal. PostgreSQL itself refuses NUL.
 """
 FORBIDDEN_NAME_ADVICE = "holds '<', '>' or a control character, which pages and terminals obey: leave it out"
+ID_ADVICE = "addresses and file names can't hold: use letters, digits and _ . : -, a letter or digit first"
+_ID_PATTERN = re.compile(r"[^\W_][\w.:-]*")
 _FORBIDDEN_PATTERN = re.compile(FORBIDDEN_IN_NAMES.replace(r"\u0001", r"\x00"))
 _CONTROL_PATTERN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -22,6 +24,19 @@ def is_valid_name(text: str) -> bool:
     (True, False, False)
     """
     return _FORBIDDEN_PATTERN.search(text) is None
+
+
+def is_valid_id(text: str) -> bool:
+    r"""Whether a text is valid as the id of a site, node or link: it stands in addresses and file names.
+
+    Those of areas, devices and channels stand in topics, too: `edge.wire.topics.LEVEL_PATTERN` is narrower.
+
+    >>> [is_valid_id(one) for one in ("330483-d1-r04", "wz-q1:wz-01", "东栅-1")]
+    [True, True, True]
+    >>> [is_valid_id(one) for one in ("a/b", "a b", "a?b", "a#b", "50%", "..", "", "a\x1b")]
+    [False, False, False, False, False, False, False, False]
+    """
+    return _ID_PATTERN.fullmatch(text) is not None
 
 
 def escape_controls(text: str, max_characters: int | None = None) -> str:

@@ -269,11 +269,10 @@ class Incidents:
 
     def replace_trace(self, trace: IncidentTrace) -> None:
         """Store the trace of an incident in place of its last one."""
-        posterior = None if trace.posterior is None else Jsonb(trace.posterior)
+        parts = {"posterior": trace.posterior, "missing": trace.missing}
+        documents = {name: None if one is None else Jsonb(one) for name, one in parts.items()}
         with self._database.transaction() as connection:
-            connection.execute(
-                QUERIES["upsert_incident_trace"], msgspec.structs.asdict(trace) | {"posterior": posterior}
-            )
+            connection.execute(QUERIES["upsert_incident_trace"], msgspec.structs.asdict(trace) | documents)
 
     def traces(self, incident_ids: Iterable[int]) -> dict[int, IncidentTrace]:
         """Return the traces of some incidents, by incident."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analytics.service import source_posterior, source_readings
+from analytics.service import missing_results, source_posterior, source_readings
 from analytics.service.downstream_arrivals import ARRIVAL_SHARE
+from analytics.service.source_posterior import SourcePosteriorAnswer
 from deploy import demo
 from edge.simulator.river import River
 from ingest_service.storage.contract.models import READING, Anomaly
@@ -62,7 +63,7 @@ def posterior_at(site_id: str, start_s: float, until_s: float) -> Any:
         reason_zh="升",
     )
     found = source_posterior.infer_sources(directory, anomaly, read, after_s=86_400.0)
-    assert found is not None
+    assert isinstance(found, SourcePosteriorAnswer), found
     return found
 
 
@@ -94,6 +95,7 @@ def test_a_section_below_more_sensors_than_are_used_has_a_trace_by_the_nearest()
 def test_the_first_high_readings_are_no_arrival_downstream() -> None:
     """Half an hour after the first one, 27 mg/L were forecast at the next section, where 1.5 came."""
     detected_s = RELEASED_S + 3.2 * 3600
-    assert posterior_at(DETECTED_AT, detected_s, detected_s + 1800).arrivals == []
+    early = posterior_at(DETECTED_AT, detected_s, detected_s + 1800)
+    assert (early.arrivals, early.arrivals_missing) == ([], missing_results.FEW_DETECTIONS)
     (first, *_) = posterior_at(DETECTED_AT, detected_s, detected_s + 4500).arrivals
     assert first.peak_mg_l < 2 * concentration(TOWN_B[0], np.arange(RELEASED_S, NOW_S + 36_000, 60.0)).max()

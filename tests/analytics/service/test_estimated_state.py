@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pytest
 
 from analytics.errors import TwinModelError
-from analytics.service import state_inputs
+from analytics.service import missing_results, state_inputs
 from analytics.service.estimated_state import MAX_SENSORS, EstimatedState, NodeEstimate, estimate_quantity
 from gateway.api.directory_cache import DirectoryCache
 from gateway.auth.area_scope import scoped_to
@@ -145,11 +146,28 @@ def test_a_past_state_uses_no_later_reading_and_one_without_readings_is_empty() 
     empty = estimates(usual, AT_S - 10 * 86_400.0)
     assert {one.source for one in empty.nodes} == {"none"}
     assert {one.estimated for one in empty.links} == {None}
+    assert (empty.missing, estimates(usual).missing) == (missing_results.NO_EXPECTED, None)
+
+
+def test_a_network_without_a_sensor_of_the_quantity_and_no_network_are_reasons() -> None:
+    known = directory()
+    unmeasured = msgspec.structs.replace(known, series=[])
+    without_network = msgspec.structs.replace(known, nodes=[], links=[])
+    for one, reason in (
+        (unmeasured, missing_results.NO_SENSORS),
+        (without_network, missing_results.NO_NETWORK),
+    ):
+        store = MemoryStore()
+        found = estimate_quantity(store.enrol(one), store, "dissolved_oxygen", AT_S)
+        assert found.missing == reason
+        assert {node.estimated for node in found.nodes} <= {None}
 
 
 def test_two_sensors_are_too_few_for_the_nodes_without_one() -> None:
     silent: dict[str, Any] = {one: {"expected": np.nan} for one in SENSORS[2:]}
-    nodes = by_node(estimates(filled_store(directory(), **silent)))
+    found = estimates(filled_store(directory(), **silent))
+    assert found.missing == missing_results.too_few_sensors(2, 3)
+    nodes = by_node(found)
     assert nodes["u0"].estimated is not None
     assert (nodes["u1"].source, nodes["u1"].estimated, nodes["u1"].deviation) == ("none", None, None)
 

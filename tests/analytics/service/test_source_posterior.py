@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
 from analytics.errors import AnalyticsError
-from analytics.service import river_model, source_posterior, source_readings
+from analytics.service import missing_results, river_model, source_posterior, source_readings
+from analytics.service.missing_results import MissingResult
 from analytics.service.placement_report import placement_report
+from analytics.service.source_posterior import SourcePosteriorAnswer
 from ingest_service.storage.contract.models import (
     READING,
     Anomaly,
@@ -21,9 +23,6 @@ from ingest_service.storage.contract.models import (
     Series,
     Site,
 )
-
-if TYPE_CHECKING:
-    from analytics.service.source_posterior import SourcePosteriorAnswer
 
 START_S = 1_700_000_000.0
 PLACE: dict[str, Any] = {"area_id": "t", "lat": 30.6, "lon": 120.5}
@@ -125,7 +124,7 @@ def readings(at_up: bool, discharge: float = 5.0) -> Any:  # noqa: FBT001 - a ca
 
 def infer(*, at_up: bool, **options: Any) -> SourcePosteriorAnswer:
     found = source_posterior.infer_sources(directory(), anomaly(), readings(at_up, **options))
-    assert found is not None
+    assert isinstance(found, SourcePosteriorAnswer), found
     return found
 
 
@@ -161,8 +160,8 @@ def test_a_greater_release_that_passes_another_site_is_not_taken_for_the_source_
         source_posterior.infer_sources(directory(), anomaly(), read, is_whole_event=is_whole)
         for is_whole in (False, True)
     )
-    assert alone is not None
-    assert whole is not None
+    assert isinstance(alone, SourcePosteriorAnswer)
+    assert isinstance(whole, SourcePosteriorAnswer)
     assert alone.candidates[0].node_id in {"a", "in"}, "one release has to explain all that was read"
     assert whole.candidates[0].node_id == "b"
     assert whole.credible_90 == ["b"]
@@ -205,7 +204,7 @@ def test_an_anomaly_at_a_monitored_outfall_is_traced_to_it() -> None:
     measured = with_monitored_outfall(directory())
     at_outfall = msgspec.structs.replace(anomaly(None), site_id="a")
     found = source_posterior.infer_sources(measured, at_outfall, readings(at_up=True))
-    assert found is not None
+    assert isinstance(found, SourcePosteriorAnswer)
     assert found.candidates[0].node_id == "a"
     assert found.candidates[0].probability > 0.9
 
@@ -219,22 +218,46 @@ def test_the_amount_follows_the_measured_discharge() -> None:
 
 def test_without_a_discharge_no_amount_is_given() -> None:
     found = source_posterior.infer_sources(directory(("ammonia_nitrogen",)), anomaly(), readings(at_up=True))
-    assert found is not None
+    assert isinstance(found, SourcePosteriorAnswer)
     assert {one.amount_kg for one in found.candidates} == {None}
 
 
-def test_what_is_not_traced_by_mass_has_no_posterior() -> None:
-    other = directory(("dissolved_oxygen", "discharge"))
-    assert source_posterior.infer_sources(other, anomaly(), readings(at_up=True)) is None
+def test_where_there_is_no_posterior_there_is_the_reason() -> None:
+    """It was null, and an engineer could not find out why."""
 
-
-def test_clean_readings_have_no_posterior() -> None:
     def clean(series_id: int, from_s: float, to_s: float) -> Any:
         rows = readings(at_up=False)(series_id, from_s, to_s)
         rows["value"] = rows["expected"]
         return rows
 
-    assert source_posterior.infer_sources(directory(), anomaly(), clean) is None
+    def silent(series_id: int, from_s: float, to_s: float) -> Any:
+        return clean(series_id, from_s, to_s)[:0]
+
+    read, whole = readings(at_up=True), directory()
+    cases = {
+        "no_traced_quantity": (directory(("dissolved_oxygen", "discharge")), read),
+        "off_network": (msgspec.structs.replace(whole, nodes=[], links=[]), read),
+        "no_source_upstream": (msgspec.structs.replace(whole, nodes=without_sources(whole)), read),
+        "no_readings": (whole, silent),
+        "nothing_detected": (whole, clean),
+    }
+    for code, (known, reader) in cases.items():
+        found = source_posterior.infer_sources(known, anomaly(), reader)
+        assert isinstance(found, MissingResult), code
+        assert found.code == code
+        assert found.en
+        assert found.zh
+
+
+def without_sources(known: Directory) -> list[Node]:
+    """Return the nodes with confluences in place of outfalls and inflows."""
+    return [msgspec.structs.replace(one, kind="confluence") for one in known.nodes]
+
+
+def test_what_a_posterior_lacks_has_its_reason() -> None:
+    found = infer(at_up=False)
+    assert (found.arrivals, found.arrivals_missing) == ([], missing_results.NOTHING_DOWNSTREAM)
+    assert (found.extra_sample is None) == (found.sample_missing is not None)
 
 
 def test_sensors_are_suggested_where_outfalls_become_traceable() -> None:

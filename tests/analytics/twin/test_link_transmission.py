@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.twin import compile_ahead, compiled_traffic
+from analytics.twin import compile_ahead, compiled_traffic, sparse_inverse
 from analytics.twin.fundamental_diagram import FundamentalDiagram, calibrate, congestion_level
 from analytics.twin.junction_flow import junction_outflows
 from analytics.twin.link_transmission import Simulation, simulate
+from analytics.twin.road_demand import NodeCounts, RoadLayout, link_flows
 from analytics.twin.road_traffic import CapacityDrop, RoadTraffic, TrafficError
 from analytics.twin.traffic_scenario import (
     Diversion,
@@ -24,6 +29,8 @@ from analytics.twin.traffic_scenario import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -58,14 +65,39 @@ def corridor(step_demand: float = DEMAND) -> RoadTraffic:
 def test_what_is_compiled_ahead_is_what_a_scenario_uses() -> None:
     """The first scenario on roads took up to 26 s, in which it was compiled."""
     compile_ahead.compile_traffic()
-    compiled: Any = compiled_traffic.advance
-    before = list(compiled.signatures)
+    compiled: tuple[Any, ...] = (compiled_traffic.advance, *sparse_inverse.COMPILED)
+    before = [list(one.signatures) for one in compiled]
     drop = CapacityDrop(link=2, from_s=0.0, to_s=600.0, factor=0.5)
     for traffic in (corridor(), replace(corridor(), drops=(drop,))):
         simulate(traffic, 1200.0)
     compare(corridor(), TrafficScenario(closures=(LaneClosure(2, 1.0, 0.0, 600.0),)), 1200.0)
-    assert len(before) == 1
-    assert compiled.signatures == before
+    ones = np.ones(3)
+    roads = RoadLayout(4, np.arange(3), np.arange(1, 4), 0.5 * ones)
+    link_flows(roads, NodeCounts(np.array([1]), np.full((2, 1), 0.1), np.full(1, 0.01)))
+    assert [len(one) for one in before] == [1, 1, 1, 1]
+    assert [one.signatures for one in compiled] == before
+
+
+def test_a_scenario_does_not_wait_for_the_compiler(tmp_path: Path) -> None:
+    """The first scenario on roads of a new installation took 30 s, of which the roads took one."""
+    program = """
+import numpy as np
+from analytics.twin import compiled_traffic, sparse_inverse
+from analytics.twin.link_transmission import simulate
+from analytics.twin.road_demand import NodeCounts, RoadLayout, link_flows
+from tests.analytics.twin.test_link_transmission import corridor
+ones = np.ones(3)
+roads = RoadLayout(4, np.arange(3), np.arange(1, 4), 0.5 * ones)
+link_flows(roads, NodeCounts(np.array([1]), np.full((2, 1), 0.1), np.full(1, 0.01)))
+print(simulate(corridor(), 5400).left[-1].tolist())
+steps = (compiled_traffic.advance, *sparse_inverse.COMPILED)
+print([one.signatures for one in steps])
+"""
+    environ = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, check=True)
+    left, compiled = map(json.loads, ended.stdout.splitlines())
+    assert compiled == [[]] * 4
+    assert left == pytest.approx(simulate(corridor(), 5400).left[-1].tolist(), abs=1e-9)
 
 
 def newell(time_s: Floats) -> tuple[Floats, Floats, Floats]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analytics.twin import road_demand
+from analytics.twin import compile_ahead, road_demand
 from analytics.twin.road_demand import NodeCounts, RoadLayout, link_flows, turn_shares
 
 # 0 → 1 → {2, 3} → 4, all links with 1 vehicle/s, that over node 3 with half of it.
@@ -53,7 +53,8 @@ def test_a_two_way_crossing_has_no_u_turns_and_no_flow_is_negative() -> None:
 
 
 def test_spreads_are_those_of_the_dense_inverse() -> None:
-    """On a lattice in both directions; with the dense inverse 500 junctions took 5 s of processor time."""
+    """On a lattice in both directions; the dense inverse of 500 junctions took 5 s of processor time."""
+    compile_ahead.compile_traffic()
     number = np.arange(36).reshape(6, 6)
     pairs = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
     tail = np.concatenate([one.ravel() for begin, end in pairs for one in (begin, end)])

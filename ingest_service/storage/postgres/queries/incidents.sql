@@ -250,11 +250,11 @@ WHERE i.kind = 'water' AND i.state NOT IN ('closed', 'false_alarm') AND i.merged
 ORDER BY t.incident_id IS NOT NULL, i.opened DESC, i.incident_id DESC LIMIT %(limit)s;
 
 -- upsert_incident_trace: Insert the trace of an incident, or replace it.
-INSERT INTO incident_trace AS t (incident_id, inputs, computing_s, posterior)
-VALUES (%(incident_id)s, %(inputs)s, %(computing_s)s, %(posterior)s)
+INSERT INTO incident_trace AS t (incident_id, inputs, computing_s, posterior, missing)
+VALUES (%(incident_id)s, %(inputs)s, %(computing_s)s, %(posterior)s, %(missing)s)
 ON CONFLICT (incident_id) DO UPDATE SET inputs = excluded.inputs, computed = now(), computing_s = excluded.computing_s,
-    times_computed = t.times_computed + 1, posterior = excluded.posterior;
+    times_computed = t.times_computed + 1, posterior = excluded.posterior, missing = excluded.missing;
 
 -- incident_traces: The traces of some incidents.
-SELECT incident_id, inputs, extract(epoch FROM computed)::float8 AS computed_s, computing_s, times_computed, posterior
+SELECT incident_id, inputs, extract(epoch FROM computed)::float8 AS computed_s, computing_s, times_computed, posterior, missing
 FROM incident_trace WHERE incident_id = ANY (%s::bigint[]);
