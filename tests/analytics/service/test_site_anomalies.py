@@ -192,12 +192,12 @@ def test_another_process_without_state_returns_the_same(demo_judged: JudgedDemo)
     assert judge_all_sites(store) == first
 
 
-def test_days_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         site_scoring, "BLOCK_TICKS", site_anomalies.MAX_EVENT_TICKS
     )  # fewer models, and older ones
     store = MemoryStore()
-    fill_with_demo(store, days=12, until_s=PRESENT_S, plan=[], seed=SEED_OF_HEAVY_RAIN)
+    fill_with_demo(store, days=15, until_s=PRESENT_S, plan=[], seed=SEED_OF_HEAVY_RAIN)
     areas = sorted({one.area_id for one in store.directory().sites})
     judging_state = SiteJudgingState()
     for days in range(6, -1, -3):
