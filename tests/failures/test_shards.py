@@ -79,7 +79,8 @@ class FaultySeries(TickDriver):
     """Four days of a river with noise, spikes and a shift."""
 
     def __init__(self) -> None:
-        super().__init__(float(int(time.time() / STEP_S) * STEP_S - 2 * TICKS * STEP_S), TICKS, step_s=STEP_S, together=TOGETHER)
+        start_s = float(int(time.time() / STEP_S) * STEP_S - 2 * TICKS * STEP_S)
+        super().__init__(start_s, TICKS, step_s=STEP_S, together=TOGETHER)
 
     def ph(self, tick: int) -> float:
         """The same at every call."""

@@ -117,7 +117,9 @@ class NetworkFaultRig:
         self.ticks = ticks
         self.published = {(channel, time_s) for time_s in ticks.times_s() for channel in ("ph", "turb")}
         login = "" if password is None else f"{device}:{password}@"
-        edge = Settings(window=WINDOW, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=readings_per_s)
+        edge = Settings(
+            window=WINDOW, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=readings_per_s
+        )
         self._agent = Agent(
             area=next(one.area_id for one in directory.devices if one.device_id == device),
             device=device,
