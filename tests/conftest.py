@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +14,7 @@ from deploy.embedded.postgres_binaries import postgres_programs
 from deploy.embedded.server_environment import UNPRIVILEGED
 from tests.support import browser, not_tested, server_installation
 from tests.support import timescale_community as community_edition
-from tests.support.run_folders import clear_stale, new_folder
+from tests.support.run_folders import clear_stale
 from tests.support.throwaway_servers import (
     TIMESCALE,
     MosquittoServer,
@@ -181,13 +180,8 @@ def mosquitto(start_mosquitto: StartMosquitto) -> MosquittoServer:
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Iterator[Path]:
     """Provide a folder like ``tmp_path`` that, for root, unprivileged users may enter."""
-    if os.geteuid() != 0:
-        yield tmp_path
-        return
-    folder = new_folder(server_installation.cache_folder() / "run", "folder", (0, 0))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with server_installation.enterable_folder(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture

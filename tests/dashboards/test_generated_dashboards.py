@@ -19,7 +19,8 @@ from dashboards.grafana_versions import COMMON_FEATURES
 from dashboards.postgres_query import DATASOURCE_TYPE, DATASOURCE_UID, QUERIES
 from dashboards.settings import DEFAULT_CONSOLE_URL, Settings
 
-BOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in dashboard_files().items()}
+FILES = dashboard_files()
+BOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in FILES.items()}
 PROVISIONING = Path(FOLDER).parent / "provisioning"
 PANELS = [
     (name, panel) for name, board in BOARDS.items() for panel in board["panels"] if panel["type"] != "row"
@@ -41,15 +42,15 @@ GLOBALS = re.compile(r"\$\{?(__\w+)")
 
 def test_the_committed_files_are_what_the_code_builds() -> None:
     committed = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.json")}
-    assert committed == dashboard_files(), "run: python -m dashboards"
+    assert committed == FILES, "run: python -m dashboards"
 
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_sdk_reads_what_it_wrote(name: str) -> None:
     """What its types do not know would be lost on the way; targets are ours, the SDK has no type for them."""
-    read = Dashboard.from_json(json.loads(dashboard_files()[name]))
+    read = Dashboard.from_json(json.loads(FILES[name]))
     again = json.loads(JSONEncoder(sort_keys=True).encode(read))
-    for board in (again, expected := json.loads(dashboard_files()[name])):
+    for board in (again, expected := json.loads(FILES[name])):
         board["annotations"]["list"][0].pop("target")
         for one in (*board["links"], *board["annotations"]["list"]):
             one.pop("placement", None)  # read as "in the controls menu" where it is absent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -28,10 +28,43 @@ BOARD = "towntwin-town-overview-zh"
 RULE = "towntwin-lag"
 
 
-@pytest.fixture
-def grafana() -> Iterator[FakeGrafana]:
-    with serve_fake_grafana() as found:
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeGrafana]:
+    """Provide a server; files of the same settings are generated once, as that takes most of a push."""
+    generated: dict[str, dict[str, str]] = {}
+
+    def generate_once(settings: Settings) -> dict[str, str]:
+        key = repr(msgspec.structs.replace(settings, url=""))
+        if key not in generated:
+            generated[key] = dashboard_files(settings)
+        return generated[key]
+
+    with pytest.MonkeyPatch.context() as patched, serve_fake_grafana() as found:
+        patched.setattr(dashboard_push, "dashboard_files", generate_once)
         yield found
+
+
+@pytest.fixture(scope="module")
+def after_first_push(server: FakeGrafana) -> dict[str, Any]:
+    """What the server stores after a push to a new Grafana."""
+    server.reset({})
+    pushed(server)
+    return server.state()
+
+
+@pytest.fixture
+def grafana(server: FakeGrafana) -> FakeGrafana:
+    """Return a Grafana without any object of ours."""
+    server.reset({})
+    return server
+
+
+@pytest.fixture
+def filled(server: FakeGrafana, after_first_push: dict[str, Any]) -> FakeGrafana:
+    """Return a Grafana to which everything was pushed once, and that has recorded no write since."""
+    server.reset(after_first_push)
+    server.writes.clear()
+    return server
 
 
 def settings(grafana: FakeGrafana) -> Settings:
@@ -67,11 +100,9 @@ def test_everything_is_there_after_the_first(grafana: FakeGrafana) -> None:
     assert "created" in shown
 
 
-def test_the_second_writes_nothing(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.writes.clear()
-    assert pushed(grafana)[0] == []
-    assert grafana.writes == []
+def test_the_second_writes_nothing(filled: FakeGrafana) -> None:
+    assert pushed(filled)[0] == []
+    assert filled.writes == []
 
 
 VERSIONS = ["9.4.7", "9.5.21", "10.2.3", "11.6.0", "12.3.3"]
@@ -152,69 +183,62 @@ def test_a_dry_run_writes_nothing_and_shows_what_would_change(grafana: FakeGrafa
     assert grafana.writes == []
 
 
-def test_what_an_older_push_left_is_brought_up_to_date(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    kept = grafana.boards[BOARD]["dashboard"]
-    grafana.store_dashboard(
+def test_what_an_older_push_left_is_brought_up_to_date(filled: FakeGrafana) -> None:
+    kept = filled.boards[BOARD]["dashboard"]
+    filled.store_dashboard(
         {**kept, "title": "Older"}, "towntwin push 0123456789abcdef", "sa-towntwin", "towntwin"
     )
-    (one,) = pushed(grafana)[0]
+    (one,) = pushed(filled)[0]
     assert one.verdict == "ours"
-    assert grafana.boards[BOARD]["dashboard"]["title"] == "乡镇总览"
+    assert filled.boards[BOARD]["dashboard"]["title"] == "乡镇总览"
 
 
-def test_a_person_s_dashboard_is_not_overwritten_without_an_option(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.save_as_person(BOARD, message="wider", title="My town")
-    grafana.rules.pop(RULE)
-    grafana.writes.clear()
+def test_a_person_s_dashboard_is_not_overwritten_without_an_option(filled: FakeGrafana) -> None:
+    filled.save_as_person(BOARD, message="wider", title="My town")
+    filled.rules.pop(RULE)
+    filled.writes.clear()
     with pytest.raises(PushError, match=rf"{BOARD}: ling saved version 2 of it \(wider\)"):
-        pushed(grafana)
-    assert grafana.writes == [], "not even what nobody had changed"
-    pushed(grafana, force=True)
-    assert grafana.boards[BOARD]["dashboard"]["title"] == "乡镇总览"
-    assert RULE in grafana.rules
+        pushed(filled)
+    assert filled.writes == [], "not even what nobody had changed"
+    pushed(filled, force=True)
+    assert filled.boards[BOARD]["dashboard"]["title"] == "乡镇总览"
+    assert RULE in filled.rules
 
 
-def test_a_dashboard_stays_in_the_folder_that_a_person_moved_it_to(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.folders["mine"] = {"uid": "mine", "title": "Mine"}
-    grafana.boards[BOARD]["meta"]["folderUid"] = "mine"
-    grafana.save_as_person(BOARD, title="My town")
-    grafana.boards[BOARD]["meta"]["folderUid"] = "mine"
-    pushed(grafana, force=True)
-    assert grafana.boards[BOARD]["meta"]["folderUid"] == "mine"
+def test_a_dashboard_stays_in_the_folder_that_a_person_moved_it_to(filled: FakeGrafana) -> None:
+    filled.folders["mine"] = {"uid": "mine", "title": "Mine"}
+    filled.boards[BOARD]["meta"]["folderUid"] = "mine"
+    filled.save_as_person(BOARD, title="My town")
+    filled.boards[BOARD]["meta"]["folderUid"] = "mine"
+    pushed(filled, force=True)
+    assert filled.boards[BOARD]["meta"]["folderUid"] == "mine"
 
 
-def test_a_provisioned_dashboard_is_left_to_its_file(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.boards[BOARD]["meta"]["provisioned"] = True
+def test_a_provisioned_dashboard_is_left_to_its_file(filled: FakeGrafana) -> None:
+    filled.boards[BOARD]["meta"]["provisioned"] = True
     with pytest.raises(PushError, match="it comes from a provisioning file"):
-        pushed(grafana)
+        pushed(filled)
 
 
-def test_a_person_s_rule_is_not_overwritten_without_an_option(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.rules[RULE] = {**grafana.rules[RULE], "for": "1h"}
+def test_a_person_s_rule_is_not_overwritten_without_an_option(filled: FakeGrafana) -> None:
+    filled.rules[RULE] = {**filled.rules[RULE], "for": "1h"}
     with pytest.raises(PushError, match=f"alert rule {RULE}: its content is not what was pushed"):
-        pushed(grafana)
-    pushed(grafana, force=True)
-    assert grafana.rules[RULE]["for"] == "5m"
+        pushed(filled)
+    pushed(filled, force=True)
+    assert filled.rules[RULE]["for"] == "5m"
 
 
-def test_a_label_that_a_person_added_to_a_rule_is_a_change(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.rules[RULE]["labels"] = {**grafana.rules[RULE]["labels"], "team": "night"}
+def test_a_label_that_a_person_added_to_a_rule_is_a_change(filled: FakeGrafana) -> None:
+    filled.rules[RULE]["labels"] = {**filled.rules[RULE]["labels"], "team": "night"}
     with pytest.raises(PushError, match=RULE):
-        pushed(grafana)
+        pushed(filled)
 
 
-def test_a_grafana_that_does_not_know_a_field_is_no_person(grafana: FakeGrafana) -> None:
+def test_a_grafana_that_does_not_know_a_field_is_no_person(filled: FakeGrafana) -> None:
     """Grafana 11 has no keep_firing_for: it takes the rule, and tells it back without."""
-    pushed(grafana)
-    for rule in grafana.rules.values():
+    for rule in filled.rules.values():
         del rule["keep_firing_for"]
-    assert pushed(grafana)[0] == []
+    assert pushed(filled)[0] == []
 
 
 def test_other_routes_of_the_policy_stay(grafana: FakeGrafana) -> None:
@@ -225,20 +249,18 @@ def test_other_routes_of_the_policy_stay(grafana: FakeGrafana) -> None:
 
 
 @pytest.mark.parametrize("uid", ["towntwin-webhook", "towntwin-email"])
-def test_a_contact_point_that_is_not_as_set_is_not_written_over(uid: str, grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.contacts[uid]["settings"] = {**grafana.contacts[uid]["settings"], "url": "x", "addresses": "x"}
+def test_a_contact_point_that_is_not_as_set_is_not_written_over(uid: str, filled: FakeGrafana) -> None:
+    filled.contacts[uid]["settings"] = {**filled.contacts[uid]["settings"], "url": "x", "addresses": "x"}
     with pytest.raises(PushError, match=uid):
-        pushed(grafana)
+        pushed(filled)
 
 
-def test_a_data_source_that_is_not_as_set_is_not_written_over(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    grafana.sources["towntwin-postgres"]["url"] = "elsewhere:5432"
+def test_a_data_source_that_is_not_as_set_is_not_written_over(filled: FakeGrafana) -> None:
+    filled.sources["towntwin-postgres"]["url"] = "elsewhere:5432"
     with pytest.raises(PushError, match="data source towntwin"):
-        pushed(grafana)
-    pushed(grafana, force=True)
-    assert grafana.sources["towntwin-postgres"]["url"] == "127.0.0.1:5432"
+        pushed(filled)
+    pushed(filled, force=True)
+    assert filled.sources["towntwin-postgres"]["url"] == "127.0.0.1:5432"
 
 
 def test_dashboards_read_from_the_replica_and_alerts_from_the_database(grafana: FakeGrafana) -> None:
@@ -265,22 +287,21 @@ def test_without_contact_points_the_policies_stay_as_they_are(grafana: FakeGrafa
     assert "routes" not in grafana.policies
 
 
-def test_somebody_who_saves_while_we_push_is_not_written_over(grafana: FakeGrafana) -> None:
-    pushed(grafana)
-    kept = grafana.boards[BOARD]["dashboard"]
-    grafana.store_dashboard(
+def test_somebody_who_saves_while_we_push_is_not_written_over(filled: FakeGrafana) -> None:
+    kept = filled.boards[BOARD]["dashboard"]
+    filled.store_dashboard(
         {**kept, "title": "Older"}, "towntwin push 0123456789abcdef", "sa-towntwin", "towntwin"
     )
-    with grafana_connection(settings(grafana)) as connection:
+    with grafana_connection(settings(filled)) as connection:
         (one,) = [
             change
-            for change in dashboard_push.dashboard_changes(connection, settings(grafana))
+            for change in dashboard_push.dashboard_changes(connection, settings(filled))
             if change.verdict != "same"
         ]
-        grafana.save_as_person(BOARD, title="Just now")
+        filled.save_as_person(BOARD, title="Just now")
         with pytest.raises(PushError, match="somebody changed it in the meantime: push again"):
             one.write()
-    assert grafana.boards[BOARD]["dashboard"]["title"] == "Just now"
+    assert filled.boards[BOARD]["dashboard"]["title"] == "Just now"
 
 
 def test_a_wrong_token_is_a_sentence(grafana: FakeGrafana, capsys: pytest.CaptureFixture[str]) -> None:

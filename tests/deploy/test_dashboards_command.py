@@ -20,6 +20,7 @@ from deploy.up.settings import Settings
 from ingest_service.storage.postgres.migrate import migrate
 from tests.support.grafana_login import connect, run_all_queries
 from tests.support.grafana_provisioning import read_file
+from tests.support.server_installation import enterable_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +51,11 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.fixture
-def stack(open_folder: Path) -> Iterator[RunningStack]:
-    common = CommonSettings(folder=open_folder, broker="mqtt://127.0.0.1:1")
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     with ExitStack() as cleanup:
+        open_folder = cleanup.enter_context(enterable_folder(tmp_path_factory.mktemp("stack")))
+        common = CommonSettings(folder=open_folder, broker="mqtt://127.0.0.1:1")
         cleanup.enter_context(folder_lock.hold_folder(open_folder))
         servers = cleanup.enter_context(
             Servers(

@@ -26,6 +26,7 @@ from deploy.embedded.errors import EmbeddedError
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.server_environment import default_folder
 from tests.support.processes import REPOSITORY, wait_until
+from tests.support.server_installation import enterable_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,35 +49,51 @@ def fill(dsn: str) -> None:
 # -- PostgreSQL -----------------------------------------------------------------------------------
 
 
-def test_data_outlive_the_server(open_folder: Path) -> None:
-    with EmbeddedPostgres(open_folder / "postgres") as server:
+@pytest.fixture(scope="module")
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Provide the folder of a stopped server that was started once: to initialise it takes seconds."""
+    with enterable_folder(tmp_path_factory.mktemp("cluster")) as folder:
+        with EmbeddedPostgres(folder / "postgres"):
+            pass
+        yield folder / "postgres"
+
+
+@pytest.fixture
+def cluster(new_cluster: Path, open_folder: Path) -> Path:
+    """Return the folder of a copy of the stopped server."""
+    subprocess.run(["/usr/bin/cp", "--archive", str(new_cluster), str(open_folder)], check=True)
+    return open_folder / "postgres"
+
+
+def test_data_outlive_the_server(cluster: Path) -> None:
+    with EmbeddedPostgres(cluster) as server:
         fill(server.database("town"))
         first = server.pid
     assert not psutil.pid_exists(first)
-    with EmbeddedPostgres(open_folder / "postgres") as server:
+    with EmbeddedPostgres(cluster) as server:
         assert count(server.database("town")) == 100
         fill(server.database("town", fresh=True))  # anew: else the table would be there
 
 
-def test_data_outlive_a_kill(open_folder: Path) -> None:
-    server = EmbeddedPostgres(open_folder / "postgres").start()
+def test_data_outlive_a_kill(cluster: Path) -> None:
+    server = EmbeddedPostgres(cluster).start()
     fill(server.database("town"))
     os.kill(server.pid, signal.SIGKILL)
-    with EmbeddedPostgres(open_folder / "postgres") as again:
+    with EmbeddedPostgres(cluster) as again:
         assert count(again.database("town")) == 100
     server.stop()
 
 
-def test_a_running_server_is_used_and_left_running(open_folder: Path) -> None:
-    with EmbeddedPostgres(open_folder / "postgres") as server:
-        with EmbeddedPostgres(open_folder / "postgres") as second:
+def test_a_running_server_is_used_and_left_running(cluster: Path) -> None:
+    with EmbeddedPostgres(cluster) as server:
+        with EmbeddedPostgres(cluster) as second:
             assert second.pid == server.pid
             fill(second.database("town"))
         assert count(server.database("town")) == 100
 
 
-def test_it_keeps_what_it_confirms_and_requires_its_password(open_folder: Path) -> None:
-    with EmbeddedPostgres(open_folder / "postgres") as server:
+def test_it_keeps_what_it_confirms_and_requires_its_password(cluster: Path) -> None:
+    with EmbeddedPostgres(cluster) as server:
         with psycopg.connect(server.dsn("postgres")) as connection:
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                 assert connection.execute(f"SHOW {setting}").fetchone() == ("on",)
@@ -85,9 +102,9 @@ def test_it_keeps_what_it_confirms_and_requires_its_password(open_folder: Path) 
         listening = {one.laddr.ip for one in psutil.Process(server.pid).net_connections() if not one.raddr}
         assert listening == {"127.0.0.1"}
         assert psutil.Process(server.pid).uids().effective != 0
-    password = open_folder / "postgres/password"
+    password = cluster / "password"
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
-    assert password.read_text() not in (open_folder / "postgres/log").read_text()
+    assert password.read_text() not in (cluster / "log").read_text()
 
 
 def test_half_made_data_are_made_anew(open_folder: Path) -> None:
@@ -97,20 +114,18 @@ def test_half_made_data_are_made_anew(open_folder: Path) -> None:
         fill(server.database("town"))
 
 
-def test_data_of_another_version_are_refused_in_words(open_folder: Path) -> None:
-    with EmbeddedPostgres(open_folder / "postgres"):
-        pass
-    (open_folder / "postgres/data/PG_VERSION").write_text("14\n")
+def test_data_of_another_version_are_refused_in_words(cluster: Path) -> None:
+    (cluster / "data/PG_VERSION").write_text("14\n")
     with pytest.raises(EmbeddedError, match=r"made by PostgreSQL 14.*pg_dump"):
-        EmbeddedPostgres(open_folder / "postgres").start()
+        EmbeddedPostgres(cluster).start()
 
 
-def test_a_port_in_use_is_reported_with_the_log(open_folder: Path) -> None:
+def test_a_port_in_use_is_reported_with_the_log(cluster: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(EmbeddedError, match=r"(?s)does not start.*Address already in use"):
-            EmbeddedPostgres(open_folder / "postgres", port=taken.getsockname()[1]).start()
+            EmbeddedPostgres(cluster, port=taken.getsockname()[1]).start()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as somebody else")

@@ -241,15 +241,13 @@ def test_a_device_is_proposed_confirmed_publishes_as_itself_and_is_cut_off_when_
     assert one.publish(f"towntwin/v1/{AREA}/{device}/data") in {0, 16}
     assert one.publish(f"towntwin/v1/{AREA}/wz-other/data") == NOT_AUTHORIZED
 
-    began_s = time.monotonic()
     assert call(url, decision, {"decision": "revoke", "note": "stolen"}).status_code == 200
-    assert one.has_ended.wait(5), "a revoked device is cut off"
-    assert time.monotonic() - began_s < 5
+    assert one.has_ended.wait(30), "a revoked device is cut off"
     one.close()
     latest = call(url, f"/v1/enrolments?device={device}").json()["items"][0]
     wait_until(
         lambda: call(url, f"/v1/enrolments?device={device}").json()["items"][0]["access"] == "withdrawn",
-        within_s=5,
+        within_s=30,
         what="the access is withdrawn",
     )
     assert (latest["state"], latest["note"]) == ("revoked", "stolen")
@@ -273,7 +271,7 @@ def check_renewal(site: Path, device: str, enrolment_id: int, store: PostgresSto
         found = enrolments.enrolment(enrolment_id)
         return "" if found is None or found.certificate is None else found.certificate
 
-    wait_until(lambda: issued().encode() != before, within_s=10, what="the certificate is issued anew")
+    wait_until(lambda: issued().encode() != before, within_s=30, what="the certificate is issued anew")
     ending = enrolments.certificates_ending(time.time() + month_s)
     assert [one.device_id for one in ending] == [device], "the device still has the old one"
     assert main(["edge", "renew", str(site)]) == 0
@@ -384,7 +382,7 @@ def test_the_commands_of_the_page_let_the_platform_itself_use_the_broker(
     try:
         wait_until(lambda: session.fault_key == "", within_s=20, what="ingest subscribes")
         session.probe()
-        wait_until(lambda: session._probed_s is None, within_s=10, what="the probe is answered")
+        wait_until(lambda: session._probed_s is None, within_s=30, what="the probe is answered")
     finally:
         session.stop()
     one = DeviceClient(broker, "towntwin-ingest", "platform")
@@ -527,7 +525,7 @@ def test_a_fleet_from_csv_gets_passwords_and_the_broker_withdraws_what_is_not_en
     lines = [line.split(",") for line in out.read_text().splitlines()]
     assert lines[0] == ["area_id", "device_id", "password"]
     assert out.stat().st_mode & 0o077 == 0
-    wait_until(lambda: not EnrolmentStore(store).pending(), within_s=10, what="the broker has the passwords")
+    wait_until(lambda: not EnrolmentStore(store).pending(), within_s=30, what="the broker has the passwords")
     broker = BrokerAddress("127.0.0.1", dynamic.plain.port)
     one = DeviceClient(broker, "csv-1", lines[1][2])
     assert one.publish(f"towntwin/v1/{AREA}/csv-1/data") in {0, 16}
@@ -537,5 +535,5 @@ def test_a_fleet_from_csv_gets_passwords_and_the_broker_withdraws_what_is_not_en
     with store.transaction() as connection:  # whatever way an enrolment ends, the broker follows the database
         connection.execute("DELETE FROM enrolment WHERE device_id = 'csv-2'")
     two = DeviceClient(broker, "csv-2", lines[2][2])
-    assert two.has_ended.wait(5)
+    assert two.has_ended.wait(30)
     two.close()

@@ -110,7 +110,7 @@ def test_a_station_counts_what_was_answered_and_waits_for_the_spool_of_the_serve
         time.sleep(0.5)
         assert thread.is_alive(), "the server has a message that is not published"
         spool.forget(spool.epoch, [(1, 1)])
-        thread.join(10)
+        thread.join(30)
         counts = one.counts()
         uploads = len(server.uploads)
     spool.close()

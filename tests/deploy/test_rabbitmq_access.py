@@ -5,7 +5,6 @@ With passwords, and with client certificates (``mqtt.ssl_cert_login``).
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -73,10 +72,8 @@ def test_a_device_publishes_under_its_own_name_only_and_is_cut_off_when_it_is_re
     one.close()
 
     one = DeviceClient(broker, "wz-01", "pw-three")
-    began_s = time.monotonic()
     access.revoke(["wz-01", "never-there"])
-    assert one.has_ended.wait(3), "a connected device is cut off"
-    assert time.monotonic() - began_s < 3
+    assert one.has_ended.wait(30), "a connected device is cut off"
     one.close()
     again = DeviceClient(broker, "wz-01", "pw-three")
     again.close()
@@ -114,7 +111,7 @@ def check_certificate_login(rabbitmq: RabbitMqServer, access: RabbitMq, folder: 
     named.close()
     one = connect("wz-04")
     access.revoke(["wz-04"])
-    assert one.has_ended.wait(3), "a connected device with a certificate is cut off"
+    assert one.has_ended.wait(30), "a connected device with a certificate is cut off"
     one.close()
     with ThreadPoolExecutor() as pool:  # the revoked one, and one that was never granted
         for refused in pool.map(connect, ["wz-04", "wz-05"]):

@@ -75,7 +75,7 @@ def run_in_terminal(
                 begin = len(output)
                 line = waiting.pop(0)[1]
                 os.write(controller, (line if line == END_OF_INPUT else line + "\n").encode())
-        assert process.wait(10) == exit_code, output
+        assert process.wait(30) == exit_code, output
     finally:
         process.kill()
         process.wait()

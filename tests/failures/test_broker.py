@@ -18,7 +18,14 @@ from deploy.embedded.server_environment import free_port
 from ingest_service.pipeline.mqtt_session import PROBE_FILTER
 from tests.support import not_tested
 from tests.support.mqtt_packets import subscribed_qos, unacknowledged_ids
-from tests.support.network_fault_rig import NetworkFaultRig, TickDriver, run_with_failure, wait_for_log
+from tests.support.network_fault_rig import (
+    WINDOW,
+    WITHIN_S,
+    NetworkFaultRig,
+    TickDriver,
+    run_with_failure,
+    wait_for_log,
+)
 from tests.support.processes import PlatformProcess, running_processes, wait_until
 
 if TYPE_CHECKING:
@@ -30,7 +37,8 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
-TICKS = 800
+TICKS = 400
+STALL_S = 2.0  # shorter than any time-out
 
 
 @pytest.fixture
@@ -68,7 +76,7 @@ def test_network_stalled(rig: NetworkFaultRig) -> None:
 
     def fail() -> None:
         rig.broker_network.stall()
-        time.sleep(2)
+        time.sleep(STALL_S)
         rig.broker_network.restore()
 
     assert "broker_lost" not in run_with_failure(rig, fail).log.read_text()
@@ -84,15 +92,6 @@ def test_network_without_an_answer(rig: NetworkFaultRig) -> None:
         rig.finish()
         assert ingest.stop() == 0
     rig.ledger()
-
-
-def test_frozen(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
-    def fail() -> None:
-        os.kill(mosquitto.pid, signal.SIGSTOP)
-        time.sleep(3)
-        os.kill(mosquitto.pid, signal.SIGCONT)
-
-    run_with_failure(rig, fail)
 
 
 def test_frozen_for_longer_than_the_keep_alive(rig: NetworkFaultRig, mosquitto: MosquittoServer) -> None:
@@ -122,7 +121,7 @@ def test_restarted(
                 else:
                     broker.kill()
                 broker.start()
-                time.sleep(0.3)
+                rig.wait_for_more()
 
         ingest = run_with_failure(rig, fail)
     assert ("session_present=True" in ingest.log.read_text()) is persistence
@@ -151,15 +150,19 @@ def test_redelivered_after_a_reconnect(
     """What was not acknowledged comes again and is stored once; each PUBACK answers its own connection's."""
     with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=TICKS, receipt_timeout_s=30) as rig:
         connections = rig.broker_network.record()
+
+        def has_whole_window() -> bool:
+            return len(unacknowledged_ids(list(connections[-1]))) >= WINDOW
+
         ingest = rig.ingest()
         with running_processes(ingest):
             rig.publish()
             for number in (2, 3):
                 rig.database_network.stall()
-                time.sleep(0.5)
+                wait_until(has_whole_window, within_s=WITHIN_S, what="a window of messages is with ingest")
                 rig.broker_network.cut()
                 wait_for_log(ingest, "subscribed", times=number)
-                time.sleep(0.5)
+                wait_until(has_whole_window, within_s=WITHIN_S, what="the same messages come again")
                 rig.database_network.restore()
             # A probe is sent with each heartbeat: not every connection of this test lasts until the next.
             wait_until(lambda: PROBE_FILTER in subscribed_qos(connections[-1]), within_s=30, what="a probe")
@@ -168,7 +171,7 @@ def test_redelivered_after_a_reconnect(
         rig.ledger()
     unacknowledged = [len(unacknowledged_ids(one)) for one in connections]
     assert len(unacknowledged) == 3
-    assert sum(unacknowledged[:2]) > 0, "something was on its way when the connection was cut"
+    assert min(unacknowledged[:2]) >= WINDOW, "all were on their way when the connection was cut"
     assert unacknowledged[2] == 0
     # RabbitMQ keeps QoS 0 of a session on one node: while it is away, no other can resume the session.
     subscribed = {name: qos for one in connections for name, qos in subscribed_qos(one).items()}
@@ -195,7 +198,7 @@ def test_what_a_broker_drops_before_ingest_subscribes_is_sent_again_at_once(
     """It acknowledges what nobody is subscribed to; the device has nothing more to send and no time-out."""
     with NetworkFaultRig(tmp_path, timescale_dsn, embedded_broker, ticks=5, receipt_timeout_s=3600) as rig:
         rig.start_device()
-        time.sleep(2)  # all ten messages are acknowledged
+        wait_until(lambda: rig.at_broker() == 10, within_s=WITHIN_S, what="the broker acknowledges all")
         ingest = rig.ingest()
         with running_processes(ingest):
             rig.finish()
@@ -205,8 +208,8 @@ def test_what_a_broker_drops_before_ingest_subscribes_is_sent_again_at_once(
 
 
 def fill_the_inbox(dsn: str, broker: Any, folder: Path, **environ: str) -> None:
-    """Messages of 20 kB while the database stalls; no device sends again, so it is the broker that does."""
-    ticks = TickDriver(float(int(time.time()) - 200_000), 60_000, together=1000)
+    """More messages of 20 kB than the inbox holds while the database stalls: the broker sends them again."""
+    ticks = TickDriver(float(int(time.time()) - 200_000), 40_000, together=1000)
     small = {
         "TOWNTWIN_INGEST_INBOX_BYTES": str(1 << 20),
         "TOWNTWIN_INGEST_BATCH_BYTES": "60000",

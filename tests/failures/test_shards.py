@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
-TICKS = 1200
+TICKS, TOGETHER = 1200, 4  # a message has four readings
 STEP_S = 300.0
 TAKEN_OVER_S = 10.0
 OTHER = Directory(
@@ -79,7 +79,8 @@ class FaultySeries(TickDriver):
     """Four days of a river with noise, spikes and a shift."""
 
     def __init__(self) -> None:
-        super().__init__(float(int(time.time() / STEP_S) * STEP_S - 2 * TICKS * STEP_S), TICKS, step_s=STEP_S)
+        start_s = float(int(time.time() / STEP_S) * STEP_S - 2 * TICKS * STEP_S)
+        super().__init__(start_s, TICKS, step_s=STEP_S, together=TOGETHER)
 
     def ph(self, tick: int) -> float:
         """The same at every call."""

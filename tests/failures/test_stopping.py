@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.command_resources import EXIT_INTERRUPTED
+from tests.support.mqtt_packets import unacknowledged_ids
 from tests.support.mqtt_test_device import MqttTestDevice, pack
-from tests.support.network_fault_rig import NetworkFaultRig, superuser_connection, wait_for_log
-from tests.support.processes import STOP_S, running_processes
+from tests.support.network_fault_rig import WINDOW, NetworkFaultRig, superuser_connection, wait_for_log
+from tests.support.processes import STOP_S, running_processes, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import MosquittoServer
 
 pytestmark = pytest.mark.timeout(120)
-WINDOW = 100  # messages that the device has under way
 SHORT = {"TOWNTWIN_INGEST_STOP_GRACE_S": "1"}
 TOPIC = "towntwin/v1/330483-d1/d1/data"
 
 
 @pytest.fixture
 def rig(timescale_dsn: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[NetworkFaultRig]:
-    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=800, receipt_timeout_s=4) as one:
+    with NetworkFaultRig(tmp_path, timescale_dsn, mosquitto, ticks=400, receipt_timeout_s=4) as one:
         yield one
 
 
@@ -55,10 +55,16 @@ def finish_with_another(rig: NetworkFaultRig) -> None:
 
 def test_what_is_held_is_committed_within_the_grace(rig: NetworkFaultRig) -> None:
     ingest = rig.ingest(TOWNTWIN_INGEST_BATCH_MESSAGES="10")
+    connections = rig.broker_network.record()
     with running_processes(ingest):
         rig.publish()
+        (connection,) = connections
         rig.database_network.stall()
-        time.sleep(0.5)  # the device's whole window is with ingest now
+        wait_until(
+            lambda: rig.at_broker() == WINDOW <= len(unacknowledged_ids(list(connection))),
+            within_s=STOP_S,
+            what="the device's whole window is with ingest",
+        )
         before = rig.receipted()
         ingest.process.send_signal(signal.SIGTERM)
         wait_for_log(ingest, "stopping")

@@ -351,7 +351,7 @@ def test_a_page_ends_when_its_key_is_revoked(browser: Browser, served: ServedCon
     one = browser.new_page()
     sign_in(one, f"{base_url}/login#{key}")
     ACCOUNTS.revoke(key.split("_")[1], by="tests")
-    one.wait_for_url(f"{base_url}/login", timeout=15_000)
+    one.wait_for_url(f"{base_url}/login")
 
 
 def test_a_link_from_elsewhere_leads_to_its_page_by_the_session(

@@ -156,17 +156,24 @@ def test_a_database_that_is_frozen_or_killed_shows_soon_and_never_beside_its_con
             one.screenshot(path=tmp_path / f"frozen.{language}.png")
     wait_until_writable()
 
-    def watch(seconds: float) -> None:
-        ends_s = time.monotonic() + seconds
-        while time.monotonic() < ends_s:
+    def watch_until(shown: dict[translations.Language, str]) -> None:
+        """Wait until each page shows a text; none may contradict itself until then."""
+        waits_for, ends_s = set(pages), time.monotonic() + SOON_MS / 1000
+        while waits_for:
+            assert time.monotonic() < ends_s, f"not shown: {shown}"
             for language, one in pages.items():
-                assert not _contradicts_itself(text := one.locator("body").inner_text(), language), text
+                text = one.locator("body").inner_text()
+                assert not _contradicts_itself(text, language), text
+                if shown[language] in text:
+                    waits_for.discard(language)
             one.wait_for_timeout(100)
 
     plain_server.kill()
-    watch(5)
+    watch_until({language: "✕ " + _database_text(language, BilingualText("", "")) for language in pages})
     plain_server.start()
-    watch(5)
+    watch_until(
+        {language: "● " + _database_text(language, health_checks.WRITABLE_TEXT) for language in pages}
+    )
     wait_until_writable()
     for one in pages.values():
         one.context.close()

@@ -47,7 +47,7 @@ def port() -> Iterator[int]:
         time.sleep(0.02)
     yield port
     server.should_exit = True
-    thread.join(10)
+    thread.join(30)
 
 
 def send_and_receive(port: int, *parts: bytes) -> bytes:

@@ -101,7 +101,7 @@ def run_agent_kills(
                 with suppress(subprocess.TimeoutExpired):
                     agent.wait(chance.uniform(0.0, 0.25))
                 agent.send_signal(signal.SIGKILL)
-                agent.wait(10)
+                agent.wait(30)
                 kills += 1
                 if kills in restart_at:
                     broker.kill()

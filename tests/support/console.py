@@ -32,4 +32,4 @@ def serve_console(store: Store, **changed: Any) -> Iterator[str]:
         time.sleep(0.02)
     yield f"http://127.0.0.1:{port}/login#{KEY}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(30)

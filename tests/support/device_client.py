@@ -44,7 +44,7 @@ class DeviceClient:
         self.client.on_subscribe = self._on_subscribe
         self.client.connect(broker.host, broker.port)
         self.client.loop_start()
-        wait_until(lambda: self.reason is not None, within_s=10, what="CONNACK")
+        wait_until(lambda: self.reason is not None, within_s=30, what="CONNACK")
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self.reason = reason.value
@@ -58,14 +58,14 @@ class DeviceClient:
     def publish(self, topic: str) -> int | None:
         """Publish; return the reason code of the PUBACK, or None if the broker ended the connection."""
         mid = self.client.publish(topic, b"[]", qos=1).mid
-        wait_until(lambda: mid in self.acknowledged or self.has_ended.is_set(), within_s=10, what="PUBACK")
+        wait_until(lambda: mid in self.acknowledged or self.has_ended.is_set(), within_s=30, what="PUBACK")
         return self.acknowledged.get(mid)
 
     def subscribe(self, topic: str) -> int | None:
         """Subscribe; return the reason code of the SUBACK, or None if the broker ended the connection."""
         mid = self.client.subscribe(topic, qos=1)[1]
         assert mid is not None, "the client is not connected"
-        wait_until(lambda: mid in self.subscribed or self.has_ended.is_set(), within_s=10, what="SUBACK")
+        wait_until(lambda: mid in self.subscribed or self.has_ended.is_set(), within_s=30, what="SUBACK")
         return self.subscribed.get(mid)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import copy
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import uvicorn
@@ -63,6 +63,15 @@ class FakeGrafana:
     behaves_as: tuple[int, int, int] = (12, 3, 3)
     fails_with: str = ""
     """Message with which a request for an alert rule fails; empty where it does not."""
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of all fields, for `reset`."""
+        return {one.name: copy.deepcopy(getattr(self, one.name)) for one in fields(self)}
+
+    def reset(self, state: dict[str, Any]) -> None:
+        """Become a new Grafana at the same address, with some fields of a state."""
+        for name, value in (FakeGrafana().state() | {"url": self.url} | copy.deepcopy(state)).items():
+            setattr(self, name, value)
 
     def become(self, version: str) -> None:
         """Change the version, as an upgrade does; what is stored stays."""

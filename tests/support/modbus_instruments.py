@@ -94,7 +94,7 @@ def tcp_instrument(*devices: SimDevice, counter: RequestCounter | None = None) -
         return ModbusTcpServer(list(devices), address=("127.0.0.1", 0), trace_pdu=counter)
 
     with _running(create) as server:
-        wait_until(lambda: server.transport is not None, within_s=10, what="the Modbus server listens")
+        wait_until(lambda: server.transport is not None, within_s=30, what="the Modbus server listens")
         port = server.transport.sockets[0].getsockname()[1]
         yield f"tcp://127.0.0.1:{port}"
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.contract.models import Directory
 
-READINGS_PER_S = 1500.0
+TICKS = 600
+WINDOW = 100  # messages that the device has under way
+READINGS_PER_S = 750.0  # slow enough that a failure meets readings on their way
 RECEIPT_TIMEOUT_S = 2.0
 WITHIN_S = 90.0
 
@@ -88,7 +90,7 @@ class NetworkFaultRig:
         dsn: str,
         broker: Any,
         *,
-        ticks: int | TickDriver = 1500,
+        ticks: int | TickDriver = TICKS,
         device: str = "d1",
         directory: Directory = DIRECTORY,
         password: str | None = None,
@@ -115,7 +117,9 @@ class NetworkFaultRig:
         self.ticks = ticks
         self.published = {(channel, time_s) for time_s in ticks.times_s() for channel in ("ph", "turb")}
         login = "" if password is None else f"{device}:{password}@"
-        edge = Settings(window=100, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=readings_per_s)
+        edge = Settings(
+            window=WINDOW, receipt_timeout_s=receipt_timeout_s, drain_readings_per_s=readings_per_s
+        )
         self._agent = Agent(
             area=next(one.area_id for one in directory.devices if one.device_id == device),
             device=device,
@@ -124,7 +128,7 @@ class NetworkFaultRig:
             broker=broker_address.parse_broker_address(f"mqtt://{login}{broker.host}:{broker.port}"),
             settings=edge,
         )
-        self._ingests: list[PlatformProcess] = []
+        self.ingests: list[PlatformProcess] = []
         self._stop = threading.Event()
         self._device = threading.Thread(target=self._agent.run, args=(self._stop,), name="device")
 
@@ -137,13 +141,13 @@ class NetworkFaultRig:
             "TOWNTWIN_INGEST_BATCH_WAIT_S": "0.02",
         }
         process = PlatformProcess("ingest", log=self.folder / f"{name}.log", **(default_environ | environ))
-        self._ingests.append(process)
+        self.ingests.append(process)
         return process
 
     def publish(self, kept: float = 0.25) -> None:
         """Start the device once ingest is subscribed; wait until a share of the readings has receipts."""
         wait_until(
-            lambda: any("subscribed" in one.log.read_text() for one in self._ingests if one.log.exists()),
+            lambda: any("subscribed" in one.log.read_text() for one in self.ingests if one.log.exists()),
             within_s=WITHIN_S,
             what="ingest listens",
         )
@@ -163,6 +167,15 @@ class NetworkFaultRig:
         """Wait until a share of the readings has receipts."""
         expected = kept * len(self.published)
         wait_until(lambda: self.receipted() >= expected, within_s=WITHIN_S, what=f"{kept} kept")
+
+    def wait_for_more(self) -> None:
+        """Wait until a reading has a receipt that had none before."""
+        before = self.receipted()
+        wait_until(lambda: self.receipted() > before, within_s=WITHIN_S, what="a further receipt")
+
+    def at_broker(self) -> int:
+        """Return the number of messages that the broker has acknowledged and that have no receipt."""
+        return len(self._agent._publisher._window._at_broker)
 
     def finish(self) -> None:
         """Wait until the device has all receipts."""

@@ -86,4 +86,4 @@ def running_provider() -> Iterator[OidcProvider]:
     finally:
         one.server.shutdown()
         one.server.server_close()
-        thread.join(10)
+        thread.join(30)

@@ -6,14 +6,17 @@ RabbitMQ is added when the first test requests it.
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.debian_servers import installation as debian
 from deploy.debian_servers.installation import Installation, InstallationError
+from tests.support.run_folders import new_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
 RABBITMQ = "usr/lib/rabbitmq/lib"
@@ -24,6 +27,18 @@ def cache_folder() -> Path:
     if os.geteuid() == 0:
         return Path("/var/cache/towntwin-test")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "towntwin-test"
+
+
+@contextmanager
+def enterable_folder(private: Path) -> Iterator[Path]:
+    """Provide a folder that, for root, unprivileged users may enter; else one that exists (``private``)."""
+    if os.geteuid() != 0:
+        yield private
+        return
+    folder = new_folder(cache_folder() / "run", "folder", (0, 0))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def runs_folder(installation: Installation) -> Path:

@@ -128,7 +128,7 @@ def test_the_compiler_ends_with_its_parent_and_leaves_no_cache(tmp_path: Path) -
     with subprocess.Popen(command, env=environ, cwd=REPOSITORY, stdin=subprocess.PIPE) as child:
         assert child.stdin is not None
         child.stdin.close()
-        assert child.wait(10) == -signal.SIGTERM
+        assert child.wait(30) == -signal.SIGTERM
     assert not [one for one in tmp_path.rglob("*") if one.is_file()]
 
 

@@ -380,7 +380,8 @@ def test_a_report_beside_newer_readings_shows_that_it_is_stale_until_the_service
         connection.execute("UPDATE latest SET time = to_timestamp(%s) WHERE time = to_timestamp(%s)",
             (UNTIL_S + 3_700.0, UNTIL_S + 3_000.0))  # fmt: skip
     for language in translations.LANGUAGES:
-        assert [one for one in notices[language] if one not in page(language)] == []
+        stale = page(language)
+        assert [one for one in notices[language] if one not in stale] == []
     assert notices["en"][1] not in page("en", "330421"), "nothing newer was measured there"
 
     measured(7_200.0)

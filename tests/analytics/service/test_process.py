@@ -61,7 +61,7 @@ def test_the_service_brings_everything_up_to_date(
     wait_until(lambda: store.health().rollups_due == 0, within_s=60, what="the rollups are up to date")
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     silent = store.anomalies(AnomalyQuery(detectors=["silence"]))
     assert {one.device_id for one in silent if one.state == "open"} == {"330402-d1-r05"}
     store.close()

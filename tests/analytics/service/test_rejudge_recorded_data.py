@@ -53,7 +53,7 @@ def test_recorded_readings_on_a_real_database(timescale_dsn: str, recorded: Path
     )
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     in_order = SectionPipeline(MemoryStore())  # as if nothing had come late
     in_order.send(time_s, value)
     assert river.flags() == in_order.flags()

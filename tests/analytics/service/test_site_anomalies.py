@@ -31,6 +31,7 @@ HOUR_S, DAY_S = 3600.0, 86_400.0
 PRESENT_S = 1_764_061_200.0  # 17:00 in Jiaxing
 SETTINGS = Settings()
 ANY_NUMBER = 1_000
+SEED_OF_HEAVY_RAIN = 117  # of 48 mm in the nine days before the present
 NAMES = {
     FaultKind.SLUG: {"cause/sewage"},
     FaultKind.DISCHARGE: {"cause/sewage"},
@@ -196,7 +197,7 @@ def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pyt
         site_scoring, "BLOCK_TICKS", site_anomalies.MAX_EVENT_TICKS
     )  # fewer models, and older ones
     store = MemoryStore()
-    fill_with_demo(store, days=15, until_s=PRESENT_S, plan=[])
+    fill_with_demo(store, days=15, until_s=PRESENT_S, plan=[], seed=SEED_OF_HEAVY_RAIN)
     areas = sorted({one.area_id for one in store.directory().sites})
     judging_state = SiteJudgingState()
     for days in range(6, -1, -3):
@@ -206,11 +207,12 @@ def test_weeks_without_a_fault_name_no_cause_but_rain_that_fell(monkeypatch: pyt
         store.record_anomalies(found)
     reported = store.anomalies(AnomalyQuery(detectors=site_anomaly_builder.DETECTORS, limit=1000))
     rain = [one for one in reported if one.detector == "cause/rain_turbidity"]
+    assert len({one.site_id for one in rain}) > 3, "12 mm of rain fell"
     assert all(one.evidence["rain_mm"] > 1 for one in rain)
     others = [(one.site_id, one.detector, one.reason_en) for one in reported if one not in rain]
     assert [one for one in others if one[1] != site_anomaly_builder.DETECTOR] == [], "in 9 days at 40 sites"
     assert len(others) <= 2
-    assert len(rain) <= 6
+    assert len(rain) <= 12, "most sites have one event of rain at most"
 
 
 PLANS_BY_CAUSE = {

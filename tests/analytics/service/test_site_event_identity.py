@@ -121,9 +121,8 @@ def test_days_of_a_stuck_sensor_are_one_event(daily: list[SiteEventFields]) -> N
 
 
 ROUNDS = {
-    "6 h": rounds(6),
     "1 h": [*rounds(24, 5, 6), *rounds(1, 6.2, 8), *rounds(24, 8, 10), *rounds(1, 10.5, 11), *rounds(24, 11)],
-    "10 min": [*rounds(24, 5, 6.2), *rounds(1 / 6, 6.3, 6.9), *rounds(6, 7)],
+    "10 min, then 6 h": [*rounds(24, 5, 6.2), *rounds(1 / 6, 6.3, 6.9), *rounds(6, 7)],
 }
 """Ticks of the rounds; frequent ones where events begin and end."""
 

@@ -116,7 +116,7 @@ def test_ingest_access_and_an_agent_with_a_foreign_certificate_name_what_to_set(
     session = MqttSession(without, IngestSettings(), Inbox(1 << 20), "ingest")
     with structlog.testing.capture_logs() as lines:
         session.start()
-        wait_until(lambda: any(sentence in str(one) for one in lines), within_s=10, what="ingest logs why")
+        wait_until(lambda: any(sentence in str(one) for one in lines), within_s=30, what="ingest logs why")
         session.stop()
     access = DynamicSecurity(without)
     with pytest.raises(BrokerAccessError, match=sentence):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.support.throwaway_servers import MosquittoServer
 
 NOWHERE = BrokerAddress("127.0.0.1", 9)
+OBSERVED_S = 3.0
 PUBLISH = 0x30
 ACCEPTED = b"\x20\x03\x00\x00\x00"
 BROKERS = {  # what is answered to CONNECT, and to the first PUBLISH; then the connection is closed
@@ -132,7 +133,7 @@ def running(*agents: Agent) -> Iterator[None]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(30)
     assert not any(thread.is_alive() for thread in threads)
     assert faults == []
 
@@ -150,15 +151,17 @@ def test_no_kind_of_broker_is_stormed_with_connections(
         (tmp_path / str(number)).mkdir()
         agents.append(agent(tmp_path / str(number), one.broker, PackDriver(3, endless=True)))
     with caplog.at_level(logging.WARNING), running(*agents):
-        time.sleep(3)
-        connects = {name: one.connects for name, one in brokers.items()}
+        wait_until(lambda: all(one.connects for one in brokers.values()), within_s=30, what="connections")
+        before = {name: one.connects for name, one in brokers.items()}
+        time.sleep(OBSERVED_S)
+        connects = {name: one.connects - before[name] for name, one in brokers.items()}
         wait_until(
             lambda: all(one in caplog.text for one in REMEDIES), within_s=30, what="every broker was named"
         )
     for one in brokers.values():
         one.close()
     for name, connect_count in connects.items():
-        assert 1 <= connect_count <= 5, f"a broker that {name}"
+        assert connect_count <= 4, f"a broker that {name}"
     assert [one.counts().waiting for one in agents] == [3] * len(agents), "nothing left the spool"
     assert caplog.text.count("name the broker's MQTT 5 port") >= 3
 
@@ -185,8 +188,12 @@ def test_a_receipt_that_breaks_something_does_not_end_the_agent(
     one = agent(tmp_path, BrokerAddress(mosquitto.host, mosquitto.port), PackDriver(2, endless=True))
     epoch = Spool.open(tmp_path / "spool", Settings()).epoch
     with caplog.at_level(logging.ERROR), running(one), connected(mosquitto) as client:
-        wait_until(lambda: one.counts().waiting == 2, within_s=20, what="readings in the spool")
-        time.sleep(0.5)
+        window, unacknowledged = one._publisher._window, one._publisher._numbers
+        wait_until(
+            lambda: window.in_flight == 2 and not unacknowledged,  # it subscribed to receipts before it sent
+            within_s=20,
+            what="readings at the broker",
+        )
         topic = "towntwin/v1/a/wz-01/receipt"
         for payload in (
             b"\xff\xfe",
@@ -248,12 +255,14 @@ def test_a_full_disk_is_waited_for_and_no_reading_is_lost(
     assert one.not_spooled == 0
 
 
-def test_readings_that_a_full_disk_did_not_take_are_counted_at_the_end(tmp_path: Path) -> None:
+def test_readings_that_a_full_disk_did_not_take_are_counted_at_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     one = agent(tmp_path, NOWHERE, PackDriver(3000))
     connection = one._spool._connection
     connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
-    with running(one):
-        time.sleep(0.5)
+    with caplog.at_level(logging.ERROR), running(one):
+        wait_until(lambda: "make room" in caplog.text, within_s=20, what="the disk is full")
     assert one.not_spooled > 0
     assert one.counts().taken == one.counts().waiting
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TICKS = 300
+TICKS = 150
 
 
 class SteadyDriver:
@@ -81,7 +81,7 @@ def test_no_reading_is_lost_while_the_disk_is_full(disk: Path, caplog: pytest.Lo
     (disk / "filler").unlink()
     wait_until(lambda: one.counts().taken == TICKS, within_s=60, what="all readings are taken")
     stop.set()
-    thread.join(10)
+    thread.join(30)
     assert one.not_spooled == 0
     assert spool.set_aside == 0, "a full disk is no damage"
     spool.close()

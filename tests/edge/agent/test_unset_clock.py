@@ -91,7 +91,7 @@ class Running:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(30)
         assert self.driver.closed
         self.spool.close()
 

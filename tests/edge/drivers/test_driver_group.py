@@ -125,7 +125,7 @@ def test_drivers_of_a_site_file_read_files_beside_it_and_recordings_are_marked(
         wait_until(lambda: len(payloads()) == 3, within_s=30, what="readings of all drivers")
         found = payloads()
         stop.set()
-        thread.join(10)
+        thread.join(30)
         spool.close()
     assert found == {'"ph"': (), '"s:ph"': (("recorded", "1"),), '"turbidity"': ()}
 

@@ -96,7 +96,7 @@ class Reading:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(30)
 
 
 def test_the_payloads_of_four_systems_become_readings(mosquitto: MosquittoServer) -> None:
@@ -118,7 +118,10 @@ def test_the_payloads_of_four_systems_become_readings(mosquitto: MosquittoServer
 
 
 def test_a_message_is_acknowledged_only_when_its_readings_are_on_disk(
-    mosquitto: MosquittoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mosquitto: MosquittoServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The spool fails at first; after a restart of the agent the broker delivers the same messages again."""
     disk_works = threading.Event()
@@ -148,9 +151,9 @@ def test_a_message_is_acknowledged_only_when_its_readings_are_on_disk(
     with MqttPublisher(mosquitto) as publisher:
         for number in range(5):
             publisher.publish("telegraf/x", f"river ph=7.{number} {1795000000 + number}000000000".encode())
-        time.sleep(0.3)
+        wait_until(lambda: "the disk is full" in caplog.text, within_s=20, what="a reading is not stored")
         first_stop.set()
-        thread.join(10)
+        thread.join(30)
         assert spool.waiting == 0
         spool.close()
         publisher.publish("telegraf/x", b"river ph=7.9 1795000009000000000")  # while it is away
@@ -159,7 +162,7 @@ def test_a_message_is_acknowledged_only_when_its_readings_are_on_disk(
     wait_until(lambda: spool.waiting == 6, within_s=20, what="six messages on disk")
     wait_until(lambda: not driver._subscription._unacknowledged, within_s=20, what="they are acknowledged")
     second_stop.set()
-    thread.join(10)
+    thread.join(30)
     found = [senml.decode(one.payload, content_type=None, now_s=0)[0].value for one in spool.after(0, 10)]
     spool.close()
     assert found == [7.0, 7.1, 7.2, 7.3, 7.4, 7.9]
@@ -217,7 +220,8 @@ def test_a_broker_that_is_away_or_refuses_is_reported_once_and_tried_again(
     faults: list[str] = []
     driver.on_fault = faults.append
     packs = driver.packs()
-    ends_s = time.monotonic() + 1.5
+    wait_until(lambda: next(packs) is None and bool(faults), within_s=20, what="it is reported")
+    ends_s = time.monotonic() + 1.5  # of some attempts
     while time.monotonic() < ends_s:
         assert next(packs) is None
     assert len(faults) == 1

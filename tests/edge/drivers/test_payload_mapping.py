@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -114,16 +115,34 @@ json_values = st.recursive(
 )
 
 
-@given(
-    st.sampled_from(sorted(MAPPINGS)), json_values.map(json.dumps).map(str.encode) | st.binary(max_size=60)
-)
+payloads = json_values.map(json.dumps).map(str.encode) | st.binary(max_size=60)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+
+
+@given(st.sampled_from(sorted(MAPPINGS)), payloads)
 def test_any_payload_gives_records_or_a_payload_error(name: str, payload: bytes) -> None:
+    values_or_refused(name, payload)
+
+
+@given(leaves)
+def test_any_leaf_of_an_example_gives_values_or_a_payload_error(leaf: object) -> None:
+    at_least_one = values_or_refused("json", json.dumps({"probes": [{"pH": leaf}], "level": 132}).encode())
+    assert at_least_one is None or at_least_one[-1] == pytest.approx(1.32)
+    values_or_refused("chirpstack", json.dumps({"object": {"temp": leaf}}).encode())
+    values_or_refused("tasmota", json.dumps({"DS18B20": {"Temperature": leaf}}).encode())
+
+
+def values_or_refused(name: str, payload: bytes) -> list[float] | None:
+    """Map a payload of any device; return the values, each a finite number, or None if it is refused."""
     mapping = msgspec.structs.replace(mapping_of(name), where={})
     try:
         records = map_payload(payload, mapping, now_s=NOW_S)
     except PayloadError:
-        return
-    assert all(isinstance(one.value, float) for one in records)
+        return None
+    values = [one.value for one in records if one.value is not None]
+    assert len(values) == len(records)
+    assert all(isinstance(one, float) and math.isfinite(one) for one in values)
+    return values
 
 
 names = st.text(st.characters(codec="ascii", exclude_characters='\\\n\r"#', min_codepoint=32), min_size=1)

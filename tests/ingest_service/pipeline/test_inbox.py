@@ -49,7 +49,7 @@ def test_put_waits_for_room_and_goes_on_when_there_is() -> None:
     other.join(0.05)
     assert other.is_alive()
     assert take(inbox) == [1]
-    other.join(5)
+    other.join(30)
     assert take(inbox) == [2]
 
 
@@ -59,7 +59,7 @@ def test_close_lets_a_waiting_put_go() -> None:
     other = threading.Thread(target=inbox.put, args=(message(2, size=90),), kwargs={"wait_s": 30})
     other.start()
     inbox.close()
-    other.join(5)
+    other.join(30)
     assert not other.is_alive()
     assert take(inbox) == [1]
 

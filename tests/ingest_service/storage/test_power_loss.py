@@ -71,7 +71,7 @@ def test_without_fsync_committed_rows_are_lost(watched_server: PostgresServer) -
             connection.execute("SELECT pg_reload_conf()")
             wait_until(
                 lambda: connection.execute("SHOW fsync").fetchone() == ("off",),
-                within_s=10,
+                within_s=30,
                 what="the setting is in force",
             )
             connection.execute(

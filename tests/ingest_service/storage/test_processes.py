@@ -51,7 +51,7 @@ class HeartbeatBench:
         self.store = store
         self.begun: list[HeartbeatWriter] = []
         if isinstance(store, PostgresStore):
-            wait_until(self._is_old_enough, within_s=15, what="the start of the server explains no late beat")
+            wait_until(self._is_old_enough, within_s=30, what="the start of the server explains no late beat")
 
     def beat(self, report: HeartbeatReport = OWNER, identity: ProcessIdentity = MAIN) -> HeartbeatWriter:
         heartbeat = self.store.heartbeat(identity, LIMITS)
@@ -154,7 +154,7 @@ def test_states_by_table(bench: HeartbeatBench) -> None:
         heartbeat = bench.beat(HeartbeatReport(**({"role": "owner", "areas": ["+"]} | report)))
         if ended:
             heartbeat.close()
-            wait_until(lambda: bench.one().why != "", within_s=10, what="the lock is gone")
+            wait_until(lambda: bench.one().why != "", within_s=30, what="the lock is gone")
         bench.age(**older)
         found = bench.one()
         assert [found.state, found.why, found.works] == expected, what
@@ -201,7 +201,7 @@ def test_restarts_are_counted_and_forgiven(bench: HeartbeatBench) -> None:
         last = bench.beat()
         assert bench.one().restarts == restarts
         last.close()
-        wait_until(lambda: bench.one().why in ENDED, within_s=10, what="the lock is gone")
+        wait_until(lambda: bench.one().why in ENDED, within_s=30, what="the lock is gone")
     last = bench.beat()
     assert (bench.one().state, bench.one().why, bench.one().works) == ("restarting", "again", True)
     bench.age(started_s=SHOWN_RESTARTING_S + 1)
@@ -210,7 +210,7 @@ def test_restarts_are_counted_and_forgiven(bench: HeartbeatBench) -> None:
     last.beat(OWNER)
     assert bench.one().restarts == 0
     last.close()
-    wait_until(lambda: bench.one().why in ENDED, within_s=10, what="the lock is gone")
+    wait_until(lambda: bench.one().why in ENDED, within_s=30, what="the lock is gone")
     bench.age(beat_s=RESTART_WINDOW_S + 1)
     bench.beat()
     assert bench.one().restarts == 0, "that was long ago"
@@ -218,7 +218,7 @@ def test_restarts_are_counted_and_forgiven(bench: HeartbeatBench) -> None:
 
 def test_one_that_is_gone_is_shown_until_another_takes_its_place(bench: HeartbeatBench) -> None:
     bench.beat().close()
-    wait_until(lambda: bench.one().why in ENDED, within_s=10, what="the lock is gone")
+    wait_until(lambda: bench.one().why in ENDED, within_s=30, what="the lock is gone")
     bench.age(beat_s=100)
     bench.beat(identity=ProcessIdentity(kind="ingest", instance="other", host="h", pid=8))
     assert [one.why for one in bench.store.processes() if one.instance == "main"] == ["unreported"]
@@ -268,13 +268,13 @@ def test_a_loop_that_hangs_shows_though_its_thread_beats_on(store: Store) -> Non
             progress.loop_advanced()
             return state() == ""
 
-        wait_until(moves, within_s=10, what="it works")
-        wait_until(lambda: state() == "still", within_s=10, what="it is stuck")
-        wait_until(moves, within_s=10, what="it works again")
+        wait_until(moves, within_s=30, what="it works")
+        wait_until(lambda: state() == "still", within_s=30, what="it is stuck")
+        wait_until(moves, within_s=30, what="it works again")
         progress.read_work_status = lambda: WorkStatus("judge", "", 0.0)
-        wait_until(lambda: state() == "judge", within_s=10, what="its fault shows")
+        wait_until(lambda: state() == "judge", within_s=30, what="its fault shows")
         progress.waiting_for("database")
-        wait_until(lambda: state() == "database", within_s=10, what="what it waits for shows")
+        wait_until(lambda: state() == "database", within_s=30, what="what it waits for shows")
     assert state() == "never", "it ended as it was asked to"
 
 
@@ -282,12 +282,12 @@ def test_an_exception_leaves_the_row(store: Store) -> None:
     def ends() -> None:
         with sending_heartbeats(store, MAIN, LIMITS, every_s=0.05) as progress:
             progress.role = "owner"
-            wait_until(lambda: bool(_ingest(store)), within_s=10, what="it beats")
+            wait_until(lambda: bool(_ingest(store)), within_s=30, what="it beats")
             raise KeyError
 
     with pytest.raises(KeyError):
         ends()
-    wait_until(lambda: set(_ingest(store)) <= ENDED, within_s=10, what="it ended unasked")
+    wait_until(lambda: set(_ingest(store)) <= ENDED, within_s=30, what="it ended unasked")
 
 
 def _ingest(store: Store) -> list[str]:
@@ -327,7 +327,7 @@ def test_no_error_ends_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(heartbeat_thread, "_write_heartbeat", noted)
     heartbeat_thread.start()
-    assert broken.done.wait(10)
+    assert broken.done.wait(30)
     heartbeat_thread.stop(delete_row=True)
     assert shown[:4] == ["writable", "writable", "away", "writable"], (
         "two refused writes in a row, and then one that was taken"
