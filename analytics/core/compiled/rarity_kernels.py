@@ -118,7 +118,7 @@ def _gap_score(r: NDArray[Any], s: int, dt: float, present: bool, last_time: flo
 
 
 @inlined_kernel
-def rarity_scores(  # noqa: C901, PLR0915 - the steps of a reading, in their order
+def rarity_scores(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in their order
     r: NDArray[Any],
     p: NDArray[Any],
     s: int,
