@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingest_service.storage.contract.errors import StoreError, StoreRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ItemKey = tuple[str, object]
+"""List of a message that an item is in, and its id."""
 
 
 class ForwardingRefusedError(StoreRefusedError):
     """A message of a town names what is not there or not the town's; the message states the remedy."""
+
+
+class ForwardingCircleError(StoreError):
+    """Definitions have passed through this platform before: nothing was stored."""
 
 
 class ForwarderFencedError(StoreError):
@@ -45,13 +55,53 @@ class ForwarderIdentity(NamedTuple):
     release: str
 
 
+class ItemRefusal(NamedTuple):
+    """An item of a message that was not stored, with the reason and detail of its dead letter.
+
+    ``field`` is the list of the message that it is in, at ``place``; of columns, ``rows`` are those refused,
+    None for all.
+    """
+
+    field: str
+    place: int
+    reason: str
+    detail: str
+    rows: tuple[int, ...] | None = None
+
+
+class RefusedItems:
+    """Collects the items of a message that can't be stored, for a caller that wants the others stored.
+
+    Parameters
+    ----------
+    lost : items of the message that never reached the store, as (field, id)
+
+    Attributes
+    ----------
+    lost : those, and the ones that were refused by the store
+    found : one `ItemRefusal` for each refused by the store
+
+    """
+
+    def __init__(self, lost: Iterable[ItemKey] = ()) -> None:
+        self.lost = set(lost)
+        self.found: list[ItemRefusal] = []
+
+    def add(self, refusal: ItemRefusal, key: ItemKey | None = None) -> None:
+        """Add a refused item; ``key`` is its id, where others refer to it."""
+        self.found.append(refusal)
+        if key is not None:
+            self.lost.add(key)
+
+
 class StoredReadings(NamedTuple):
     """Numbers of readings of a message that were new, and of those whose flags were changed by it.
 
-    ``undefined`` names series that are not defined here, ``conflicts`` counts readings with another value.
+    ``conflicts`` counts readings with another value. ``refused`` has them, the series that are not defined
+    here, and those whose columns differ in length.
     """
 
     new: int
     revised: int
     conflicts: int
-    undefined: list[str]
+    refused: list[ItemRefusal]
