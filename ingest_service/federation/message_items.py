@@ -46,11 +46,10 @@ class MessageItem(NamedTuple):
         found = [f"{name} {bytes(fields[name]).decode()}" for name in LABELS if name in fields]
         return ", ".join(found)[:MAX_LABEL_CHARACTERS]
 
-    def key(self) -> tuple[str, Any] | None:
-        """Return list and id of an item that others refer to; None for others, and without a valid id."""
-        name = {"nodes": "node_id", "incidents": "incident_id"}.get(self.field)
+    def incident_id(self) -> int | None:
+        """Return the number of an incident, to which others may refer; None of others, or if it has none."""
         try:
-            return None if name is None else (self.field, msgspec.json.decode(_object(self.content)[name]))
+            return msgspec.json.decode(_object(self.content)["incident_id"], type=int)
         except (msgspec.MsgspecError, KeyError):
             return None
 

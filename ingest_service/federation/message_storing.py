@@ -146,8 +146,7 @@ class MessageStoring:
         good, refused = _sorted_out(items, items.items, is_replay=is_replay)
         found = _checked(items.message_of(good), is_replay=is_replay)
         if good and not isinstance(found, MessageRefusal):
-            keys = [one.item.key() for one in refused]
-            collected = RefusedItems(key for key in keys if key is not None)
+            collected = RefusedItems(one.item.incident_id() for one in refused)
             stored = self._stored(_sender(topic, found, message), found, collected)
             if isinstance(stored, MessageRefusal):
                 return [RefusedPart(message.payload, stored)]

@@ -9,9 +9,6 @@ from ingest_service.storage.contract.errors import StoreError, StoreRefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ItemKey = tuple[str, object]
-"""List of a message that an item is in, and its id."""
-
 
 class ForwardingRefusedError(StoreRefusedError):
     """A message of a town names what is not there or not the town's; the message states the remedy."""
@@ -74,24 +71,18 @@ class RefusedItems:
 
     Parameters
     ----------
-    lost : items of the message that never reached the store, as (field, id)
+    incident_ids : of incidents of the message that were refused before it reached the store
 
     Attributes
     ----------
-    lost : those, and the ones that were refused by the store
-    found : one `ItemRefusal` for each refused by the store
+    incident_ids : those, and of the ones that the store has refused; others may refer to them
+    found : the items that the store has refused
 
     """
 
-    def __init__(self, lost: Iterable[ItemKey] = ()) -> None:
-        self.lost = set(lost)
+    def __init__(self, incident_ids: Iterable[int | None] = ()) -> None:
+        self.incident_ids = set(incident_ids) - {None}
         self.found: list[ItemRefusal] = []
-
-    def add(self, refusal: ItemRefusal, key: ItemKey | None = None) -> None:
-        """Add a refused item; ``key`` is its id, where others refer to it."""
-        self.found.append(refusal)
-        if key is not None:
-            self.lost.add(key)
 
 
 class StoredReadings(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from edge.wire.federation import Definitions, ForwardedArea
-    from ingest_service.storage.contract.federation import ForwarderIdentity, ItemKey, RefusedItems
+    from ingest_service.storage.contract.federation import ForwarderIdentity, RefusedItems
 
 ITEM_IDS: Final = {"areas": "area_id", "sites": "site_id", "devices": "device_id", "nodes": "node_id"}
 """Lists of definitions whose items have an id of their own, with its name."""
@@ -48,7 +48,7 @@ class DefinitionStoring:
     ) -> None:
         self._connection, self._sender, self._found = connection, sender, found
         self._refused, self._itemwise = refused, itemwise
-        self._foreign: dict[ItemKey, str] = {}
+        self._foreign: dict[tuple[str, str], str] = {}
         self._changed = 0
 
     def store(self) -> None:
@@ -74,15 +74,18 @@ class DefinitionStoring:
             ],
         )
         no_node = "ends at a node that is not defined here: see the dead letter of the node"
-        ends = [{("nodes", one.from_node), ("nodes", one.to_node)} for one in found.links]
-        self._define("links", [no_node if one & self._refused.lost else "" for one in ends])
+        ends = [{one.from_node, one.to_node} for one in found.links]
+        rows = self._connection.execute(QUERIES["nodes_present"], (list(set[str]().union(*ends)),))
+        present = {node for (node,) in rows}
+        self._define("links", ["" if one <= present else no_node for one in ends])
         if self._changed:
             self._connection.execute(QUERIES["directory_changed"])
 
     def _pass_platforms(self) -> None:
         """Note by which platforms this came, which are named further up; refuse it if this is one of them."""
         parameters = {"device": self._sender.device, "platforms": self._found.platforms}
-        if self._connection.execute(QUERIES["is_passed_by_own_platform"], parameters).fetchone():
+        passed = self._connection.execute(QUERIES["is_passed_by_own_platform"], parameters).fetchone()
+        if passed is not None:  # a row without columns
             raise ForwardingCircleError(
                 f"what this platform forwards comes back from {self._sender.device!r}, so that the platforms"
                 " forward in a circle: let one of them forward an area (its policy) without what it receives"
@@ -91,7 +94,7 @@ class DefinitionStoring:
         if self._sender.block is not None:
             self._changed += self._connection.execute(QUERIES["set_platforms"], parameters).rowcount
 
-    def _ids_of_others(self) -> dict[ItemKey, str]:
+    def _ids_of_others(self) -> dict[tuple[str, str], str]:
         """Return a problem for each area, site and device that is here already and not the sender's."""
         parameters: dict[str, Any] = {"origin": self._sender.device}
         for field in ("areas", "sites", "devices"):
@@ -135,7 +138,7 @@ class DefinitionStoring:
         for index, one in items:
             if problems[index]:
                 detail = f"{_name_of(field, one)} {problems[index]}"
-                self._refused.add(ItemRefusal(field, index, "federation", detail), _key_of(field, one))
+                self._refused.found.append(ItemRefusal(field, index, "federation", detail))
         good = [(index, one) for index, one in items if not problems[index]]
         if field == "series":
             good = [(index, one) for index, one in good if one.quantity in QUANTITIES]
@@ -157,17 +160,11 @@ class DefinitionStoring:
             def write(one: Any) -> None:
                 self._changed += self._connection.execute(query, self._row(one)).rowcount
 
-            store_each(
-                self._connection, field, items, write, self._refused, key_of=lambda one: _key_of(field, one)
-            )
+            store_each(self._connection, field, items, write, self._refused)
 
     def _row(self, one: msgspec.Struct) -> dict[str, Any]:
         row = msgspec.structs.asdict(one) | {"origin": self._sender.device}
         return row | {"coordinates": Jsonb(row["coordinates"])} if "coordinates" in row else row
-
-
-def _key_of(field: str, one: Any) -> ItemKey | None:
-    return (field, getattr(one, ITEM_IDS[field])) if field in ITEM_IDS else None
 
 
 def _name_of(field: str, one: Any) -> str:

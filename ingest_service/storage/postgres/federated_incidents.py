@@ -48,28 +48,25 @@ class FederatedIncidents:
 
             def store(one: ForwardedIncident) -> None:
                 nonlocal changed
+                if refused is not None:  # until it is stored
+                    refused.incident_ids.add(one.incident_id)
                 if one.area_id not in below or ("site", one.main_site_id) not in known:
                     raise ForwardingRefusedError(
                         f"incident {one.incident_id} at site {one.main_site_id!r} in area {one.area_id!r} is"
                         f" of nothing that {sender.device!r} has defined here"
                     )
                 for reference in (one.parent_id, one.merged_into):
-                    is_lost = refused is not None and ("incidents", reference) in refused.lost
-                    if is_lost and _id_here(connection, sender, reference) is None:
+                    is_refused = refused is not None and reference in refused.incident_ids
+                    if is_refused and _id_here(connection, sender, reference) is None:
                         raise ForwardingRefusedError(
                             f"incident {one.incident_id} refers to incident {reference}, which is not stored"
                             " here: replay the dead letter of that one first"
                         )
                 changed += _store_incident(connection, sender, one, below)
+                if refused is not None:
+                    refused.incident_ids.discard(one.incident_id)
 
-            store_each(
-                connection,
-                "incidents",
-                enumerate(incidents),
-                store,
-                refused,
-                key_of=lambda one: ("incidents", one.incident_id),
-            )
+            store_each(connection, "incidents", enumerate(incidents), store, refused)
         return changed
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from ingest_service.storage.contract.federation import ItemKey, RefusedItems
+    from ingest_service.storage.contract.federation import RefusedItems
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -28,8 +28,6 @@ def store_each(
     items: Iterable[tuple[int, T]],
     store_item: Callable[[T], None],
     refused: RefusedItems | None,
-    *,
-    key_of: Callable[[T], ItemKey | None] = lambda _: None,
 ) -> None:
     """Store items, given with their places in the list ``field`` of the message.
 
@@ -37,7 +35,6 @@ def store_each(
     ----------
     refused : collects the items that can't be stored, each of which is undone alone by a savepoint; without
         it there are no savepoints, and what the first such item raises is raised
-    key_of : id of an item, where others refer to it
 
     Raises
     ------
@@ -64,4 +61,4 @@ def store_each(
             detail = f"it can't be stored, by {type(error).__name__}: {error}; report it, with the log"
         else:
             continue
-        refused.add(ItemRefusal(field, place, reason, detail), key_of(one))
+        refused.found.append(ItemRefusal(field, place, reason, detail))

@@ -95,6 +95,9 @@ SELECT area_id, parent FROM area;
 -- sites_of_origin: Every site of an origin.
 SELECT site_id FROM site WHERE origin = %s;
 
+-- nodes_present: Of some nodes, those that exist here, whosever they are.
+SELECT node_id FROM node WHERE node_id = ANY (%s);
+
 -- is_passed_by_own_platform: A row if this platform forwards and is one of some platforms.
 SELECT FROM federation_uplink WHERE platform_id::text = ANY (%(platforms)s);
 
