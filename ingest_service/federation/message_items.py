@@ -7,6 +7,7 @@ letter of some items has is what was sent, with fields that this release does no
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -138,6 +139,7 @@ def _object(content: Any) -> dict[str, Raw]:
     return content if isinstance(content, dict) else msgspec.json.decode(content, type=dict[str, Raw])
 
 
+@cache
 def _item_types(message: Any) -> dict[str, Any]:
     """Return the lists of items that a message has, with the type of their items."""
     lists = {
@@ -152,6 +154,7 @@ def _item_types(message: Any) -> dict[str, Any]:
     }
 
 
+@cache
 def _columns_of(kind: Any) -> list[str]:
     return [one.name for one in msgspec.structs.fields(kind) if get_origin(one.type) is list]
 

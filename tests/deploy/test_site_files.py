@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from analytics.quality import default_limits
-from deploy import site_files
+from deploy import site_files, site_format
 from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series
 
 AREAS = """
@@ -405,3 +407,15 @@ def test_an_area_whose_parents_lead_back_to_it_is_refused_with_the_circle(tmp_pa
     path.write_text(area("c", "c"))
     with pytest.raises(site_files.SiteFileError, match=r"\(c > c\)"):
         site_files.load_site_files([path], enrolled)
+
+
+def test_a_file_that_may_not_be_read_is_reported_with_the_user_and_a_folder_for_it() -> None:
+    """`sudo towntwin enrol` runs as towntwin-admin, who can't read home directories."""
+    error = site_format.unreadable_file(
+        Path("t.toml"), PermissionError(13, "Permission denied"), "a site file"
+    )
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert error.problems == [
+        f"t.toml: can't be read (Permission denied): the user {user} has to be able to read it: put it into"
+        " /etc/towntwin/sites, with mode 644"
+    ]
