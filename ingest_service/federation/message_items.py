@@ -27,13 +27,13 @@ MAX_LABEL_CHARACTERS: Final = 80
 
 
 class MessageItem(NamedTuple):
-    """An item: the list that it is in, its place there, and its row of columns or None.
+    """An item: the list that it is in, its number there, and its row of columns or None.
 
     ``content`` is the element, or the fields beside the columns; ``cells`` are the values of the row.
     """
 
     field: str
-    place: int
+    number: int
     row: int | None
     content: Any
     cells: dict[str, Raw]
@@ -88,15 +88,15 @@ class MessageItems:
         return msgspec.json.encode(message)
 
     def elements(self, items: list[MessageItem]) -> dict[tuple[str, int], list[MessageItem]]:
-        """Return the items of each element of `message_of` the same items, by its list and place there."""
+        """Return the items of each element of `message_of` the same items, by its list and number there."""
         sent: dict[tuple[str, int], list[MessageItem]] = {}
         for one in items:
-            sent.setdefault((one.field, one.place), []).append(one)
-        n_placed: Counter[str] = Counter()
+            sent.setdefault((one.field, one.number), []).append(one)
+        n_found: Counter[str] = Counter()
         found = {}
         for (field, _), element in sent.items():
-            found[field, n_placed[field]] = element
-            n_placed[field] += 1
+            found[field, n_found[field]] = element
+            n_found[field] += 1
         return found
 
     def _taken_apart(self) -> list[MessageItem]:
@@ -105,14 +105,14 @@ class MessageItems:
         found: list[MessageItem] = []
         for field, kind in _item_types(self._type).items():
             elements = msgspec.json.decode(self._header.get(field, b"[]"), type=list[Raw])
-            for place, element in enumerate(elements):
+            for number, element in enumerate(elements):
                 has_columns = kind in COLUMN_TYPES and bytes(element).lstrip()[:1] == b"{"
-                rows = _rows(field, place, _object(element), kind) if has_columns else []
-                found += rows or [MessageItem(field, place, None, element, {})]
+                rows = _rows(field, number, _object(element), kind) if has_columns else []
+                found += rows or [MessageItem(field, number, None, element, {})]
         return found
 
 
-def _rows(field: str, place: int, content: dict[str, Raw], kind: Any) -> list[MessageItem]:
+def _rows(field: str, number: int, content: dict[str, Raw], kind: Any) -> list[MessageItem]:
     """Return the rows of columns; none if its columns are no lists of one length."""
     lists = {
         name: msgspec.json.decode(value, type=list[Raw])
@@ -126,7 +126,7 @@ def _rows(field: str, place: int, content: dict[str, Raw], kind: Any) -> list[Me
     columns = {name: values for name, values in lists.items() if len(values) == length}
     rest = {name: value for name, value in content.items() if name not in columns}
     return [
-        MessageItem(field, place, row, rest, {name: values[row] for name, values in columns.items()})
+        MessageItem(field, number, row, rest, {name: values[row] for name, values in columns.items()})
         for row in range(length)
     ]
 

@@ -268,7 +268,7 @@ def _refused_items(
     elements = message.elements(items)
     found = []
     for one in refusals:
-        element = elements[one.field, one.place]
+        element = elements[one.field, one.number]
         refusal = MessageRefusal(one.reason, one.detail)
         chosen = element if one.rows is None else [element[row] for row in one.rows]
         found += [RefusedItem(item, refusal) for item in chosen]

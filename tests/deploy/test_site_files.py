@@ -411,11 +411,10 @@ def test_an_area_whose_parents_lead_back_to_it_is_refused_with_the_circle(tmp_pa
 
 def test_a_file_that_may_not_be_read_is_reported_with_the_user_and_a_folder_for_it() -> None:
     """`sudo towntwin enrol` runs as towntwin-admin, who can't read home directories."""
-    error = site_format.unreadable_file(
-        Path("t.toml"), PermissionError(13, "Permission denied"), "a site file"
-    )
+    denied = PermissionError(13, "Permission denied")
+    (problem,) = site_format.unreadable_file(Path("t.toml"), denied, "a site file").problems
     user = pwd.getpwuid(os.geteuid()).pw_name
-    assert error.problems == [
+    assert problem == (
         f"t.toml: can't be read (Permission denied): the user {user} has to be able to read it: put it into"
         " /etc/towntwin/sites, with mode 644"
-    ]
+    )

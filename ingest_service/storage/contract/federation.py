@@ -55,12 +55,12 @@ class ForwarderIdentity(NamedTuple):
 class ItemRefusal(NamedTuple):
     """An item of a message that was not stored, with the reason and detail of its dead letter.
 
-    ``field`` is the list of the message that it is in, at ``place``; of columns, ``rows`` are those refused,
-    None for all.
+    ``field`` is the list of the message that it is in, and ``number`` its number there from 0; of columns,
+    ``rows`` are those refused, None for all.
     """
 
     field: str
-    place: int
+    number: int
     reason: str
     detail: str
     rows: tuple[int, ...] | None = None

@@ -29,7 +29,7 @@ def store_each(
     store_item: Callable[[T], None],
     refused: RefusedItems | None,
 ) -> None:
-    """Store items, given with their places in the list ``field`` of the message.
+    """Store items, given with their numbers in the list ``field`` of the message.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def store_each(
         If the database is away, or an item is refused without ``refused``.
 
     """
-    for place, one in items:
+    for number, one in items:
         if refused is None:
             store_item(one)
             continue
@@ -61,4 +61,4 @@ def store_each(
             detail = f"it can't be stored, by {type(error).__name__}: {error}; report it, with the log"
         else:
             continue
-        refused.found.append(ItemRefusal(field, place, reason, detail))
+        refused.found.append(ItemRefusal(field, number, reason, detail))

@@ -78,11 +78,11 @@ class FederatedRows:
         with self.message(sender) as (connection, is_newest), connection.cursor() as cursor:
             series = _series_of(connection, sender)
             refused = _refused_columns(columns, series)
-            places = {one.place for one in refused}
+            numbers = {one.number for one in refused}
             good = [
                 (series[one.site_id, one.quantity], index, one)
                 for index, one in enumerate(columns)
-                if index not in places
+                if index not in numbers
             ]
             all_rows = _reading_rows([(series_id, one) for series_id, _, one in good])
             rows, doubled = _once(all_rows)
@@ -235,7 +235,7 @@ def _once(rows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.void]]:
 def _conflicts(
     columns: Sequence[tuple[int, int, ReadingColumns]], conflicting: NDArray[np.void]
 ) -> list[ItemRefusal]:
-    """Return which rows of columns, given with their series and places, have another value than is stored."""
+    """Return the rows of columns, given with series and number, that have another value than is stored."""
     if not len(conflicting):
         return []
     keys = set(zip(*(conflicting[name].tolist() for name in ("series_id", "time_us", "value")), strict=True))

@@ -127,7 +127,7 @@ def test_a_town_can_neither_write_nor_look_sideways(county: PostgresStore) -> No
     assert county.directory().links == [], "a link needs two nodes of its own"
     foreign = rows.store_readings(sender(3), [columns(readings(1, range(2)), site_id="other-s1")])
     assert foreign[:3] == (0, 0, 0)
-    assert [(one.place, one.reason) for one in foreign.refused] == [(0, "federation")]
+    assert [(one.number, one.reason) for one in foreign.refused] == [(0, "federation")]
     for changed in (
         {"site_id": "other-s1"},
         {"subject": "device/sonde", "quantity": None},

@@ -66,7 +66,7 @@ STORED = {
 }
 
 
-class Receiver:
+class ReceivingCounty:
     """A county that receives messages; each has the next number of one spool."""
 
     def __init__(self, county: PostgresStore) -> None:
@@ -96,13 +96,13 @@ class Receiver:
 
 
 @pytest.fixture
-def receiver(county: PostgresStore) -> Receiver:
+def receiver(county: PostgresStore) -> ReceivingCounty:
     FederatedRows(county).store_definitions(sender(), definitions(series=SERIES, nodes=[NODE]))
-    return Receiver(county)
+    return ReceivingCounty(county)
 
 
 def test_the_good_items_of_a_message_are_stored_and_the_others_are_dead_letters_once(
-    receiver: Receiver, timescale_dsn: str
+    receiver: ReceivingCounty, timescale_dsn: str
 ) -> None:
     items = {
         **ITEMS,
@@ -128,7 +128,7 @@ def test_the_good_items_of_a_message_are_stored_and_the_others_are_dead_letters_
 
 
 def test_one_reading_of_two_thousand_is_a_dead_letter_with_the_fields_that_are_not_known_here(
-    receiver: Receiver, county: PostgresStore
+    receiver: ReceivingCounty, county: PostgresStore
 ) -> None:
     many = range(2000)
     sent = msgspec.to_builtins(columns(readings(1, many)))
@@ -150,7 +150,7 @@ def test_one_reading_of_two_thousand_is_a_dead_letter_with_the_fields_that_are_n
     assert all("1 of 2000 items of a message" in one and "s1" in one for one in details)
 
 
-def test_only_the_reading_with_another_value_is_a_conflict(receiver: Receiver) -> None:
+def test_only_the_reading_with_another_value_is_a_conflict(receiver: ReceivingCounty) -> None:
     first = msgspec.to_builtins(columns(readings(1, range(9))))
     second = msgspec.to_builtins(columns(readings(1, range(20))))
     second["value"][4] += 1.0
@@ -167,7 +167,7 @@ def test_only_the_reading_with_another_value_is_a_conflict(receiver: Receiver) -
 
 
 def test_what_refers_to_a_refused_item_waits_with_it_and_is_stored_by_a_replay(
-    receiver: Receiver, county: PostgresStore, timescale_dsn: str
+    receiver: ReceivingCounty, county: PostgresStore, timescale_dsn: str
 ) -> None:
     foreign = {**SITE, "site_id": "county-site"}
     content = msgspec.to_builtins(
@@ -232,7 +232,7 @@ def test_what_refers_to_a_refused_item_waits_with_it_and_is_stored_by_a_replay(
 
 
 def test_an_incident_whose_parent_is_refused_keeps_its_relation(
-    receiver: Receiver, timescale_dsn: str
+    receiver: ReceivingCounty, timescale_dsn: str
 ) -> None:
     parent = msgspec.to_builtins(forwarded_incident(5))
     elsewhere = parent | {"area_id": OTHER_TOWN, "area_ids": [OTHER_TOWN]}
@@ -252,7 +252,7 @@ def test_an_incident_whose_parent_is_refused_keeps_its_relation(
 
 
 def test_an_assessment_that_is_refused_deletes_no_other_when_it_is_replayed(
-    receiver: Receiver, timescale_dsn: str
+    receiver: ReceivingCounty, timescale_dsn: str
 ) -> None:
     of_the_town = {**ASSESSMENT, "subject": f"area/{TOWN}", "site_id": None}
     refused = {**ASSESSMENT, "kind": "surface_water", "assessment": {"value": 1e308}}
@@ -268,7 +268,7 @@ def test_an_assessment_that_is_refused_deletes_no_other_when_it_is_replayed(
 
 
 def test_an_area_that_would_be_above_itself_is_refused_over_several_steps(
-    receiver: Receiver, county: PostgresStore
+    receiver: ReceivingCounty, county: PostgresStore
 ) -> None:
     def area(area_id: str, parent: str) -> dict[str, Any]:
         return {"area_id": area_id, "parent": parent, "level": "town", "en": "A", "zh": "区"}
@@ -297,7 +297,7 @@ def test_items_are_taken_apart_and_joined_again_as_they_were_sent() -> None:
 
 
 def test_a_stored_forwarder_of_a_time_to_come_locks_nothing_out(
-    receiver: Receiver, timescale_dsn: str
+    receiver: ReceivingCounty, timescale_dsn: str
 ) -> None:
     """Before `forwarder_clock`, a county stored the number of a forwarder whose clock was years ahead."""
     future = NOW_US + 3 * 366 * 86_400_000_000
@@ -327,7 +327,7 @@ def test_a_stored_forwarder_of_a_time_to_come_locks_nothing_out(
 
 
 def test_a_dead_letter_of_a_forwarder_of_a_time_to_come_can_be_replayed(
-    receiver: Receiver, timescale_dsn: str
+    receiver: ReceivingCounty, timescale_dsn: str
 ) -> None:
     future = NOW_US + 3 * 366 * 86_400_000_000
     unknown = {"anomalies": [msgspec.to_builtins(forwarded_anomaly(site_id="s2"))]}
@@ -349,7 +349,7 @@ def test_a_dead_letter_of_a_forwarder_of_a_time_to_come_can_be_replayed(
 
 
 def test_platforms_that_forward_in_a_circle_are_refused_at_the_first_definitions(
-    receiver: Receiver, county: PostgresStore, timescale_dsn: str
+    receiver: ReceivingCounty, county: PostgresStore, timescale_dsn: str
 ) -> None:
     """What each got from the other was a dead letter at its origin, message by message, without an end."""
     feed = FederationFeed(county)
