@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deploy import site_checks
 from deploy.site_checks import SiteFileEntry
-from deploy.site_format import CLASSES, SiteFileError
+from deploy.site_format import CLASSES, SiteFileError, unreadable_file
 from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series, Site
 
 if TYPE_CHECKING:
@@ -247,9 +247,7 @@ def _text(path: Path) -> str:
             raise SiteFileError([f"{path}: is larger than {MAX_FILE_BYTES >> 20} MB: divide it"])
         content = path.read_bytes()
     except OSError as error:
-        raise SiteFileError(
-            [f"{path}: can't be read ({error.strerror}): give the path of a CSV file"]
-        ) from error
+        raise unreadable_file(path, error, "a CSV file") from error
     for encoding in ("utf-8-sig", "gb18030"):  # spreadsheets in Chinese write the latter
         try:
             return content.decode(encoding)

@@ -12,6 +12,7 @@ from deploy.site_kinds import NODE_KINDS, SITE_KINDS
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import LEVEL_ADVICE, LEVEL_PATTERN
 from ingest_service.storage.contract import name_rules
+from ingest_service.storage.contract.area_tree import circle_problem, parents_of
 from ingest_service.storage.contract.bounds import MAX_INTERVAL_S, MAX_NAME_CHARS
 from ingest_service.storage.contract.models import Area, Channel, Device, Link, Node, Series, Site
 
@@ -86,6 +87,7 @@ def entry_problems(entries: Sequence[SiteFileEntry], enrolled: Directory | None 
     values_by_key = {key_of(value): value for value in _all_entries(enrolled)}
     enrolled_keys = set(values_by_key)
     values_by_key |= {key: entry.value for key, entry in entries_by_key.items()}
+    parents = parents_of([one for one in values_by_key.values() if isinstance(one, Area)])
     for entry in entries:
         found += [
             entry.problem(sentence) for sentence in _dangling_references(entry.value, values_by_key, enrolled)
@@ -93,6 +95,8 @@ def entry_problems(entries: Sequence[SiteFileEntry], enrolled: Directory | None 
         found += [entry.problem(sentence) for sentence in _own_problems(entry.value, values_by_key)]
         if key_of(entry.value) not in enrolled_keys:  # what was enrolled before there was this rule stays
             found += [entry.problem(sentence) for sentence in _invalid_id(entry.value)]
+        if isinstance(entry.value, Area) and (circle := circle_problem(parents, entry.value.area_id)):
+            found.append(entry.problem(circle))
         if isinstance(entry.value, Series):
             found += _interval_problems(entry)
             found += _limit_problems(entry.file, entry.value)

@@ -13,6 +13,8 @@ The format has the shape of a `Directory`, without the fields that follow from o
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -50,6 +52,15 @@ class SiteFileError(DeployError, ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+def unreadable_file(path: Path, error: OSError, what: str) -> SiteFileError:
+    """Return the error of a file that can't be read; ``what`` it shall be, such as ``a site file``."""
+    advice = f"give the path of {what}"
+    if isinstance(error, PermissionError):
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        advice = f"the user {user} has to be able to read it: put it into /etc/towntwin/sites, with mode 644"
+    return SiteFileError([f"{path}: can't be read ({error.strerror}): {advice}"])
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,9 +193,7 @@ def read_site_file(path: Path) -> ReadFile:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a byte order mark
     except OSError as error:
-        raise SiteFileError(
-            [f"{path}: can't be read ({error.strerror}): give the path of a site file"]
-        ) from error
+        raise unreadable_file(path, error, "a site file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SiteFileError([f"{path}: is no TOML in UTF-8: {error}"]) from error
     problems: list[str] = []

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.duty.grid_cells import CellIndex
 from analytics.duty.rosters import shift_at
+from ingest_service.storage.contract.area_tree import areas_above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from analytics.duty.rosters import Shift
     from ingest_service.storage.contract.duty import Coverage, DutyPlan, GridCell, Team, TeamMember
@@ -77,7 +78,7 @@ class DutyIndex:
         Teams of the area come before those of the areas above it. ``kind`` None is any kind.
         """
         found = []
-        for distance, area in enumerate(self._with_areas_above(area_id)):
+        for distance, area in enumerate(areas_above(self._parents, area_id)):
             for team in self._teams.values():
                 ranks = [one.rank for one in team.coverage if _covers(one, cell_id, kind)]
                 if team.area_id == area and ranks:
@@ -89,7 +90,7 @@ class DutyIndex:
 
     def supervisors(self, area_id: str) -> list[TeamMember]:
         """Return the supervisors of the nearest area, from an area upwards, that has any."""
-        for area in self._with_areas_above(area_id):
+        for area in areas_above(self._parents, area_id):
             found = [
                 member
                 for team in self._teams.values()
@@ -100,12 +101,6 @@ class DutyIndex:
             if found:
                 return found
         return []
-
-    def _with_areas_above(self, area_id: str) -> Iterable[str]:
-        area: str | None = area_id
-        while area is not None:
-            yield area
-            area = self._parents.get(area)
 
 
 def _covers(coverage: Coverage, cell_id: str | None, kind: str | None) -> bool:

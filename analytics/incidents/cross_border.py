@@ -15,6 +15,7 @@ from analytics.incidents.edits import BY_HAND, record
 from analytics.incidents.grouped_anomalies import StoredIncidents
 from analytics.incidents.incident_grouping import IncidentGrouping
 from analytics.incidents.state_machine import apply_event
+from ingest_service.storage.contract.area_tree import areas_above
 from ingest_service.storage.contract.incidents import SERVICE, Incident, IncidentUpdate
 
 if TYPE_CHECKING:
@@ -152,14 +153,8 @@ class CrossBorderGrouping:
 
     def _common_area(self, areas: Iterable[str]) -> str:
         """Return the lowest area in which all of some areas are; the first of them, if there is none."""
-        lines = [self._line(one) for one in sorted(areas)]
+        lines = [areas_above(self._parents, one) for one in sorted(areas)]
         return next((one for one in lines[0] if all(one in line for line in lines)), lines[0][0])
-
-    def _line(self, area: str) -> list[str]:
-        line = [area]
-        while (parent := self._parents.get(line[-1])) is not None:
-            line.append(parent)
-        return line
 
 
 def _is_active(one: Incident) -> bool:

@@ -13,6 +13,7 @@ from analytics.incidents.priority_matrix import read_matrix
 from analytics.incidents.site_relations import site_relations
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.contract.area_tree import parents_of
 from ingest_service.storage.contract.incidents import IncidentQuery, RevisionConflictError
 from ingest_service.storage.postgres.incidents import Incidents
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from analytics.service.settings import Settings
     from analytics.service.time_slice import TimeSlice
     from ingest_service.storage.contract.incidents import Incident
-    from ingest_service.storage.contract.models import Anomaly, Directory
+    from ingest_service.storage.contract.models import Anomaly
     from ingest_service.storage.contract.store import Store
 
 log = structlog.get_logger()
@@ -51,7 +52,7 @@ def join_incidents_of_towns(
         state.relations, state.directory_version = site_relations(directory), directory.version
     rules = GroupingRules(operators=settings.incident_operators)
     grouping = CrossBorderGrouping(
-        state.relations, rules, read_matrix(settings.priority_matrix), _parents(directory)
+        state.relations, rules, read_matrix(settings.priority_matrix), parents_of(directory.areas)
     )
     now_s = time.time()
     towns = _towns(incidents, incidents.of_towns(now_s - rules.keep_s))
@@ -63,10 +64,6 @@ def join_incidents_of_towns(
         log.info("incident_changed_meanwhile", incident_id=error.incident_id)
         return
     state.grouped = newest
-
-
-def _parents(directory: Directory) -> dict[str, str | None]:
-    return {one.area_id: one.parent for one in directory.areas}
 
 
 def _towns(incidents: Incidents, found: Sequence[Incident]) -> list[TownIncident]:

@@ -19,6 +19,7 @@ from analytics.incidents import incident_text
 from analytics.notification.quiet_hours import preference_for, send_time
 from analytics.service.service_state import ServiceState
 from analytics.service.time_slice import UNLIMITED
+from ingest_service.storage.contract.area_tree import parents_of
 from ingest_service.storage.contract.incidents import Incident, IncidentQuery
 from ingest_service.storage.contract.notifications import Deadline, Notification
 from ingest_service.storage.postgres.duty import DutyStore
@@ -84,7 +85,7 @@ def escalate(
     escalation = Escalation(
         service_state.duty_policy,
         directory,
-        DutyIndex(duty.plan(after_s=now_s), {one.area_id: one.parent for one in directory.areas}),
+        DutyIndex(duty.plan(after_s=now_s), parents_of(directory.areas)),
         duty.preferences(),
     )
     ids = [one.incident_id for one in found]

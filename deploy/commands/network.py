@@ -196,6 +196,7 @@ def _check(args: argparse.Namespace, store: PostgresStore) -> int:
 def _directory(args: argparse.Namespace, store: PostgresStore, network: str | None) -> Directory:
     """Return the areas and the time that the arguments give."""
     from deploy.network_files import formats
+    from ingest_service.storage.contract.area_tree import areas_below
 
     directory = store.directory()
     at_s = _time_of(args.at, "--at", store)
@@ -203,9 +204,9 @@ def _directory(args: argparse.Namespace, store: PostgresStore, network: str | No
         directory = directory.valid_at(at_s)
     areas = {one.area_id for one in directory.areas}
     if args.area is not None:
-        areas = formats.areas_below(directory, args.area)
-        if not areas:
+        if args.area not in areas:
             raise SettingsError(f"--area: there is no area {args.area!r}")
+        areas = areas_below(directory.areas, args.area)
     return formats.part_of(directory, areas, network)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from deploy.site_format import SiteFileError
+from deploy.site_format import SiteFileError, unreadable_file
 from ingest_service.storage.contract.models import Area, Link, Node, Site
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def read_text(path: Path, what: str) -> str:
             raise SiteFileError([f"{path}: is larger than {MAX_FILE_BYTES >> 20} MB: divide it"])
         content = path.read_bytes()
     except OSError as error:
-        raise SiteFileError([f"{path}: can't be read ({error.strerror}): give the path of {what}"]) from error
+        raise unreadable_file(path, error, what) from error
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return content.decode(encoding)

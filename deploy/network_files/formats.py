@@ -18,6 +18,7 @@ from deploy.network_files import (
 )
 from deploy.network_files.feature_record import ReadFeatures
 from deploy.site_format import SiteFileError
+from ingest_service.storage.contract.area_tree import areas_above, parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,14 +152,6 @@ def write_files(
             raise SiteFileError([f"{path}: is of no known format: give --format {', '.join(EXPORT_FORMATS)}"])
 
 
-def areas_below(directory: Directory, area_id: str) -> set[str]:
-    """Return an area and all below it; an empty set where there is no such area."""
-    found = {one.area_id for one in directory.areas} & {area_id}
-    while more := {one.area_id for one in directory.areas if one.parent in found} - found:
-        found |= more
-    return found
-
-
 def part_of(directory: Directory, area_ids: set[str], network: str | None) -> Directory:
     """Return areas, sites, nodes and links of some areas and of a network, or of both.
 
@@ -170,10 +163,8 @@ def part_of(directory: Directory, area_ids: set[str], network: str | None) -> Di
     if network is not None:
         used = {one.site_id for one in nodes}
         sites = [one for one in sites if one.site_id in used]
-    parents = {one.area_id: one.parent for one in directory.areas}
-    named = set(area_ids)
-    while above := {parents[name] for name in named} - named - {None}:
-        named |= {name for name in above if name}
+    parents = parents_of(directory.areas)
+    named = {above for name in area_ids for above in areas_above(parents, name)}
     return msgspec.structs.replace(
         directory,
         areas=[one for one in directory.areas if one.area_id in named],

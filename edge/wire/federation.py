@@ -24,8 +24,14 @@ MISREAD = "payload"
 """Reason of a message that the receiver can't read, such as one of a kind that its release lacks."""
 FORWARDER_CLOCK = "forwarder_clock"
 """Reason in the receipt of a message from a forwarder whose clock was far ahead when it started."""
-REFUSED_FORWARDERS = frozenset({FENCED, FORWARDER_CLOCK})
+CIRCLE = "federation_circle"
+"""Reason in the receipt of definitions that have passed through the platform that receives them."""
+FORWARDER_AHEAD_S = 86_400.0
+"""By how much the number of a forwarder may be ahead of the receiver's clock [s]."""
+REFUSED_FORWARDERS = frozenset({FENCED, FORWARDER_CLOCK, CIRCLE})
 """Reasons for which the county keeps nothing of a message, and the forwarder stops and keeps it."""
+PARTLY = "partly"
+"""Reason in the receipt of a message of which some items became dead letters, and the others are stored."""
 MAX_READINGS = 2000
 """Readings in one message: about 150 KiB."""
 MAX_ESTIMATES = 2000
@@ -148,7 +154,13 @@ class ForwardedLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions"):
-    """Everything that later messages refer to; sent first, and again after every enrolment in the town."""
+    """Everything that later messages refer to; sent first, and again after every enrolment in the town.
+
+    Attributes
+    ----------
+    platforms : ids of the platforms that it has passed through, that of the sender included
+
+    """
 
     areas: list[ForwardedArea] = []
     sites: list[ForwardedSite] = []
@@ -156,6 +168,7 @@ class Definitions(FederationMessage, frozen=True, kw_only=True, tag="definitions
     series: list[ForwardedSeries] = []
     nodes: list[ForwardedNode] = []
     links: list[ForwardedLink] = []
+    platforms: list[Name] = []
 
 
 class ReadingColumns(msgspec.Struct, frozen=True, kw_only=True):

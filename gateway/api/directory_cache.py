@@ -16,6 +16,7 @@ import msgspec
 
 from edge.wire.quantities import QUANTITIES
 from gateway.api.problems import ProblemError, not_found
+from ingest_service.storage.contract.area_tree import areas_above, areas_below, parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,19 +121,14 @@ def check_quantity(quantity: str | None) -> None:
 
 def areas_with_descendants(directory: Directory, areas: Iterable[str]) -> set[str]:
     """Return the ids of those of the areas that exist, and of all below them."""
-    result = {one.area_id for one in directory.areas} & set(areas)
-    while added := {one.area_id for one in directory.areas if one.parent in result} - result:
-        result |= added
-    return result
+    return areas_below(directory.areas, *({one.area_id for one in directory.areas} & set(areas)))
 
 
 def restricted_to_areas(directory: Directory, areas: Iterable[str]) -> DirectoryIndex:
     """Return the part of a directory in some areas and below them, and the areas above by name."""
     visible_area_ids = areas_with_descendants(directory, areas)
-    parents = {one.area_id: one.parent for one in directory.areas}
-    named_areas = set(visible_area_ids)
-    while added := {parents[one] for one in named_areas} - named_areas - {None}:
-        named_areas |= {one for one in added if one}
+    parents = parents_of(directory.areas)
+    named_areas = {above for one in visible_area_ids for above in areas_above(parents, one)}
     sites = [one for one in directory.sites if one.area_id in visible_area_ids]
     site_ids = {one.site_id for one in sites}
     nodes = [one for one in directory.nodes if one.area_id in visible_area_ids]

@@ -14,6 +14,7 @@ from ingest_service.federation.forecast_messages import ForecastMessages
 from ingest_service.federation.incident_messages import IncidentMessages
 from ingest_service.federation.reading_blocks import ReadingBlocks
 from ingest_service.federation.state_messages import StateMessages
+from ingest_service.storage.contract.area_tree import areas_below
 from ingest_service.storage.contract.models import Directory
 from ingest_service.storage.postgres.federation_commands import FederationCommands
 from ingest_service.storage.postgres.federation_feed import MAX_RANGES
@@ -97,7 +98,8 @@ class BlockReader:
         self._readings.series = {name: one for name, one in self._series.items() if forms[name] == "all"}
         self._readings.without = self._of_rollups.keys()
         self._sites = {one.site_id for one in self._policy.sites(directory)}
-        message = definitions(directory, self._policy, **self._header())
+        platforms = self._feed.platforms(areas_below(directory.areas, self._policy.area))
+        message = definitions(directory, self._policy, platforms=platforms, **self._header())
         rows = {"definitions": len(message.sites) + len(message.series)}
         return Block([entry_of(message)], position, rows=rows)
 

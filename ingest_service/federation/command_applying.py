@@ -20,7 +20,7 @@ from edge.wire.federation_commands import (
 )
 from ingest_service.federation import metrics
 from ingest_service.federation.errors import DashboardsAwayError
-from ingest_service.federation.policy import areas_below
+from ingest_service.storage.contract.area_tree import areas_below
 from ingest_service.storage.contract.federation_commands import CommandEffect, IssuedCommand
 from ingest_service.storage.contract.incidents import HistoryEntry, Incident, IncidentUpdate
 from ingest_service.storage.postgres.federation_commands import FederationCommands
@@ -142,7 +142,7 @@ class CommandApplying:
     ) -> tuple[IssuedCommand, CommandEffect]:
         """Save a dashboard here, or pass it on. Raises `DashboardsAwayError`."""
         area = content.area_id
-        if area not in areas_below(directory, self._policy.area):
+        if area not in areas_below(directory.areas, self._policy.area):
             return command, CommandEffect(
                 f"area {area!r} is none that this platform forwards from area {self._policy.area!r}"
             )

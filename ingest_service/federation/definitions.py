@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.wire import federation
-from ingest_service.federation.policy import areas_below
+from ingest_service.storage.contract.area_tree import areas_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def definitions(directory: Directory, policy: Policy, **header: Any) -> federation.Definitions:
     """Return the definitions of all that a policy lets the county see."""
-    areas, forms = areas_below(directory, policy.area), policy.forms(directory)
+    areas, forms = areas_below(directory.areas, policy.area), policy.forms(directory)
     sites = {one.site_id for one in policy.sites(directory)}
     nodes = {one.node_id: one for one in directory.nodes if policy.networks and one.area_id in areas}
     return federation.Definitions(

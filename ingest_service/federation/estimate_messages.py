@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 
 from edge.wire import federation
-from ingest_service.federation.policy import areas_below
+from ingest_service.storage.contract.area_tree import areas_below
 from ingest_service.storage.postgres.state_estimates import StateEstimates
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class EstimateMessages:
         form_of = {(one.site_id, one.quantity): forms[one.series_id] for one in policy.series(directory)}
         at_nodes = {one.site_id for one in directory.nodes if one.site_id}
         found = self._estimates.to_forward(
-            areas_below(directory, policy.area), [one.site_id for one in policy.sites(directory)]
+            areas_below(directory.areas, policy.area), [one.site_id for one in policy.sites(directory)]
         )
         # What a platform below estimated is of readings that are not here either.
         lacking = {one.quantity for one in found if one.is_forwarded}

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edge.wire.federation import AnyMessage, ForwardedAnomaly, ForwardedIncident, RollupColumns
 
 PASS: Final = int(Flag.PASS)
-FORWARDER_AHEAD_S: Final = 86_400.0
-"""By how much the number of a forwarder may be ahead of the receiver's clock."""
 EARLIEST_S: Final = float(2**28)
 """The earliest time that a town's ingest can be set to take (1978)."""
 MAX_AHEAD_S: Final = 3660 * 86_400.0
@@ -82,9 +80,13 @@ class MessageBounds:
             return MessageRefusal(*error.args)
         return None
 
+    def is_future(self, forwarder: int) -> bool:
+        """Whether a forwarder [us] took over further ahead of the receiver's clock than is followed."""
+        return forwarder / 1e6 - self._now_s > federation.FORWARDER_AHEAD_S
+
     def _check(self, found: AnyMessage) -> None:  # noqa: C901, PLR0912 - one case for each kind
-        ahead_s = found.forwarder / 1e6 - self._now_s
-        if ahead_s > FORWARDER_AHEAD_S:
+        if self.is_future(found.forwarder):
+            ahead_s = found.forwarder / 1e6 - self._now_s
             raise _OutOfBoundsError(
                 federation.FORWARDER_CLOCK,
                 f"the forwarder took over {ahead_s / 86_400:.0f} days after now, by its own clock: set the"

@@ -13,6 +13,7 @@ from edge.wire.federation_commands import CommandKind  # noqa: TC001 - msgspec r
 from edge.wire.quantities import QUANTITIES
 from edge.wire.topics import Topic, TopicKind, parse_topic
 from ingest_service.federation.errors import FederationError
+from ingest_service.storage.contract.area_tree import areas_below
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def sites(self, directory: Directory) -> list[Site]:
         """Return the sites that the county may see."""
-        areas = areas_below(directory, self.area)
+        areas = areas_below(directory.areas, self.area)
         return [
             one for one in directory.sites if one.area_id in areas and one.site_id not in self.leave_out_sites
         ]
@@ -97,7 +98,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Of a series that is received as rollups, there are no readings to forward.
         """
         area_of = {one.site_id: one.area_id for one in directory.sites}
-        below = {area: areas_below(directory, area) for one in self.exceptions for area in one.areas or ()}
+        named = {area for one in self.exceptions for area in one.areas or ()}
+        below = {area: areas_below(directory.areas, area) for area in named}
         forms: dict[int, Form] = {}
         for series in self.series(directory):
             form = self.readings
@@ -113,14 +115,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             is_rolled_up = series.series_id in directory.only_rollups
             forms[series.series_id] = "rollups" if form == "all" and is_rolled_up else form
         return forms
-
-
-def areas_below(directory: Directory, area: str) -> set[str]:
-    """Return the ids of an area and of all areas below it."""
-    found = {area}
-    while more := {one.area_id for one in directory.areas if one.parent in found} - found:
-        found |= more
-    return found
 
 
 def read_policy(path: Path) -> Policy:
@@ -163,7 +157,7 @@ def check_policy(policy: Policy, directory: Directory) -> None:
         ),
         "areas of exceptions": (
             [name for one in policy.exceptions for name in one.areas or ()],
-            areas_below(directory, policy.area),
+            areas_below(directory.areas, policy.area),
         ),
     }
     for what, (names, present) in named.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from edge.wire import federation
-from ingest_service.federation.policy import areas_below
+from ingest_service.storage.contract.area_tree import areas_below
 from ingest_service.storage.contract.federation import DueRange
 from ingest_service.storage.postgres.assessments import AssessmentQuery, Assessments
 from ingest_service.storage.postgres.federation_rollups import FederationRollups
@@ -79,7 +79,7 @@ class StateMessages:
         if not self._policy.device_health or time.monotonic() < self._devices_due_s:
             return []
         self._devices_due_s = time.monotonic() + STATE_S
-        areas = areas_below(directory, self._policy.area)
+        areas = areas_below(directory.areas, self._policy.area)
         own = {one.device_id for one in directory.devices if one.area_id in areas}
         changed = [
             one
@@ -112,7 +112,7 @@ class StateMessages:
         self._sent_months[month] = state
 
     def _of_month(self, month: str, directory: Directory) -> list[federation.ForwardedAssessment]:
-        areas = areas_below(directory, self._policy.area)
+        areas = areas_below(directory.areas, self._policy.area)
         sites = {one.site_id for one in self._policy.sites(directory)}
         query = AssessmentQuery(area_ids=sorted(areas), from_month=month, to_month=month, limit=None)
         found = []

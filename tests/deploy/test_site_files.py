@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from analytics.quality import default_limits
-from deploy import site_files
-from ingest_service.storage.contract.models import Channel, Device, Series
+from deploy import site_files, site_format
+from ingest_service.storage.contract.models import Area, Channel, Device, Directory, Series
 
 AREAS = """
 [[areas]]
@@ -398,3 +400,32 @@ def test_an_alarm_budget_is_given_for_a_file_a_site_or_a_quantity(tmp_path: Path
     assert limits["ph"]["score_weak"] == pytest.approx(6)
     (found,) = problems(tmp_path, areas=AREAS, town=town.replace("= 0.1", "= 0"))
     assert "alarms_per_month 0 must be above 0" in found
+
+
+def test_an_area_whose_parents_lead_back_to_it_is_refused_with_the_circle(tmp_path: Path) -> None:
+    def area(area_id: str, parent: str) -> str:
+        return f'[[areas]]\narea_id = "{area_id}"\nparent = "{parent}"\nlevel = "town"\nen = "A"\nzh = "区"\n'
+
+    path = tmp_path / "areas.toml"
+    path.write_text(area("a", "c") + area("b", "a"))
+    enrolled = Directory(areas=[Area(area_id="c", parent="b", level="town", en="C", zh="区")])
+    with pytest.raises(site_files.SiteFileError) as error:
+        site_files.load_site_files([path], enrolled)
+    assert error.value.problems == [
+        f"{path}: area 'a' has parents that lead back to it (a > c > b > a): correct one of them",
+        f"{path}: area 'b' has parents that lead back to it (b > a > c > b): correct one of them",
+    ]
+    path.write_text(area("c", "c"))
+    with pytest.raises(site_files.SiteFileError, match=r"\(c > c\)"):
+        site_files.load_site_files([path], enrolled)
+
+
+def test_a_file_that_may_not_be_read_is_reported_with_the_user_and_a_folder_for_it() -> None:
+    """`sudo towntwin enrol` runs as towntwin-admin, who can't read home directories."""
+    denied = PermissionError(13, "Permission denied")
+    (problem,) = site_format.unreadable_file(Path("t.toml"), denied, "a site file").problems
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert problem == (
+        f"t.toml: can't be read (Permission denied): the user {user} has to be able to read it: put it into"
+        " /etc/towntwin/sites, with mode 644"
+    )

@@ -12,8 +12,8 @@ from analytics.service.reports.map_plot import (
     TownMap,
     draw_map,
 )
-from analytics.service.reports.report_data import areas_below
 from analytics.service.reports.translations import translate
+from ingest_service.storage.contract.area_tree import areas_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ MAX_SOURCES = 3  # of an incident
 def maps(source: ReportData) -> Iterator[Block]:
     """Yield a map of each town, or one of the whole area; nothing where no network is enrolled."""
     language = source.language
-    below = areas_below(source.directory, source.area.area_id)
+    below = areas_below(source.directory.areas, source.area.area_id)
     with_nodes = {one.area_id for one in source.directory.nodes} & below
     areas = [one for one in source.directory.areas if one.area_id in with_nodes]
     groups = (

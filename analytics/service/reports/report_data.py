@@ -14,6 +14,7 @@ from analytics.errors import AnalyticsError
 from analytics.incidents.performance import alarm_performance
 from analytics.service import monthly_assessment
 from analytics.service.monthly_assessment import month_data as months
+from ingest_service.storage.contract.area_tree import areas_below
 from ingest_service.storage.contract.incidents import IncidentQuery
 from ingest_service.storage.postgres.assessments import Assessment, AssessmentQuery, Assessments
 from ingest_service.storage.postgres.incidents import Incidents
@@ -153,14 +154,6 @@ def read_report_data(
     )
 
 
-def areas_below(directory: Directory, area_id: str) -> set[str]:
-    """Return the ids of an area and of all areas below it."""
-    found = {area_id}
-    while new_areas := {one.area_id for one in directory.areas if one.parent in found} - found:
-        found |= new_areas
-    return found
-
-
 def is_river(section: Assessment) -> bool:
     """Whether a section has the limits of rivers; only such sections share one limit line in a plot."""
     return bool(section.detail["limits"] == "river")
@@ -178,7 +171,7 @@ def deciding_item(sections: list[Assessment]) -> str | None:
 
 def _newest(store: Database, directory: Directory, area_id: str, month: str) -> float:
     """Return the time of the newest reading of an area within a month; the month's start if there is none."""
-    areas = areas_below(directory, area_id)
+    areas = areas_below(directory.areas, area_id)
     from_s, to_s = months.month_bounds(month, store.zone)
     site_ids = [one.site_id for one in directory.sites if one.area_id in areas]
     newest_s = Assessments(store).newest_of_sites(site_ids)
@@ -193,7 +186,7 @@ def _calibrations(
     store: Database, directory: Directory, area_id: str, as_of_s: float
 ) -> dict[int, list[Calibration]]:
     """Return the calibrations of an area's series up to a time, oldest first, by series id."""
-    areas = areas_below(directory, area_id)
+    areas = areas_below(directory.areas, area_id)
     sites = {one.site_id for one in directory.sites if one.area_id in areas}
     series_ids = [one.series_id for one in directory.series if one.site_id in sites]
     found: dict[int, list[Calibration]] = {}
@@ -207,7 +200,7 @@ def _incidents(
     store: Database, directory: Directory, area_id: str, from_s: float, as_of_s: float
 ) -> tuple[list[Incident], AlarmPerformance | None]:
     """Return an area's incidents as they were at a time, and the alarm performance up to it."""
-    areas = sorted(areas_below(directory, area_id))
+    areas = sorted(areas_below(directory.areas, area_id))
     stored = Incidents(store)
     found = [
         _as_of(one, as_of_s)
@@ -233,7 +226,7 @@ def _as_of(one: Incident, as_of_s: float) -> Incident:
 def _assessments_below(store: Database, directory: Directory, area_id: str, month: str) -> list[Assessment]:
     sites = {one.site_id for one in directory.sites}
     links = {one.link_id for one in directory.links}
-    areas = sorted(areas_below(directory, area_id))
+    areas = sorted(areas_below(directory.areas, area_id))
     query = AssessmentQuery(area_ids=areas, from_month=month, to_month=month, limit=None)
     found = [
         one

@@ -20,6 +20,7 @@ from gateway.api.models.resource_models import PageResponse, utc_datetime
 from gateway.api.problems import ProblemError, not_found, problem_responses
 from gateway.api.request_context import CurrentContext, RequestContext
 from gateway.auth.authorization import ENGINEER, OPERATOR, VIEWER, RequiredRight, requires
+from ingest_service.storage.contract.area_tree import parents_of
 from ingest_service.storage.contract.duty import (
     Coverage,
     DutyPlan,
@@ -267,7 +268,7 @@ def read_plan(context: RequestContext, area: str | None = None, *, after_s: floa
 def duty_index(context: RequestContext, plan: DutyPlan) -> DutyIndex:
     """Return the lookups of a plan."""
     areas = context.directory_index.directory.areas
-    return DutyIndex(plan, {one.area_id: one.parent for one in areas})
+    return DutyIndex(plan, parents_of(areas))
 
 
 def check_area(context: RequestContext, area_id: str) -> None:

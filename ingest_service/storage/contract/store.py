@@ -199,7 +199,10 @@ class Store(Reader, Protocol):
         ...
 
     def enrol(self, directory: Directory) -> Directory:
-        """Insert or update everything in a directory, delete nothing; return the full directory, with ids."""
+        """Insert or update everything in a directory, delete nothing; return the full directory, with ids.
+
+        Raises `StoreRefusedError` if the parents of an area lead back to it.
+        """
         ...
 
     def change_network(self, change: NetworkChange) -> Directory:

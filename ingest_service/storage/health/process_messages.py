@@ -125,6 +125,11 @@ REASON_TEXTS = {
         " restart the forwarder",
         "上报进程启动时本机时钟远超前：请校正时钟，再重新启动上报进程",
     ),
+    "federation_circle": BilingualText(
+        "what this platform forwards comes back to the platform that it is from: let one of them forward an"
+        " area without what it receives from the other, or end its forwarding, then restart it",
+        "上报内容又回到其来源平台：请缩小其中一方的上报区域或停止其上报，再重新启动上报进程",
+    ),
     "task": BilingualText(
         "a task fails and is tried again: see the traceback in the log and report it",
         "有任务失败并将重试：请查看日志中的错误并报告",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from ingest_service.storage.contract import area_tree
 from ingest_service.storage.contract.models import Channel, DeviceActivity, Directory, Link, Node, Series
 from ingest_service.storage.contract.network_changes import plan_change
 from ingest_service.storage.postgres import feedback
@@ -51,12 +52,13 @@ class MemoryDirectory:
         self._directory.version += 1
 
     def enrol(self, directory: Directory) -> None:
-        """Insert or update everything in a directory."""
+        """Insert or update everything in a directory. Raises `StoreRefusedError` for circles of parents."""
         old = self._directory
         kept: dict[str, Any] = {
             kind: _merged_by_key(getattr(old, kind), getattr(directory, kind), name)
             for kind, name in ID_FIELDS.items()
         }
+        area_tree.refuse_circles(kept["areas"], directory.areas)
         series = self._merge_series(directory.series)
         channels = self._merge_channels(directory.channels, series)
         now_s = time.time()

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from ingest_service.storage.contract.federation import ForwardingRefusedError
 from ingest_service.storage.contract.incidents import Incident
+from ingest_service.storage.postgres.federated_items import store_each
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from edge.wire.federation import ForwardedIncident
-    from ingest_service.storage.contract.federation import ForwarderIdentity
+    from ingest_service.storage.contract.federation import ForwarderIdentity, RefusedItems
     from ingest_service.storage.postgres.federated_rows import FederatedRows
 
 
@@ -28,22 +29,45 @@ class FederatedIncidents:
     def __init__(self, rows: FederatedRows) -> None:
         self._rows = rows
 
-    def store(self, sender: ForwarderIdentity, incidents: Sequence[ForwardedIncident]) -> int:
+    def store(
+        self,
+        sender: ForwarderIdentity,
+        incidents: Sequence[ForwardedIncident],
+        refused: RefusedItems | None = None,
+    ) -> int:
         """Insert incidents, or replace them by newer changes; return the number of those changed.
 
-        Anomalies in them that are not here yet are left out: a later change of the incident has them.
+        Anomalies in them that are not here yet are left out: a later change of the incident has them. An
+        incident that refers to a refused one of its message is refused too, for it would lose its relation.
         """
+        changed = 0
         with self._rows.message(sender) as (connection, _):
             below = {area for (area,) in connection.execute(QUERIES["federation_areas"], (sender.area,))}
             parameters = {"origin": sender.device, "area": sender.area}
             known = set(connection.execute(QUERIES["subjects_of_origin"], parameters).fetchall())
-            for one in incidents:
+
+            def store(one: ForwardedIncident) -> None:
+                nonlocal changed
+                if refused is not None:  # until it is stored
+                    refused.incident_ids.add(one.incident_id)
                 if one.area_id not in below or ("site", one.main_site_id) not in known:
                     raise ForwardingRefusedError(
                         f"incident {one.incident_id} at site {one.main_site_id!r} in area {one.area_id!r} is"
                         f" of nothing that {sender.device!r} has defined here"
                     )
-            return sum(_store_incident(connection, sender, one, below) for one in incidents)
+                for reference in (one.parent_id, one.merged_into):
+                    is_refused = refused is not None and reference in refused.incident_ids
+                    if is_refused and _id_here(connection, sender, reference) is None:
+                        raise ForwardingRefusedError(
+                            f"incident {one.incident_id} refers to incident {reference}, which is not stored"
+                            " here: replay the dead letter of that one first"
+                        )
+                changed += _store_incident(connection, sender, one, below)
+                if refused is not None:
+                    refused.incident_ids.discard(one.incident_id)
+
+            store_each(connection, "incidents", enumerate(incidents), store, refused)
+        return changed
 
 
 def _store_incident(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import structlog
 from psycopg.types.json import Jsonb
 
 from edge.wire import federation
@@ -15,10 +17,14 @@ from ingest_service.storage.contract.federation import (
     ForwarderFencedError,
     ForwarderIdentity,
     ForwardingRefusedError,
+    ItemRefusal,
+    RefusedItems,
     StoredReadings,
 )
 from ingest_service.storage.contract.models import READING, REVISION
 from ingest_service.storage.postgres import binary_copy, shard_lease, write_batch
+from ingest_service.storage.postgres.federated_definitions import DefinitionStoring
+from ingest_service.storage.postgres.federated_items import store_each
 from ingest_service.storage.postgres.named_queries import QUERIES
 from ingest_service.storage.postgres.sqlstate import translated_errors
 
@@ -28,9 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psycopg import Connection, Cursor
 
-    from edge.wire.federation import Definitions, ForwardedAnomaly, ReadingColumns
+    from edge.wire.federation import Definitions, ForwardedAnomaly, ReadingColumns, RollupColumns
     from ingest_service.storage.contract.batch import Epoch
     from ingest_service.storage.contract.store import Database
+
+log = structlog.get_logger()
 
 
 class FederatedRows:
@@ -38,35 +46,27 @@ class FederatedRows:
 
     Methods raise `ForwardingRefusedError` if a message names what is not the sender's, `ForwarderFencedError`
     if a later forwarder has replaced the sender, `ShardLostError` if another process receives now, and the
-    errors of the store; nothing of the message is stored then.
+    errors of the store; nothing of the message is stored then. With ``refused``, which collects the items
+    that can't be stored, the others are stored in one transaction.
     """
 
     def __init__(self, database: Database, epoch: Epoch | None = None) -> None:
         self._database = database
         self._epoch = epoch
 
-    def store_definitions(self, sender: ForwarderIdentity, found: Definitions) -> list[str]:
-        """Insert or update areas, sites, devices and series; return the series of unknown quantities."""
+    def store_definitions(
+        self, sender: ForwarderIdentity, found: Definitions, refused: RefusedItems | None = None
+    ) -> list[str]:
+        """Insert or update areas, sites, devices, series, nodes and links.
+
+        Returns the series of unknown quantities, which are left out. Raises `ForwardingCircleError` too, if
+        the definitions have passed through this platform.
+        """
+        problems = RefusedItems() if refused is None else refused
         with self.message(sender) as (connection, _):
-            below = connection.execute(QUERIES["federation_areas"], (sender.area,)).fetchall()
-            _check_definitions(connection, sender, found, {area for (area,) in below})
-            kinds = (
-                ("define_area", found.areas),
-                ("define_site", found.sites),
-                ("define_device", found.devices),
-                ("define_series", [one for one in found.series if one.quantity in QUANTITIES]),
-                ("define_node", found.nodes),
-                ("define_link", found.links),
-            )
-            changed = 0
-            with connection.cursor() as cursor:
-                for query, items in kinds:
-                    rows = [_defined_row(one) | {"origin": sender.device} for one in items]
-                    if rows:
-                        cursor.executemany(QUERIES[query], rows)
-                        changed += cursor.rowcount
-            if changed:
-                connection.execute(QUERIES["directory_changed"])
+            DefinitionStoring(connection, sender, found, problems, itemwise=refused is not None).store()
+            if refused is None and problems.found:
+                raise ForwardingRefusedError("; ".join(one.detail for one in problems.found))
         return [f"{one.site_id}/{one.quantity}" for one in found.series if one.quantity not in QUANTITIES]
 
     def store_readings(self, sender: ForwarderIdentity, columns: Sequence[ReadingColumns]) -> StoredReadings:
@@ -77,14 +77,17 @@ class FederatedRows:
         """
         with self.message(sender) as (connection, is_newest), connection.cursor() as cursor:
             series = _series_of(connection, sender)
-            rows = _reading_rows(columns, series)
-            undefined = [
-                f"{one.site_id}/{one.quantity}"
-                for one in columns
-                if (one.site_id, one.quantity) not in series
+            refused = _refused_columns(columns, series)
+            numbers = {one.number for one in refused}
+            good = [
+                (series[one.site_id, one.quantity], index, one)
+                for index, one in enumerate(columns)
+                if index not in numbers
             ]
+            all_rows = _reading_rows([(series_id, one) for series_id, _, one in good])
+            rows, doubled = _once(all_rows)
             if not len(rows):
-                return StoredReadings(0, 0, 0, undefined)
+                return StoredReadings(0, 0, 0, refused)
             cursor.execute(QUERIES["staging"])
             with cursor.copy(QUERIES["copy_staging"]) as copy:
                 copy.write(binary_copy.encode_copy(rows))
@@ -94,31 +97,45 @@ class FederatedRows:
                 order = np.lexsort((inserted[:, 1], inserted[:, 0]))
                 write_batch.mark_rollups_due(cursor, inserted[order, 0], inserted[order, 1])
                 write_batch.upsert_latest(cursor, rows)
-            conflicts = revised = 0
+            conflicting, revised = doubled, 0
             if len(inserted) < len(rows):
                 with cursor.copy(QUERIES["select_conflicts"]) as copy:
-                    conflicts = sum(len(block) for block in binary_copy.decode_copy(copy))
+                    conflicting = np.concatenate([doubled, *binary_copy.decode_copy(copy)])
                 if is_newest:
                     write_batch.judge_repeats(cursor, rows)
                     revised = _revise(cursor)
-            return StoredReadings(len(inserted), revised, conflicts, undefined)
+            refused += _conflicts(good, conflicting)
+            return StoredReadings(len(inserted), revised, len(conflicting), refused)
 
-    def store_anomalies(self, sender: ForwarderIdentity, anomalies: Sequence[ForwardedAnomaly]) -> int:
+    def store_anomalies(
+        self,
+        sender: ForwarderIdentity,
+        anomalies: Sequence[ForwardedAnomaly],
+        refused: RefusedItems | None = None,
+    ) -> int:
         """Insert anomalies, or replace them by newer changes; return the number of those changed."""
+        changed = 0
         with self.message(sender) as (connection, _), connection.cursor() as cursor:
             series = _series_of(connection, sender)
             parameters = {"origin": sender.device, "area": sender.area}
             known = set(connection.execute(QUERIES["subjects_of_origin"], parameters).fetchall())
-            changed = 0
-            for one in anomalies:
+
+            def store(one: ForwardedAnomaly) -> None:
+                nonlocal changed
                 row = _anomaly_row(one, sender, series, known)
-                changed += cursor.execute(QUERIES["upsert_federated_anomaly"], row).fetchone() is not None
+                was_changed = cursor.execute(QUERIES["upsert_federated_anomaly"], row).fetchone() is not None
                 cursor.execute(QUERIES["upsert_anomaly_of_origin"], row)
+                changed += was_changed
+
+            store_each(connection, "anomalies", enumerate(anomalies), store, refused)
         return changed
 
     @contextmanager
     def message(self, sender: ForwarderIdentity) -> Iterator[tuple[Connection[Any], bool]]:
         """Open the transaction of a message; yields it, and whether no message of a later block was received.
+
+        A stored forwarder of a time to come, from a release that did not refuse it (`forwarder_clock`), is
+        forgotten: it would lock its town out until then.
 
         Raises `ForwardingRefusedError`, `ForwarderFencedError` and `ShardLostError`.
         """
@@ -130,6 +147,13 @@ class FederatedRows:
             if sender.block is None:
                 yield connection, False
                 return
+            latest = int((time.time() + federation.FORWARDER_AHEAD_S) * 1e6)
+            if sender.forwarder <= latest < stored[0]:
+                connection.execute(
+                    QUERIES["forget_future_forwarder"], {"device": sender.device, "latest": latest}
+                )
+                log.warning("future_forwarder_forgotten", device=sender.device, forwarder=stored[0])
+                stored = (0, 0)
             if sender.forwarder < stored[0]:
                 raise ForwarderFencedError(
                     f"forwarder {sender.forwarder} of {sender.device!r} was replaced by a later one,"
@@ -148,62 +172,44 @@ def _check_sender(connection: Connection[Any], sender: ForwarderIdentity) -> Non
         )
 
 
-def _check_definitions(
-    connection: Connection[Any], sender: ForwarderIdentity, found: Definitions, permitted: set[str]
-) -> None:
-    """Raise `ForwardingRefusedError` where definitions reach beyond the sender's area."""
-    rest = list(found.areas)
-    while attached := [one for one in rest if one.parent in permitted and one.area_id != sender.area]:
-        permitted |= {one.area_id for one in attached}
-        rest = [one for one in rest if one not in attached]
-    outside = [f"area {one.area_id!r}" for one in rest]
-    outside += [f"site {one.site_id!r}" for one in found.sites if one.area_id not in permitted]
-    outside += [f"device {one.device_id!r}" for one in found.devices if one.area_id not in permitted]
-    sites = {one.site_id for one in found.sites}
-    outside += [f"node {one.node_id!r}" for one in found.nodes if one.area_id not in permitted]
-    outside += [f"series of site {one.site_id!r}" for one in found.series if one.site_id not in sites]
-    if outside:
-        raise ForwardingRefusedError(
-            f"{_some(outside)} outside area {sender.area!r}, for which {sender.device!r} forwards: it may"
-            " define nothing elsewhere"
-        )
-    parameters = {
-        "origin": sender.device,
-        "areas": [one.area_id for one in found.areas],
-        "sites": list(sites),
-        "devices": [one.device_id for one in found.devices],
-    }
-    foreign = connection.execute(QUERIES["federation_foreign"], parameters).fetchall()
-    if foreign:
-        names = _some([f"{kind} {name!r}" for kind, name in foreign])
-        raise ForwardingRefusedError(
-            f"{names} here already, and not from {sender.device!r}: give it another id in the town"
-        )
-
-
-def _defined_row(one: msgspec.Struct) -> dict[str, Any]:
-    row = msgspec.structs.asdict(one)
-    return row | {"coordinates": Jsonb(row["coordinates"])} if "coordinates" in row else row
-
-
 def _series_of(connection: Connection[Any], sender: ForwarderIdentity) -> dict[tuple[str, str], int]:
     rows = connection.execute(QUERIES["series_of_origin"], (sender.device,)).fetchall()
     return {(site_id, quantity): series_id for site_id, quantity, series_id in rows}
 
 
-def _reading_rows(columns: Sequence[ReadingColumns], series: dict[tuple[str, str], int]) -> NDArray[np.void]:
-    """Convert the columns of defined series to READING rows by series and time, each time once."""
-    blocks = [np.empty(0, READING)]
-    for one in columns:
-        series_id = series.get((one.site_id, one.quantity))
-        if series_id is None:
-            continue
+def _refused_columns(
+    columns: Sequence[ReadingColumns], series: dict[tuple[str, str], int]
+) -> list[ItemRefusal]:
+    """Return the columns of series that are not defined here, and those that differ in length."""
+    refused = []
+    for index, one in enumerate(columns):
         lists = (one.received_us, one.value, one.expected, one.spread, one.quality, one.rules)
-        if any(len(column) != len(one.time_us) for column in lists):
-            raise ForwardingRefusedError(
+        if (one.site_id, one.quantity) not in series:
+            refused.append(undefined_series("series", index, one))
+        elif any(len(column) != len(one.time_us) for column in lists):
+            detail = (
                 f"the columns of {one.site_id}/{one.quantity} differ in length: see whether both platforms"
                 " are of neighbouring releases"
             )
+            refused.append(ItemRefusal("series", index, "federation", detail))
+    return refused
+
+
+def undefined_series(field: str, index: int, one: ReadingColumns | RollupColumns) -> ItemRefusal:
+    """Return the refusal of columns of a series that is not defined here."""
+    return ItemRefusal(
+        field,
+        index,
+        "federation",
+        f"series {one.site_id}/{one.quantity} is not defined here: see the dead letter of the definitions, or"
+        " update this platform if its quantity is new, then replay this one",
+    )
+
+
+def _reading_rows(columns: Sequence[tuple[int, ReadingColumns]]) -> NDArray[np.void]:
+    """Convert columns, given with the numbers of their series, to READING rows by series and time."""
+    blocks = [np.empty(0, READING)]
+    for series_id, one in columns:
         block = np.empty(len(one.time_us), READING)
         block["series_id"] = series_id
         for name in ("time_us", "received_us", "value", "quality", "rules"):
@@ -212,9 +218,41 @@ def _reading_rows(columns: Sequence[ReadingColumns], series: dict[tuple[str, str
             block[name] = [np.nan if value is None else value for value in getattr(one, name)]
         blocks.append(block)
     rows: NDArray[np.void] = np.concatenate(blocks)
-    rows = rows[np.lexsort((rows["time_us"], rows["series_id"]))]
+    return rows[np.lexsort((rows["time_us"], rows["series_id"]))]
+
+
+def _once(rows: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Return the first row of each series and time, and those of the others that have another value."""
     keys = rows[["series_id", "time_us"]]
-    return rows[np.append(True, keys[1:] != keys[:-1])] if len(rows) else rows
+    is_repeat = np.append(False, keys[1:] == keys[:-1]) if len(rows) else np.empty(0, bool)
+    if not is_repeat.any():
+        return rows, rows[:0]
+    firsts = rows[~is_repeat]
+    first_of = firsts[np.cumsum(~is_repeat) - 1]
+    return firsts, rows[is_repeat & (rows["value"] != first_of["value"])]
+
+
+def _conflicts(
+    columns: Sequence[tuple[int, int, ReadingColumns]], conflicting: NDArray[np.void]
+) -> list[ItemRefusal]:
+    """Return the rows of columns, given with series and number, that have another value than is stored."""
+    if not len(conflicting):
+        return []
+    keys = set(zip(*(conflicting[name].tolist() for name in ("series_id", "time_us", "value")), strict=True))
+    refused = []
+    for series_id, index, one in columns:
+        rows = tuple(
+            row
+            for row, (time_us, value) in enumerate(zip(one.time_us, one.value, strict=True))
+            if (series_id, time_us, value) in keys
+        )
+        if rows:
+            detail = (
+                f"another value is stored for {len(rows)} readings of {one.site_id}/{one.quantity}: see which"
+                " of the two is right"
+            )
+            refused.append(ItemRefusal("series", index, "conflict", detail, rows))
+    return refused
 
 
 def _revise(cursor: Cursor[Any]) -> int:
@@ -252,14 +290,3 @@ def _anomaly_row(
         "origin": sender.device,
         "forwarder": sender.forwarder,
     }
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return a few names with their verb.
-
-    >>> _some(["a"]), _some(["a", "b", "c", "d"])
-    ('a is', 'a, b, c and 1 more are')
-    """
-    if len(names) == 1:
-        return f"{names[0]} is"
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} are"

@@ -11,6 +11,8 @@ from edge.wire import federation
 from edge.wire.quantities import QUANTITIES
 from ingest_service.storage.contract.federation import ForwardingRefusedError
 from ingest_service.storage.postgres.assessments import Assessment
+from ingest_service.storage.postgres.federated_items import store_each
+from ingest_service.storage.postgres.federated_rows import undefined_series
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
@@ -19,14 +21,16 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from edge.wire.federation import (
+        ForwardedAssessment,
         ForwardedAssessments,
         ForwardedDeviceHealth,
         ForwardedDevices,
         ForwardedEstimates,
+        ForwardedForecast,
         ForwardedForecasts,
         RollupColumns,
     )
-    from ingest_service.storage.contract.federation import ForwarderIdentity
+    from ingest_service.storage.contract.federation import ForwarderIdentity, ItemRefusal, RefusedItems
     from ingest_service.storage.postgres.federated_rows import FederatedRows
 
 QUARTER_US: Final = 900_000_000
@@ -42,57 +46,87 @@ class FederatedState:
         self,
         sender: ForwarderIdentity,
         found: ForwardedDevices | ForwardedAssessments | ForwardedEstimates | ForwardedForecasts,
+        refused: RefusedItems | None = None,
     ) -> None:
         """Store what replaces a state that was stored before."""
         match found:
             case federation.ForwardedDevices():
-                self._store_devices(sender, found.devices)
+                self._store_devices(sender, found.devices, refused)
             case federation.ForwardedAssessments():
-                self._store_assessments(sender, found)
+                self._store_assessments(sender, found, refused)
             case federation.ForwardedEstimates():
                 self._store_estimates(sender, found)
             case federation.ForwardedForecasts():
-                self._store_forecasts(sender, found)
+                self._store_forecasts(sender, found, refused)
 
-    def store_rollups(self, sender: ForwarderIdentity, columns: Sequence[RollupColumns]) -> list[str]:
+    def store_rollups(
+        self,
+        sender: ForwarderIdentity,
+        columns: Sequence[RollupColumns],
+        refused: RefusedItems | None = None,
+    ) -> list[ItemRefusal]:
         """Insert or replace rollups, from which the service makes the coarser ones.
 
-        A repeat of an earlier block replaces none. Returns the series that are not defined here as ones of
-        rollups.
+        A repeat of an earlier block replaces none. Returns the columns of series that are not defined here
+        as ones of rollups.
         """
         undefined = []
         with self._rows.message(sender) as (connection, is_newest):
             found = connection.execute(QUERIES["series_of_rollups_of_origin"], (sender.device,)).fetchall()
             series = {(site_id, quantity): series_id for site_id, quantity, series_id in found}
-            for one in columns:
-                series_id = series.get((one.site_id, one.quantity))
-                if series_id is None:
-                    undefined.append(f"{one.site_id}/{one.quantity}")
+            defined = []
+            for index, one in enumerate(columns):
+                if (one.site_id, one.quantity) in series:
+                    defined.append((index, one))
                 else:
-                    _store_rollups(connection, series_id, one, is_newest=is_newest)
+                    undefined.append(undefined_series("series", index, one))
+
+            def store(one: RollupColumns) -> None:
+                series_id = series[one.site_id, one.quantity]
+                _store_rollups(connection, series_id, one, is_newest=is_newest)
+
+            store_each(connection, "series", defined, store, refused)
         return undefined
 
-    def _store_devices(self, sender: ForwarderIdentity, devices: Sequence[ForwardedDeviceHealth]) -> None:
+    def _store_devices(
+        self,
+        sender: ForwarderIdentity,
+        devices: Sequence[ForwardedDeviceHealth],
+        refused: RefusedItems | None,
+    ) -> None:
         """Store the health of devices that the sender has defined; that of others is left out."""
         with self._rows.message(sender) as (connection, _):
-            for one in devices:
+
+            def store(one: ForwardedDeviceHealth) -> None:
                 row = msgspec.structs.asdict(one) | {"status": Jsonb(one.status), "origin": sender.device}
                 connection.execute(QUERIES["store_device_health"], row)
 
-    def _store_assessments(self, sender: ForwarderIdentity, found: ForwardedAssessments) -> None:
-        """Replace the assessments of a month; this platform computes none for their subjects then."""
+            store_each(connection, "devices", enumerate(devices), store, refused)
+
+    def _store_assessments(
+        self, sender: ForwarderIdentity, found: ForwardedAssessments, refused: RefusedItems | None
+    ) -> None:
+        """Replace the assessments of a month; this platform computes none for their subjects then.
+
+        Those that the town has no more are deleted by a message of which nothing was refused, and by no
+        replay: a dead letter has a part of the month.
+        """
         month = f"{found.month}-01"
         with self._rows.message(sender) as (connection, _):
             parameters = {"origin": sender.device, "area": sender.area}
             known = set(connection.execute(QUERIES["subjects_of_origin"], parameters).fetchall())
-            rows = [_assessment_row(one, found.month, sender, known) for one in found.assessments]
-            kept = [f"{row['kind']} {row['subject']}" for row in rows]
-            connection.execute(
-                QUERIES["forget_federated_assessments"],
-                {"month": month, "origin": sender.device, "kept": kept},
-            )
-            for row in rows:
+            if refused is None and sender.block is not None:
+                kept = [f"{one.kind} {one.subject}" for one in found.assessments]
+                connection.execute(
+                    QUERIES["forget_federated_assessments"],
+                    {"month": month, "origin": sender.device, "kept": kept},
+                )
+
+            def store(one: ForwardedAssessment) -> None:
+                row = _assessment_row(one, found.month, sender, known)
                 connection.execute(QUERIES["store_federated_assessment"], row)
+
+            store_each(connection, "assessments", enumerate(found.assessments), store, refused)
 
     def _store_estimates(self, sender: ForwarderIdentity, found: ForwardedEstimates) -> None:
         """Replace the sender's estimates of a quantity at some nodes; nodes of others are left out.
@@ -110,19 +144,25 @@ class FederatedState:
                 connection.execute(QUERIES["forget_forwarded_estimates"], row)
                 connection.execute(QUERIES["store_forwarded_estimates"], row)
 
-    def _store_forecasts(self, sender: ForwarderIdentity, found: ForwardedForecasts) -> None:
+    def _store_forecasts(
+        self, sender: ForwarderIdentity, found: ForwardedForecasts, refused: RefusedItems | None
+    ) -> None:
         """Replace the forecasts of series that the sender has defined; those of others are left out.
 
         A repeat of an earlier block is left out: what it has was replaced since.
         """
-        rows = [msgspec.structs.asdict(one) | {"origin": sender.device} for one in found.forecasts]
-        for row in rows:
-            _check_lengths(row, len(row["times_us"]), f"the forecast of {row['site_id']}/{row['quantity']}")
         with self._rows.message(sender) as (connection, is_newest):
-            for row in rows if is_newest else ():
+
+            def store(one: ForwardedForecast) -> None:
+                row = msgspec.structs.asdict(one) | {"origin": sender.device}
+                _check_lengths(row, len(one.times_us), f"the forecast of {one.site_id}/{one.quantity}")
+                if not is_newest:
+                    return
                 connection.execute(QUERIES["forget_forwarded_forecast"], row)
-                if row["times_us"]:
+                if one.times_us:
                     connection.execute(QUERIES["store_forwarded_forecast"], row)
+
+            store_each(connection, "forecasts", enumerate(found.forecasts), store, refused)
 
 
 def _check_lengths(row: Mapping[str, Any], length: int, what: str) -> None:
@@ -146,7 +186,7 @@ def _store_rollups(
 
 
 def _assessment_row(
-    one: Any, month: str, sender: ForwarderIdentity, known: set[tuple[Any, ...]]
+    one: ForwardedAssessment, month: str, sender: ForwarderIdentity, known: set[tuple[Any, ...]]
 ) -> dict[str, Any]:
     """Return the parameters of an assessment's row; raises `ForwardingRefusedError` for one of others."""
     kind, _, name = one.subject.partition("/")

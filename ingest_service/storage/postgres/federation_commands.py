@@ -19,6 +19,7 @@ from ingest_service.storage.contract.federation_commands import (
     target_of,
 )
 from ingest_service.storage.postgres import read_rows, shard_lease
+from ingest_service.storage.postgres.federated_items import store_each
 from ingest_service.storage.postgres.incidents import apply_update
 from ingest_service.storage.postgres.limit_changes import adopt_limits
 from ingest_service.storage.postgres.named_queries import QUERIES
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from ingest_service.storage.contract.batch import Epoch
-    from ingest_service.storage.contract.federation import ForwarderIdentity
+    from ingest_service.storage.contract.federation import ForwarderIdentity, RefusedItems
     from ingest_service.storage.contract.federation_commands import CommandEffect
     from ingest_service.storage.contract.store import Database
     from ingest_service.storage.postgres.federated_rows import FederatedRows
@@ -109,7 +110,11 @@ class FederationCommands:
             return read_rows.fetch_structs(connection, "federation_command_results", (limit,), CommandResult)
 
     def store_results(
-        self, rows: FederatedRows, sender: ForwarderIdentity, results: Sequence[CommandResult]
+        self,
+        rows: FederatedRows,
+        sender: ForwarderIdentity,
+        results: Sequence[CommandResult],
+        refused: RefusedItems | None = None,
     ) -> None:
         """Store results of a platform below; those known already, and of commands to others, change nothing.
 
@@ -117,13 +122,16 @@ class FederationCommands:
         Raises as the methods of `FederatedRows` do.
         """
         with rows.message(sender) as (connection, _):
-            for one in results:
+
+            def store(one: CommandResult) -> None:
                 parameters = msgspec.structs.asdict(one) | {"device": sender.device}
                 finished = read_rows.fetch_structs(
                     connection, "finish_federation_command", parameters, IssuedCommand
                 )
                 for command in finished:
                     _note_result(connection, sender, command)
+
+            store_each(connection, "results", enumerate(results), store, refused)
 
 
 def _note_result(connection: Connection[Any], sender: ForwarderIdentity, command: IssuedCommand) -> None:

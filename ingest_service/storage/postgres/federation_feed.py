@@ -48,6 +48,12 @@ class FederationFeed:
             connection.execute(QUERIES["federation_end"])
             connection.execute(QUERIES["federation_forget"])
 
+    def platforms(self, areas: Collection[str]) -> list[str]:
+        """Return the ids of this platform, and of those by which came what it has received for some areas."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(QUERIES["passed_platforms"], (list(areas),))
+            return [platform for (platform,) in rows]
+
     def position(self) -> FeedPosition:
         """Return how far the county has confirmed anomalies and incidents."""
         with self._database.transaction() as connection:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from psycopg.rows import dict_row
 
+from ingest_service.storage.contract import area_tree
 from ingest_service.storage.contract.anomaly_changes import OmittedChanges
 from ingest_service.storage.contract.batch import Checkpoint
 from ingest_service.storage.contract.models import (
@@ -135,14 +136,18 @@ class PostgresStore(AreaScopedConnections):
         """Insert or update everything in a directory, delete nothing; return the full directory, with ids."""
         with self.transaction() as connection:
             if write_batch.enrol_directory(connection, directory):
-                connection.execute(QUERIES["directory_changed"])
-            return read_rows.read_directory(connection)
+                connection.execute(QUERIES["directory_changed"])  # locks out other enrolments until COMMIT
+            enrolled = read_rows.read_directory(connection)
+            area_tree.refuse_circles(enrolled.areas, directory.areas)
+            return enrolled
 
     def change_network(self, change: NetworkChange) -> Directory:
         """Change the networks from a time on, or correct them; return the full directory."""
         with self.transaction() as connection:
             network_history.change_network(connection, change)
-            return read_rows.read_directory(connection)
+            enrolled = read_rows.read_directory(connection)
+            area_tree.refuse_circles(enrolled.areas, change.areas)
+            return enrolled
 
     def directory(self) -> Directory:
         """Return the directory: everything enrolled, with ids."""

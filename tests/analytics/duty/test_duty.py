@@ -198,6 +198,13 @@ def test_the_nearest_team_with_the_lowest_rank_is_responsible() -> None:
     assert found("g1", "device") == ["county"]
     assert [one.member_id for one in index.supervisors("town")] == ["m-county"]
 
+    # A circle of parents, which a release before its refusal may have stored.
+    circle = DutyIndex(DutyPlan(teams=teams[:3]), {"town": "county", "county": "city", "city": "town"})
+    assert [one.rank for one in circle.responsible(area_id="town", cell_id=None, kind="water", at_s=0.0)] == [
+        2
+    ]
+    assert circle.supervisors("town") == []
+
 
 def incident(**changed: Any) -> Incident:
     values: dict[str, Any] = {

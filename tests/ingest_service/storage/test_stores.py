@@ -17,11 +17,13 @@ from ingest_service.storage.contract.errors import ShardLostError, StoreRefusedE
 from ingest_service.storage.contract.models import (
     REVISION,
     AnomalyQuery,
+    Area,
     DeadLetter,
     DeadLetterQuery,
     DeviceStatus,
     Directory,
 )
+from ingest_service.storage.contract.network_changes import NetworkChange
 from ingest_service.storage.memory.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -389,3 +391,19 @@ def test_all_anomalies_are_read_page_by_page(store: Store, monkeypatch: pytest.M
     assert [one.start_s for one in read] == sorted(starts, reverse=True)
     assert {one.subject for one in read} == {f"series/{number}" for number in range(len(starts))}
     assert paging.all_anomalies(store, AnomalyQuery(site_ids=["nowhere"])) == []
+
+
+def test_a_circle_of_parents_is_refused_over_several_steps_and_changes_nothing(store: Store) -> None:
+    def area(area_id: str, parent: str | None) -> Area:
+        return Area(area_id=area_id, parent=parent, level="town", en="A", zh="区")
+
+    store.enrol(Directory(areas=[area("a", None), area("b", "a"), area("c", "b")]))
+    before = store.directory()
+    for changed in ([area("a", "c"), area("d", None)], [area("d", "d")]):
+        with pytest.raises(StoreRefusedError, match="has parents that lead back to it"):
+            store.enrol(Directory(areas=changed))
+        with pytest.raises(StoreRefusedError, match="has parents that lead back to it"):
+            store.change_network(NetworkChange(areas=changed))
+    assert store.directory() == before
+    turned = [area("c", None), area("b", "c"), area("a", "b")]
+    assert {one.area_id: one.parent for one in store.enrol(Directory(areas=turned)).areas}["a"] == "b"

@@ -60,6 +60,15 @@ SELECT area_id, kind, origin FROM device WHERE device_id = %s;
 -- federation_source: Newest forwarder and block of a device, locked until the transaction ends.
 SELECT forwarder, block FROM federation_source WHERE device_id = %s FOR UPDATE;
 
+-- forget_future_forwarder: Forget a forwarder of a device that is of a time to come, so that a present one is followed.
+WITH source AS (
+    UPDATE federation_source SET forwarder = 0, block = 0 WHERE device_id = %(device)s
+), incidents AS (
+    UPDATE federated_incident AS f SET forwarder = 0 FROM incident AS i
+    WHERE i.incident_id = f.incident_id AND i.origin = %(device)s AND f.forwarder > %(latest)s
+)
+UPDATE federated_anomaly SET forwarder = 0 WHERE origin = %(device)s AND forwarder > %(latest)s;
+
 -- upsert_federation_source: Note the newest forwarder and block of a device.
 INSERT INTO federation_source AS s (device_id, forwarder, block, release)
 VALUES (%(device)s, %(forwarder)s, %(block)s, %(release)s)
@@ -74,11 +83,31 @@ WITH RECURSIVE below AS (
 SELECT area_id FROM below;
 
 -- federation_foreign: Of some areas, sites and devices, those that exist here and are not of an origin.
-SELECT 'area', area_id FROM area WHERE area_id = ANY (%(areas)s) AND origin IS DISTINCT FROM %(origin)s
+SELECT 'areas', area_id FROM area WHERE area_id = ANY (%(areas)s) AND origin IS DISTINCT FROM %(origin)s
 UNION ALL
-SELECT 'site', site_id FROM site WHERE site_id = ANY (%(sites)s) AND origin IS DISTINCT FROM %(origin)s
+SELECT 'sites', site_id FROM site WHERE site_id = ANY (%(sites)s) AND origin IS DISTINCT FROM %(origin)s
 UNION ALL
-SELECT 'device', device_id FROM device WHERE device_id = ANY (%(devices)s) AND origin IS DISTINCT FROM %(origin)s;
+SELECT 'devices', device_id FROM device WHERE device_id = ANY (%(devices)s) AND origin IS DISTINCT FROM %(origin)s;
+
+-- area_parents: The parent of every area.
+SELECT area_id, parent FROM area;
+
+-- sites_of_origin: Every site of an origin.
+SELECT site_id FROM site WHERE origin = %s;
+
+-- nodes_present: Of some nodes, those that exist here, whosever they are.
+SELECT node_id FROM node WHERE node_id = ANY (%s);
+
+-- is_passed_by_own_platform: A row if this platform forwards and is one of some platforms.
+SELECT FROM federation_uplink WHERE platform_id::text = ANY (%(platforms)s);
+
+-- set_platforms: Note by which platforms the content of a device came; no row if they are the same as before.
+UPDATE federation_source SET platforms = %(platforms)s WHERE device_id = %(device)s AND platforms <> %(platforms)s::text[];
+
+-- passed_platforms: This platform, and those by which came what it received for some areas.
+SELECT platform_id::text FROM federation_uplink
+UNION
+SELECT unnest(s.platforms) FROM federation_source AS s JOIN device AS d USING (device_id) WHERE d.area_id = ANY (%s) ORDER BY 1;
 
 -- define_area: Insert or update an area of an origin.
 INSERT INTO area (area_id, parent, level, en, zh, origin)

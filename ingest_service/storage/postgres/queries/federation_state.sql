@@ -48,12 +48,13 @@ VALUES (%(series_id)s, 'epoch'::timestamptz + %(since_us)s * interval '1 microse
 -- series_of_rollups_of_origin: Series of an origin of which only rollups are received.
 SELECT s.site_id, s.quantity, s.series_id FROM series AS s JOIN site USING (site_id) WHERE site.origin = %s AND s.only_rollups;
 
--- store_device_health: Store the status of a device of a town, unless a newer one is stored.
+-- store_device_health: Store the status of a device of a town, unless a newer one is stored, not of a time to come.
 UPDATE device SET status = %(status)s, clock_offset_s = %(clock_offset_s)s,
     status_received = 'epoch'::timestamptz + %(received_us)s * interval '1 microsecond'
 WHERE device_id = %(device_id)s AND origin = %(origin)s
     AND (status_received IS NULL
-        OR status_received <= 'epoch'::timestamptz + %(received_us)s * interval '1 microsecond');
+        OR status_received <= 'epoch'::timestamptz + %(received_us)s * interval '1 microsecond'
+        OR status_received > now() + interval '1 day');
 
 -- federation_months: Months with assessments, with a text that changes with any of them.
 SELECT to_char(month, 'YYYY-MM'), concat_ws('/', count(*), extract(epoch FROM max(computed)), max(assessment_id))
