@@ -115,4 +115,4 @@ def test_an_area_that_can_be_no_topic_is_a_sentence(
     spool = str(tmp_path / "spool")
     arguments = ["--area", "a/+", "--device", "wz-01", "--spool", spool, "--broker", "mqtt://127.0.0.1:9"]
     assert main(["edge", *arguments]) == 2
-    assert "--area=a/+ --device=wz-01: topic" in capsys.readouterr().err
+    assert "--area: 'a/+' can't stand in a topic" in capsys.readouterr().err
