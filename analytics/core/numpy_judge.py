@@ -324,6 +324,10 @@ def _learn_baseline(
     weight = np.where(is_good, weight, 0.0)
     first = tick.usable & np.isnan(rows["first_time"])
     rows["first_time"] = np.where(first, tick.time_s, rows["first_time"])
+    # A reading long before the others, such as one at the workbench, does not begin the warm-up.
+    is_early = tick.usable & (rows["count"] < baseline.EARLY_READINGS)
+    earliest_s = tick.time_s - baseline.LONGEST_START * rows["interval"]
+    rows["first_time"] = np.where(is_early, np.fmax(rows["first_time"], earliest_s), rows["first_time"])
     baseline.update_baseline(tick, expected, residual, weight, adopted)
     return weight
 

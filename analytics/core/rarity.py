@@ -208,7 +208,11 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
 
 
 def _update_interval(tick: Tick) -> None:
-    """Update the usual interval: a running median, by small steps, of the intervals between readings."""
+    """Update the usual interval: a running median, by small steps, of the intervals between readings.
+
+    In the first `MIN_VALUES` readings it is doubled or halved where it is off by more than that: the first
+    interval may be that from a reading at the workbench to the first one in the river.
+    """
     rows = tick.rows
     last_time_s = tick.state.last_time_s[tick.series]
     has_interval = np.isfinite(last_time_s)
@@ -216,6 +220,9 @@ def _update_interval(tick: Tick) -> None:
     usual = rows["interval"]
     gain = np.maximum(INTERVAL_GAIN, 1 / (1 + rows["row_count"]))
     updated = usual + gain * np.clip(4 * (interval_s - usual), -usual, usual) * 0.5
+    is_early = rows["row_count"] < MIN_VALUES
+    updated = np.where(is_early & (interval_s > 2 * usual), 2 * usual, updated)
+    updated = np.where(is_early & (interval_s < 0.5 * usual), 0.5 * usual, updated)
     is_first = has_interval & np.isnan(rows["interval"])
     rows["interval"] = np.where(is_first, interval_s, np.where(has_interval, updated, rows["interval"]))
     rows["row_count"] = rows["row_count"] + 1

@@ -91,7 +91,13 @@ def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float) -> Non
             if gain * (1 + r[s, k.ROW_COUNT]) < 1:
                 gain = 1 / (1 + r[s, k.ROW_COUNT])
             off = min(max(4 * (interval - usual), -usual), usual)
-            r[s, k.INTERVAL] = usual + gain * off * 0.5
+            updated = usual + gain * off * 0.5
+            if r[s, k.ROW_COUNT] < k.MIN_VALUES:
+                if interval > 2 * usual:
+                    updated = 2 * usual
+                elif interval < 0.5 * usual:
+                    updated = 0.5 * usual
+            r[s, k.INTERVAL] = updated
     r[s, k.ROW_COUNT] += 1.0
 
 

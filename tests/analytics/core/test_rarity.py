@@ -127,6 +127,22 @@ def test_a_fault_of_days_lasts_and_is_found_again(interval_s: float, rule: Rule,
     assert np.median(share) < 1.3
 
 
+def test_a_reading_long_before_the_others_does_not_begin_the_warm_up() -> None:
+    """A reading 100 days before the installation: it was judged as if of 100 days, once a month at most."""
+    n_series, n = 50, 6 * 288
+    random = np.random.default_rng(1)
+    value = np.array([300 + autocorrelated(random, n, 0.97, 5.0) for _ in range(n_series)])
+    time_s = BEGIN_S + 300.0 * np.arange(n)
+    time_s[0] -= 100 * DAY_S
+    series = np.repeat(np.arange(n_series), n)
+    parameters, value = Parameters.of(n_series, spread_floor=0.1), np.round(value, 1)
+    found = judge(State.empty(n_series), parameters, series, np.tile(time_s, n_series), value.ravel())
+    assert len(found.events.series) <= 0.2 * n_series
+    quality = found.quality.reshape(n_series, n)
+    assert (quality[:, :230] == Flag.NOT_EVALUATED).all()
+    assert (quality[:, 300:] == Flag.PASS).mean() > 0.9
+
+
 def test_the_first_days_of_a_series_keep_the_alarm_budget() -> None:
     """A series whose days differ in scale raised five times as many alarms on its second day as later."""
     n_series, days = 400, 7
