@@ -64,7 +64,7 @@ def judge_tick(tick: Tick) -> TickResult:
     rare = rarity.rarity_of_tick(tick)
     deduction = np.where(is_warmed_up, rarity.deduction_of_new_series(tick), 0.0)
     rare = rarity.RarityScores(*(np.where(is_warmed_up, one, 0.0) for one in rare))
-    rare = rarity.RarityScores(*(one - deduction for one in rare[:-1]), rare.gap)
+    rare = rarity.RarityScores(*(one - deduction for one in rare))._replace(gap=rare.gap)
     revised, revised_quality, revised_rules = _revise_for_spikes(tick, rare.spike)
     revised_time_s = rows["time_1"].copy()
 
