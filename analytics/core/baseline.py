@@ -33,6 +33,7 @@ MEAN_DEVIATION_TO_SIGMA = 1.2533  # sqrt(pi / 2)
 CLIP_SPREADS = 2.5  # spreads: residuals are clipped to this before they are learned
 EARLY_CLIP = 8.0  # times the spread or, if larger, the residual of the value before, in `EARLY_READINGS`
 EARLY_READINGS = 20.0  # values before the spread is known and a series is scored
+LONGEST_START = 40.0  # reporting intervals that those values take at most, however early the first one
 # Reporting intervals that a memory lasts at least: a shorter one would hold the last value alone. The default
 # memory of shifts lasts as many at a reading in 15 min, that of the level at a reading in 90 min.
 MEMORY_READINGS = 8.0

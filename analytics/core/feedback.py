@@ -54,5 +54,6 @@ def shifted_limits(limits: Mapping[str, float], by: float) -> dict[str, float]:
     [3.0, 6.0, 9.0, 0.6, 20.0]
 
     """
-    scores = {name: limits[name] + by for name in SCORE_LIMITS}
+    # Below 0 every reading would be flagged. NaN stays: it is the first argument.
+    scores = {name: max(limits[name] + by, 0.0) for name in SCORE_LIMITS}
     return scores | {name: limits[name] * 2.0**by for name in SHARE_LIMITS}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.uint8]
     Positions = NDArray[np.intp]
 
-VERSION = "13"
+VERSION = "14"
 # Readings per call of the compiled path: bounds its buffers for closed events to 50 MB.
 COMPILED_BLOCK_READINGS = 100_000
 

@@ -64,8 +64,7 @@ def judge_tick(tick: Tick) -> TickResult:
     rare = rarity.rarity_of_tick(tick)
     deduction = np.where(is_warmed_up, rarity.deduction_of_new_series(tick), 0.0)
     rare = rarity.RarityScores(*(np.where(is_warmed_up, one, 0.0) for one in rare))
-    lowered = {name: getattr(rare, name) - deduction for name in rare._fields if name != "gap"}
-    rare = rare._replace(**lowered)
+    rare = rarity.RarityScores(*(one - deduction for one in rare))._replace(gap=rare.gap)
     revised, revised_quality, revised_rules = _revise_for_spikes(tick, rare.spike)
     revised_time_s = rows["time_1"].copy()
 
@@ -325,6 +324,10 @@ def _learn_baseline(
     weight = np.where(is_good, weight, 0.0)
     first = tick.usable & np.isnan(rows["first_time"])
     rows["first_time"] = np.where(first, tick.time_s, rows["first_time"])
+    # A reading long before the others, such as one at the workbench, does not begin the warm-up.
+    is_early = tick.usable & (rows["count"] < baseline.EARLY_READINGS)
+    earliest_s = tick.time_s - baseline.LONGEST_START * rows["interval"]
+    rows["first_time"] = np.where(is_early, np.fmax(rows["first_time"], earliest_s), rows["first_time"])
     baseline.update_baseline(tick, expected, residual, weight, adopted)
     return weight
 

@@ -57,6 +57,8 @@ ALARM_BUDGET = "alarms_per_month"
 """Name under which the score limits can be given together, as false alarms a series-month."""
 MAX_ALARM_BUDGET = 100.0
 _SCORE_AT_ONE_A_MONTH = 8.0  # the judge's score of an excursion that a series shows once a month
+MAX_DAY_OFFSET_S = 86_400.0
+"""Largest difference of local time and UTC [s]; by it the compiled judge indexes the bins, unchecked."""
 _HYSTERESIS = 1.0  # by which weak evidence, and what keeps an event open, may be less rare
 PARAMETER_COLUMN = {name: column for column, name in enumerate(DEFAULTS)}
 
@@ -84,7 +86,7 @@ _POSITIVE_LIMITS = (
     "event_gap_s",
     "adopt_s",
 )
-# Times, distances and shares: a negative one would flag every reading, or none.
+# Times, distances, shares and scores: a negative one would flag every reading, or none.
 _NOT_NEGATIVE_LIMITS = (
     "rate_suspect_per_s",
     "rate_fail_per_s",
@@ -96,6 +98,9 @@ _NOT_NEGATIVE_LIMITS = (
     "spread_share",
     "warm_up_s",
     "warm_up_step",
+    "score_weak",
+    "score_strong",
+    "score_close",
     "shift_least",
     "novelty_least",
     "step_deviations",
@@ -200,7 +205,16 @@ def parameter_problems(limits: Mapping[str, float | None], base: Mapping[str, fl
         for name in _NOT_NEGATIVE_LIMITS
         if name in limits and effective[name] < 0
     ]
+    if "day_offset_s" in limits and not abs(effective["day_offset_s"]) <= MAX_DAY_OFFSET_S:
+        problems.append(_day_offset_problem(effective["day_offset_s"]))
     return problems
+
+
+def _day_offset_problem(offset_s: float) -> str:
+    return (
+        f"day_offset_s {offset_s:g} must be between {-MAX_DAY_OFFSET_S:g} and {MAX_DAY_OFFSET_S:g}"
+        " (local time less UTC, in seconds)"
+    )
 
 
 def _name_problems(name: str) -> list[str]:
@@ -357,6 +371,8 @@ class Parameters:
         for name in _POSITIVE_LIMITS:
             for series in np.flatnonzero(~(getattr(self, name) > 0))[:1]:
                 raise ValueError(f"series {series}: {name} {getattr(self, name)[series]:g} must be above 0")
+        for series in np.flatnonzero(~(np.abs(self.day_offset_s) <= MAX_DAY_OFFSET_S))[:1]:
+            raise ValueError(f"series {series}: {_day_offset_problem(float(self.day_offset_s[series]))}")
 
     def select_series(self, series: NDArray[np.intp] | slice) -> Self:
         """Return the limits of some series."""

@@ -208,7 +208,11 @@ def rarity_of_tick(tick: Tick) -> RarityScores:  # noqa: PLR0915 - as the compil
 
 
 def _update_interval(tick: Tick) -> None:
-    """Update the usual interval: a running median, by small steps, of the intervals between readings."""
+    """Update the usual interval: a running median, by small steps, of the intervals between readings.
+
+    In the first `MIN_VALUES` readings it is doubled or halved where it is off by more than that: the first
+    interval may be that from a reading at the workbench to the first one in the river.
+    """
     rows = tick.rows
     last_time_s = tick.state.last_time_s[tick.series]
     has_interval = np.isfinite(last_time_s)
@@ -216,6 +220,9 @@ def _update_interval(tick: Tick) -> None:
     usual = rows["interval"]
     gain = np.maximum(INTERVAL_GAIN, 1 / (1 + rows["row_count"]))
     updated = usual + gain * np.clip(4 * (interval_s - usual), -usual, usual) * 0.5
+    is_early = rows["row_count"] < MIN_VALUES
+    updated = np.where(is_early & (interval_s > 2 * usual), 2 * usual, updated)
+    updated = np.where(is_early & (interval_s < 0.5 * usual), 0.5 * usual, updated)
     is_first = has_interval & np.isnan(rows["interval"])
     rows["interval"] = np.where(is_first, interval_s, np.where(has_interval, updated, rows["interval"]))
     rows["row_count"] = rows["row_count"] + 1
@@ -281,23 +288,30 @@ def _tail_score(  # noqa: PLR0917 - one of each
 def _learn_tail(  # noqa: PLR0917 - one of each
     rows: dict[str, Floats], tail: str, upwards: Bools, use: Bools, is_beyond: Bools, excess: Floats
 ) -> None:
-    """Update the bounds, and the excursions by the one that ends with this value."""
+    """Update the bounds, and the excursions by the one that ends with this value.
+
+    Once the first values have replaced its initial value, a bound is raised by the first `QUIET_VALUES` of
+    values in a row beyond it alone: all values of a fault of days would make it usual for months.
+    """
     gain = np.maximum(BOUND_GAIN, 0.5 / (1 + rows["tail_count"]))
+    is_learned = (gain > BOUND_GAIN) | (rows[f"{tail}_since"] > -QUIET_VALUES)
+    raise_gain = np.where(is_learned, gain * (1 - BOUND_SHARE), 0.0)
     for side, is_side in (("up", upwards), ("down", ~upwards)):
-        factor = np.where(is_side & is_beyond, 1 + gain * (1 - BOUND_SHARE), 1 - gain * BOUND_SHARE)
+        factor = 1 + np.where(is_side & is_beyond, raise_gain, -gain * BOUND_SHARE)
         bound = rows[f"{tail}_bound_{side}"]
         rows[f"{tail}_bound_{side}"] = np.where(use, np.maximum(bound * factor, SMALLEST_BOUND), bound)
     peak, since = rows[f"{tail}_peak"], rows[f"{tail}_since"]
     signed = np.where(upwards, excess, -excess)
     is_larger = (peak == 0) | ((signed * peak > 0) & (np.abs(signed) > np.abs(peak)))
-    ends = use & ~is_beyond & (peak != 0) & (since + 1 >= QUIET_VALUES)
+    quiet = np.maximum(since, 0.0) + 1
+    ends = use & ~is_beyond & (peak != 0) & (quiet >= QUIET_VALUES)
     for side, is_side in (("up", peak > 0), ("down", peak < 0)):
         n, excess_sum = rows[f"{tail}_n_{side}"], rows[f"{tail}_sum_{side}"]
         mean = (excess_sum + PRIOR_EXCURSIONS * PRIOR_EXCESS) / (n + PRIOR_EXCURSIONS)
         learned = np.where(ends & is_side, np.minimum(np.abs(peak), CLIPPED_EXCESSES * mean), 0.0)
         rows[f"{tail}_n_{side}"] = n + (ends & is_side)
         rows[f"{tail}_sum_{side}"] = excess_sum + learned
-    rows[f"{tail}_since"] = np.where(use, np.where(is_beyond, 0.0, since + 1), since)
+    rows[f"{tail}_since"] = np.where(use, np.where(is_beyond, np.minimum(since, 0.0) - 1, quiet), since)
     rows[f"{tail}_peak"] = np.where(ends, 0.0, np.where(is_beyond & is_larger, signed, peak))
 
 

@@ -40,10 +40,13 @@ def convert_and_round(
 ) -> NDArray[np.float64]:
     """Return ``value * scale + offset`` (n,), without rounding noise where that changes a value.
 
+    A result that is too large is infinite, which fails any gross range.
+
     >>> convert_and_round(np.array([0.29, 0.1 + 0.2]), np.array([1000.0, 1.0]), np.zeros(2)).tolist()
     [290.0, 0.30000000000000004]
     """
-    result: NDArray[np.float64] = value * scale + offset
+    with np.errstate(over="ignore"):
+        result: NDArray[np.float64] = value * scale + offset
     changes = np.broadcast_to((np.asarray(scale) != 1.0) | (np.asarray(offset) != 0.0), result.shape)
     result[changes] = remove_rounding_noise(result[changes])
     return result

@@ -25,7 +25,7 @@ TAIL_BOUNDS: dict[str, float] = {
     "bound_up": math.e,  # ratio that about one value in a hundred exceeds
     "bound_down": math.e,
     "peak": 0.0,  # excess of the current excursion, negative if downwards
-    "since": 0.0,  # values since the current excursion was last beyond the bound
+    "since": 0.0,  # values in a row within the bound; negative: beyond it
 }
 TAIL_SUMS: dict[str, float] = {
     "n_up": 0.0,  # excursions beyond it, and the sum of their logarithmic excesses

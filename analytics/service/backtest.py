@@ -12,7 +12,7 @@ import numpy as np
 from analytics.core import evaluation
 from analytics.core import judge as core
 from analytics.core.flags import Flag
-from analytics.core.parameters import ALARM_BUDGET, DEFAULTS
+from analytics.core.parameters import ALARM_BUDGET, DEFAULTS, parameter_problems
 from analytics.core.seasonal_limits import is_seasonal
 from analytics.core.state import State
 from analytics.quality import default_limits
@@ -101,13 +101,12 @@ def with_limits(one: SeriesHistory, changed: Mapping[str, float | None]) -> Seri
     """
     for name in changed:
         if name not in DEFAULTS and name != ALARM_BUDGET and not is_seasonal(name):
-            raise ValueError(f"there is no limit {name!r}; there are {', '.join([ALARM_BUDGET, *DEFAULTS])}")
+            raise ValueError(parameter_problems({name: None})[0])
     series = msgspec.structs.replace(one.series, adopted=one.series.adopted | dict(changed))
     try:
         default_limits.judge_parameters([series])
     except ValueError as error:
-        outcome = str(error).removeprefix("series 0: ")
-        raise ValueError(f"{series.site_id}/{series.quantity}: {outcome}") from error
+        raise ValueError(str(error).removeprefix("series ")) from error
     return replace(one, series=series)
 
 

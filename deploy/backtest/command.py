@@ -161,7 +161,7 @@ def _parse_limit(text: str) -> tuple[str, float | None]:
         return name.strip(), None if math.isnan(value) else value
     except ValueError as error:
         raise SettingsError(
-            f"--set {text!r} can't be used: write LIMIT=NUMBER, like score_strong=5"
+            f"--set {text!r} can't be used: write LIMIT=NUMBER, like alarms_per_month=0.5"
         ) from error
 
 

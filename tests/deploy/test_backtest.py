@@ -237,7 +237,8 @@ def fill(store: PostgresStore) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        (["--set", "sensitivity=5"], "there is no limit 'sensitivity'; there are alarms_per_month, fail_low"),
+        (["--set", "sensitivity=5"], "there is no limit 'sensitivity': there are alarms_per_month, fail_low"),
+        (["--set", "score_stong=9"], "there is no limit 'score_stong' (did you mean 'score_strong'?)"),
         (["--set", "score_strong"], "write LIMIT=NUMBER"),
         (["--set", "score_strong=high"], "write LIMIT=NUMBER"),
         (["--set", "score_weak=9"], "river/dissolved_oxygen: score_weak 9 is above score_strong 8"),

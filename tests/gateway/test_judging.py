@@ -122,6 +122,13 @@ def test_units_are_converted_and_limits_obeyed(client: Client) -> None:
     assert "GROSS_RANGE" in answer["readings"][-90]["rules"]
 
 
+def test_a_value_too_large_for_its_unit_fails(client: Client) -> None:
+    """The conversion overflowed: 500 where warnings are errors."""
+    body = as_json([BEGIN_S, BEGIN_S + STEP_S], [1e308, 0.008])
+    answer = call_api(client, "POST", "/v1/judge?quantity=dissolved_oxygen&unit=kg/m3", **body)
+    assert [one["quality"] for one in answer.json()["readings"]] == [4, 2]
+
+
 @pytest.mark.parametrize(
     ("limits", "english", "chinese"),
     [
@@ -205,6 +212,9 @@ def content_args(content: bytes, media_type: str) -> dict[str, Any]:
         ),
         ("quantity=ph", content_args(b"time,value\n2026-11-23,7\n", "text/csv"), 422, "times are RFC 3339"),
         ("quantity=ph", content_args(b'[{"time":1,"value":7}]', "application/json"), 422, 'send {"time": ['),
+        # An offset this large took the gateway with it: the compiled judge wrote outside of its arrays.
+        ("quantity=ph&limit=day_offset_s=7.7e25", ONE, 422, "limit: posted/ph: day_offset_s 7.7e+25 must be"),
+        ("quantity=ph&limit=score_close=-1", ONE, 422, "score_close -1 is below 0"),
         ("quantity=ph&limit=score_strong=9&limit=score_strong=8", ONE, 422, "score_strong is there twice"),
         ("quantity=ph", content_args(b"x", "image/png"), 415, "send the series as"),
         ("quantity=ph", content_args(b"x", "application/vnd.apache.arrow.stream"), 415, "send the series as"),

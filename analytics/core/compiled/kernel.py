@@ -36,7 +36,7 @@ from analytics.core.state import BINS_PER_DAY, HOURS_PER_WEEK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INLINED_CODE_DIGEST = "a1a68aa5c0e4d2f2"
+INLINED_CODE_DIGEST = "e14fa5bcd850ab0d"
 """Digest of the code and constants inlined from other modules; a test compares it.
 
 Numba's cache is invalidated by changes of this file alone.
@@ -478,6 +478,8 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         weight, adopted = _learning_weight(r, p, s, t, is_extended, is_good)
         if usable and np.isnan(r[s, k.FIRST_TIME]):
             r[s, k.FIRST_TIME] = t
+        elif usable and r[s, k.COUNT] < k.EARLY_READINGS:
+            r[s, k.FIRST_TIME] = max(r[s, k.FIRST_TIME], t - k.LONGEST_START * r[s, k.INTERVAL])
         _learn_baseline(r, p, s, daily, week, profile_bin, t, dt, expected, residual, spread, weight, adopted)
         if can_be_scored:
             detectors.learn_tail(r, s, k.RESIDUAL_TAIL_N, residual_spreads, weight, k.RESIDUAL_TAIL_START)

@@ -50,13 +50,16 @@ def _tail_score(
         rate = n / (r[s, k.TAIL_COUNT] + k.PRIOR_VALUES)
         excess = np.log(distance / distance_at_bound)
         beyond = score - np.log10(rate * _per_month(interval)) + n * np.log10(1 + excess / (n * mean))
-        r[s, bounds + up] = max(bound * (1 + gain * (1 - k.BOUND_SHARE)), k.SMALLEST_BOUND)
+        since = min(r[s, bounds + 3], 0.0)
+        is_learned = gain > k.BOUND_GAIN or since > -k.RARITY_QUIET_VALUES
+        raised = 1 + gain * (1 - k.BOUND_SHARE) if is_learned else 1.0
+        r[s, bounds + up] = max(bound * raised, k.SMALLEST_BOUND)
         signed = excess if upwards else -excess
         if peak == 0 or (signed * peak > 0 and abs(signed) > abs(peak)):
             r[s, bounds + 2] = signed
-        r[s, bounds + 3] = 0.0
+        r[s, bounds + 3] = since - 1.0
         return float(max(beyond, k.SCORE_AT_BOUND))
-    since = r[s, bounds + 3] + 1.0
+    since = max(r[s, bounds + 3], 0.0) + 1.0
     r[s, bounds + 3] = since
     if peak != 0 and since >= k.RARITY_QUIET_VALUES:
         side = sums if peak > 0 else sums + 1
@@ -88,7 +91,13 @@ def _update_interval(r: NDArray[Any], s: int, t: float, last_time: float) -> Non
             if gain * (1 + r[s, k.ROW_COUNT]) < 1:
                 gain = 1 / (1 + r[s, k.ROW_COUNT])
             off = min(max(4 * (interval - usual), -usual), usual)
-            r[s, k.INTERVAL] = usual + gain * off * 0.5
+            updated = usual + gain * off * 0.5
+            if r[s, k.ROW_COUNT] < k.MIN_VALUES:
+                if interval > 2 * usual:
+                    updated = 2 * usual
+                elif interval < 0.5 * usual:
+                    updated = 0.5 * usual
+            r[s, k.INTERVAL] = updated
     r[s, k.ROW_COUNT] += 1.0
 
 

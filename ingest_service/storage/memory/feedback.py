@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from analytics.core import feedback
+from analytics.core.events import FAILED_CHECK_SCORE
 from ingest_service.storage.contract.models import Feedback
 from ingest_service.storage.postgres.feedback import REPLACED_NOTE, SCORED_DETECTORS
 
@@ -66,6 +67,7 @@ class MemoryFeedback:
                 and one.series_id is not None
                 and rated_anomaly
                 and rated_anomaly.detector in SCORED_DETECTORS
+                and rated_anomaly.score != FAILED_CHECK_SCORE
             ):
                 counted[one.series_id, one.verdict] += 1
         return {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from analytics.core import feedback
+from analytics.core.events import FAILED_CHECK_SCORE
 from ingest_service.storage.postgres.named_queries import QUERIES
 
 if TYPE_CHECKING:
@@ -16,8 +17,18 @@ if TYPE_CHECKING:
 
     from ingest_service.storage.contract.models import Series, Verdict
 
-SCORED_DETECTORS = ("residual", "shift", "spike", "novelty")
-"""Detectors that use the score limits; verdicts on others are stored, and shift nothing."""
+SCORED_DETECTORS = (
+    "residual",
+    "shift",
+    "spike",
+    "noise",
+    "rate_of_change",
+    "flat_line",
+    "attenuated_signal",
+    "gap",
+    "novelty",
+)
+"""Detectors that use the score limits; verdicts on others, and on checks that failed, shift nothing."""
 REPLACED_NOTE = "replaced by another verdict"
 
 
@@ -45,7 +56,9 @@ def withdraw_feedback(connection: Connection[Any], anomaly_id: int, who: str, no
 
 def score_shifts(connection: Connection[Any]) -> dict[int, float]:
     """Compute the shift of the score limits from the current feedback, by series."""
-    verdict_counts = connection.execute(QUERIES["verdicts"], (list(SCORED_DETECTORS),)).fetchall()
+    verdict_counts = connection.execute(
+        QUERIES["verdicts"], (list(SCORED_DETECTORS), FAILED_CHECK_SCORE)
+    ).fetchall()
     return {series_id: feedback.shift_of_verdicts(false, true) for series_id, false, true in verdict_counts}
 
 

@@ -55,3 +55,9 @@ def test_a_series_alarms_less_after_false_alarms_and_more_after_confirmations(by
         return len(judge(State.empty(1), Parameters.of(1, **limits), slots, time_s, value).events.series)
 
     assert (alarms(**feedback.shifted_limits(DEFAULTS, by)) - alarms()) * sign > 0
+
+
+def test_no_score_limit_is_shifted_below_zero() -> None:
+    """Below zero the first reading of a series was flagged as a spike before there was a time to flag."""
+    lowest = dict(DEFAULTS) | dict.fromkeys(feedback.SCORE_LIMITS, 0.5)
+    assert feedback.shifted_limits(lowest, feedback.MIN_SHIFT)["score_strong"] == 0

@@ -281,6 +281,7 @@ def test_a_state_that_is_not_whole_is_refused() -> None:
         ({"score_weak": 10}, "score_weak 10 is above score_strong 8"),
         ({"spread_floor": 0}, "spread_floor 0 must be above 0"),
         ({"colour": 1}, "no limit 'colour'"),
+        ({"day_offset_s": [0.0, 7.7e25]}, "series 1: day_offset_s .* must be between -86400 and 86400"),
     ],
 )
 def test_limits_that_contradict_each_other_are_named(limits: dict[str, object], says: str) -> None:

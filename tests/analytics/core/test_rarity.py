@@ -104,6 +104,45 @@ def test_noise_of_days_is_found_and_ends_when_it_does() -> None:
     assert late_days.max() < 4
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "rule", "n_days"),
+    [(900.0, Rule.FLAT_LINE, 4), (60.0, Rule.FLAT_LINE, 2), (300.0, Rule.NOISE, 1), (60.0, Rule.NOISE, 1)],
+)
+def test_a_fault_of_days_lasts_and_is_found_again(interval_s: float, rule: Rule, n_days: int) -> None:
+    """Each of its values raised the bound: it ended within hours, and the fourth one was found in none."""
+    n_series, begins, per_day = 6, (10, 16, 22, 28), int(DAY_S / interval_s)
+    random = np.random.default_rng(1)
+    value = 100 + random.standard_normal((n_series, 36 * per_day))
+    for begin in begins:
+        fault = slice(begin * per_day, (begin + n_days) * per_day)
+        if rule == Rule.FLAT_LINE:
+            value[:, fault] = value[:, fault.start, None]
+        else:
+            value[:, fault] += 9 * random.standard_normal((n_series, n_days * per_day))
+    events = judged_series(np.round(value, 2), interval_s).events
+    assert set(events.rule.tolist()) == {rule}
+    assert events.series.tolist() == np.repeat(np.arange(n_series), len(begins)).tolist()
+    share = (events.end_s - events.start_s) / (n_days * DAY_S)
+    assert share.min() > 0.85
+    assert np.median(share) < 1.3
+
+
+def test_a_reading_long_before_the_others_does_not_begin_the_warm_up() -> None:
+    """A reading 100 days before the installation: it was judged as if of 100 days, once a month at most."""
+    n_series, n = 50, 6 * 288
+    random = np.random.default_rng(1)
+    value = np.array([300 + autocorrelated(random, n, 0.97, 5.0) for _ in range(n_series)])
+    time_s = BEGIN_S + 300.0 * np.arange(n)
+    time_s[0] -= 100 * DAY_S
+    series = np.repeat(np.arange(n_series), n)
+    parameters, value = Parameters.of(n_series, spread_floor=0.1), np.round(value, 1)
+    found = judge(State.empty(n_series), parameters, series, np.tile(time_s, n_series), value.ravel())
+    assert len(found.events.series) <= 0.2 * n_series
+    quality = found.quality.reshape(n_series, n)
+    assert (quality[:, :230] == Flag.NOT_EVALUATED).all()
+    assert (quality[:, 300:] == Flag.PASS).mean() > 0.9
+
+
 def test_the_first_days_of_a_series_keep_the_alarm_budget() -> None:
     """A series whose days differ in scale raised five times as many alarms on its second day as later."""
     n_series, days = 400, 7
@@ -116,10 +155,10 @@ def test_the_first_days_of_a_series_keep_the_alarm_budget() -> None:
     assert begun[1:].max() < 0.4 * n_series / 30
 
 
-def judged_series(value: Floats) -> Judgement:
-    """Judge values (n_series, n) every quarter of an hour."""
+def judged_series(value: Floats, interval_s: float = 900.0) -> Judgement:
+    """Judge values (n_series, n) at an interval."""
     n_series, n = value.shape
-    series, time_s = np.repeat(np.arange(n_series), n), BEGIN_S + 900.0 * np.arange(n)
+    series, time_s = np.repeat(np.arange(n_series), n), BEGIN_S + interval_s * np.arange(n)
     parameters = Parameters.of(n_series, spread_floor=0.01)
     return judge(State.empty(n_series), parameters, series, np.tile(time_s, n_series), value.ravel())
 

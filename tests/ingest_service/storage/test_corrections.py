@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from analytics.core import events
 from analytics.quality import anomaly_text, default_limits
 from ingest_service.storage.contract.batch import Batch
 from ingest_service.storage.contract.errors import StoreRefusedError
@@ -170,6 +171,16 @@ def test_what_no_score_found_moves_nothing_and_is_kept(store: Store) -> None:
         assert len(store.feedback(anomaly_id=one.anomaly_id)) == 1
     assert shift(store) == 0.0
     assert not store.give_feedback(99, "confirmed", who="Wang", note="")
+
+
+@pytest.mark.parametrize("detector", ["noise", "rate_of_change", "flat_line", "attenuated_signal", "gap"])
+def test_what_a_score_found_moves_the_limits_and_a_failed_check_does_not(store: Store, detector: str) -> None:
+    """Verdicts on these moved nothing, though a score finds them by default."""
+    failed = anomaly(detector=detector, start_s=START_US / 1e6 + 7200, score=events.FAILED_CHECK_SCORE)
+    store.record_anomalies([anomaly(detector=detector), failed])
+    for one in store.anomalies(AnomalyQuery()):
+        store.give_feedback(one.anomaly_id, "false-alarm", who="Wang", note="")
+    assert shift(store) == 0.5
 
 
 def test_enrolment_neither_sets_nor_loses_a_shift(store: Store) -> None:

@@ -78,9 +78,9 @@ WHERE (%(anomaly_id)s::bigint IS NULL OR anomaly_id = %(anomaly_id)s)
     AND (%(series_id)s::int IS NULL OR a.series_id = %(series_id)s)
 ORDER BY feedback_id;
 
--- verdicts: Current verdicts on the anomalies of some detectors, counted by series.
+-- verdicts: Current verdicts on the anomalies of some detectors, but for those of one score, counted by series.
 SELECT a.series_id, (count(*) FILTER (WHERE f.verdict = 'false-alarm'))::int,
     (count(*) FILTER (WHERE f.verdict = 'confirmed'))::int
 FROM feedback AS f JOIN anomaly AS a USING (anomaly_id)
-WHERE f.withdrawn IS NULL AND a.series_id IS NOT NULL AND a.detector = ANY (%s)
+WHERE f.withdrawn IS NULL AND a.series_id IS NOT NULL AND a.detector = ANY (%s) AND a.score <> %s
 GROUP BY a.series_id;
