@@ -372,6 +372,10 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     if not _is_in_order(series, time_s, last_time_s):
         return -1, 0, 0
     n_revised = n_closed = n_open = 0
+    # Readings of many series are often of one time: its bins are computed once.
+    bins_time_s = bins_offset_s = np.nan
+    profile_bin: Any = (np.uintp(0), np.uintp(0), 0.0, np.uintp(0))
+    hour_of_day = 0
     for j in range(len(series)):
         s: Any = np.uintp(series[j])  # unsigned: the code that wraps negative indices is a tenth of the time
         t, v = time_s[j], value[j]
@@ -380,8 +384,10 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
         dt = np.inf if np.isnan(r[s, k.TIME_1]) else t - r[s, k.TIME_1]
         is_warmed_up = r[s, k.COUNT] >= k.EARLY_READINGS and t - r[s, k.FIRST_TIME] >= p[s, k.WARM_UP]
         # The expected value first, though it is needed last: its profiles are what is loaded slowest.
-        left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
-        profile_bin = (left, right, w, hour_of_week)
+        if t != bins_time_s or p[s, k.DAY_OFFSET] != bins_offset_s:
+            bins_time_s, bins_offset_s = t, p[s, k.DAY_OFFSET]
+            left, right, w, hour_of_week, hour_of_day = _bins_at(p, s, t)
+            profile_bin = (left, right, w, hour_of_week)
         ahead = np.uintp(series[min(j + k.READINGS_AHEAD, len(series) - 1)])
         prefetch_series(ahead, profile_bin, r, p, daily, week)
         expected, spread = _expected_at(r, p, s, daily, week, profile_bin)
