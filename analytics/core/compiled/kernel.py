@@ -83,6 +83,7 @@ def _learn_baseline(
     if adopted:
         return
     if not first:
+        # The larger one, by a branch: a series that is long known needs no division.
         deviation_gain = k.DEVIATION_GAIN
         if deviation_gain * (1 + count) < 1:
             deviation_gain = 1 / (1 + count)
@@ -372,7 +373,8 @@ def judge_block(  # noqa: C901, PLR0912, PLR0915 - the steps of a reading, in th
     if not _is_in_order(series, time_s, last_time_s):
         return -1, 0, 0
     n_revised = n_closed = n_open = 0
-    # Readings of many series are often of one time: its bins are computed once.
+    # Readings of many series are often of one time: its bins are computed once, as every access to the
+    # profiles would wait for them.
     bins_time_s = bins_offset_s = np.nan
     profile_bin: Any = (np.uintp(0), np.uintp(0), 0.0, np.uintp(0))
     hour_of_day = 0
